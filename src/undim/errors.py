@@ -1,0 +1,34 @@
+"""The errors Undim raises: each message says what was received, what is allowed and what to do."""
+class UndimError(Exception):
+    """Base of all errors that are about what the user gave, not about a fault in Undim.
+
+    The command line prints the message as one line and exits with a non-zero status.
+    """
+
+
+class PictureError(UndimError):
+    """A picture cannot be read, is too large, or cannot be written."""
+
+
+class UsageError(UndimError):
+    """Options or paths that do not fit together."""
+
+
+class ModelError(UndimError):
+    """An unknown model name, or a model that does not offer what is asked of it."""
+
+
+class CheckpointError(UndimError):
+    """A file of weights that is unreadable, foreign or does not fit its network."""
+
+
+class ShapeError(UndimError, ValueError):
+    """A tensor or array whose shape, dtype or value range is not the documented one."""
+
+
+class DataError(UndimError):
+    """A data set that is absent, incomplete or laid out in an unknown way."""
+
+
+class RecipeError(UndimError):
+    """A training recipe with an unknown key or a value out of range."""

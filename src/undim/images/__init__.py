@@ -1,0 +1,18 @@
+"""Pictures in and out: files and bytes on one side, 8-bit arrays on the other."""
+
+from undim.images.formats import FORMATS, PICTURE_SUFFIXES, Format
+from undim.images.picture import Metadata, Picture
+from undim.images.reading import MAX_PIXELS, read_picture
+from undim.images.writing import encode_picture, write_picture
+
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "PICTURE_SUFFIXES",
+    "Format",
+    "Metadata",
+    "Picture",
+    "encode_picture",
+    "read_picture",
+    "write_picture",
+]

@@ -1,0 +1,78 @@
+"""Full-reference measures of one picture, by the protocol that published tables use."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from undim.errors import ShapeError
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float64]
+LUMA = np.array([0.299, 0.587, 0.114])
+"""Rec. 601 weights of R, G, B."""
+
+
+def psnr(output: Pixels, reference: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB of H x W x 3 8-bit RGB pictures, over the full image; infinite if equal."""
+    _check(output, reference)
+    if np.array_equal(output, reference):
+        return math.inf
+    return float(peak_signal_noise_ratio(reference, output, data_range=255))
+
+
+def ssim(output: Pixels, reference: Pixels) -> float:
+    """Structural similarity: Gaussian 11 x 11 of sigma 1.5, K1 0.01, K2 0.03, per channel, then the mean.
+
+    Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", 2004.
+
+    Raises:
+        ShapeError: if the shapes differ, are not H x W x 3, or a side is below 11 pixels.
+    """
+    _check(output, reference)
+    if min(reference.shape[:2]) < 11:
+        raise ShapeError(f"SSIM needs at least 11 x 11 pixels. Got {reference.shape[0]} x {reference.shape[1]}.")
+    return float(
+        structural_similarity(
+            output,
+            reference,
+            channel_axis=2,
+            data_range=255,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
+    )
+
+
+def mean_luma(picture: Pixels) -> float:
+    """Mean Rec. 601 luma of an H x W x 3 8-bit RGB picture, in [0, 1]."""
+    return float((picture.reshape(-1, 3).mean(axis=0) / 255) @ LUMA)
+
+
+def log_brightness_ratio(output: Pixels, reference: Pixels) -> float:
+    """Natural logarithm of the output's over the reference's mean luma; black counts as 1/510 (half a grey level)."""
+    _check(output, reference)
+    floor = 0.5 / 255
+    return math.log(max(mean_luma(output), floor) / max(mean_luma(reference), floor))
+
+
+def psnr_gt_mean(output: Pixels, reference: Pixels) -> float:
+    """PSNR in dB after the output is scaled to the reference's mean luma and clipped. Never a headline figure."""
+    _check(output, reference)
+    scale = math.exp(-log_brightness_ratio(output, reference))
+    scaled: Floats = np.clip(output / 255.0 * scale, 0, 1)
+    if np.array_equal(scaled, reference / 255.0):
+        return math.inf
+    return float(peak_signal_noise_ratio(reference / 255.0, scaled, data_range=1.0))
+
+
+def _check(output: Pixels, reference: Pixels) -> None:
+    for what, picture in (("output", output), ("reference", reference)):
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise ShapeError(f"The {what} must be H x W x 3, 8 bit. Got {picture.shape}, {picture.dtype}.")
+    if output.shape != reference.shape:
+        raise ShapeError(f"Output and reference differ in size: {output.shape[:2]} and {reference.shape[:2]}.")

@@ -1,0 +1,219 @@
+"""Attention Dynamic Reallocation (ADR), and its addition to any registered backbone.
+
+Paper: Li et al., "Rethinking Model Redundancy for Low-light Image Enhancement", equations 1-3.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from undim.errors import ModelError, ShapeError
+from undim.nets.backbone import Backbone, QkvAttention
+from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d, is_channels_last, pool
+from undim.nets.pog import PogKernel
+
+KernelKind = Literal["pog", "dynamic", "static"]
+Where = Literal["decoder", "encoder", "all"]
+BackboneT = TypeVar("BackboneT", bound=Backbone)
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+class StaticKernel(nn.Module):
+    """One learned kernel for all images, behind the interface of a generator.
+
+    Args:
+        shape: (Cout, Cin/groups, k, k).
+    """
+
+    def __init__(self, shape: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(shape))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the kernel as `nn.Conv2d` does."""
+        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+
+    def zero_output(self) -> None:
+        """Make the kernel zero, with gradients that still move it."""
+        nn.init.zeros_(self.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The same kernel for each of B images or pooled inputs: B x Cout x Cin/groups x k x k, a view."""
+        return self.weight.expand(images.shape[0], *self.weight.shape)
+
+
+def make_generator(kind: KernelKind, in_channels: int, shape: tuple[int, int, int, int], embedding: int) -> nn.Module:
+    """A module from pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k."""
+    if kind == "pog":
+        return PogKernel(in_channels, shape, embedding)
+    if kind == "dynamic":
+        return DynamicKernel(in_channels, shape)
+    if kind == "static":
+        return StaticKernel(shape)
+    raise ModelError(f"The kernel must be 'pog', 'dynamic' or 'static'. Got {kind!r}.")
+
+
+class Adr(nn.Module):
+    """f + P2 (*) (P1 (*) f), with P1 generated from f and P2 from P1 (*) f (equation 2).
+
+    Both kernels have size 1, so each image gets one channel map of rank Dm. As the mean over pixels commutes with a
+    channel map, f is pooled once: mean(P1 f) = P1 mean(f).
+
+    Args:
+        channels: 3C, those of Q, K and V concatenated.
+        bottleneck: Dm, at least 1 and below 3C.
+        kernel: "pog", "dynamic" (Chen et al. 2020) or "static" (two plain learned convolutions).
+        embedding: De of POG.
+        identity: start at f* = f exactly: the last decode layer of P2 is zero. P1's is not, so gradients flow.
+
+    Raises:
+        ShapeError: for a bottleneck out of range, or from `forward` if the input is not B x 3C x H x W.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        bottleneck: int,
+        *,
+        kernel: KernelKind = "pog",
+        embedding: int = 64,
+        identity: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 1 <= bottleneck < channels:
+            raise ShapeError(f"The bottleneck Dm must be from 1 to {channels - 1} (below 3C). Got {bottleneck}.")
+        self.channels = channels
+        self.p1 = make_generator(kernel, channels, (bottleneck, channels, 1, 1), embedding)
+        self.p2 = make_generator(kernel, bottleneck, (channels, bottleneck, 1, 1), embedding)
+        if identity:
+            self.p2.zero_output()  # type: ignore[operator]  # each generator has it
+
+    def kernels(self, qkv: Tensor) -> tuple[Tensor, Tensor]:
+        """P1 (B x Dm x 3C) and P2 (B x 3C x Dm) for these inputs, B x 3C x H x W."""
+        if qkv.ndim != 4 or qkv.shape[1] != self.channels:
+            raise ShapeError(f"Q, K, V must come as B x {self.channels} x H x W. Got {tuple(qkv.shape)}.")
+        if isinstance(self.p1, StaticKernel):
+            return self.p1(qkv)[..., 0, 0], self.p2(qkv)[..., 0, 0]
+        pooled = pool(qkv)
+        p1 = self.p1(pooled)[..., 0, 0]
+        p2 = self.p2((p1 @ pooled.unsqueeze(-1)).squeeze(-1))[..., 0, 0]
+        return p1, p2
+
+    def forward(self, qkv: Tensor) -> Tensor:
+        """Reallocate attention: B x 3C x H x W to the same shape and memory layout."""
+        p1, p2 = self.kernels(qkv)
+        shape = qkv.shape[-2:]
+        flat = qkv.flatten(2)
+        if is_channels_last(qkv):
+            pixels = flat.transpose(1, 2)  # (B, HW, 3C), a view
+            reallocated = torch.baddbmm(pixels, pixels @ p1.transpose(1, 2), p2.transpose(1, 2))
+            return reallocated.transpose(1, 2).unflatten(2, shape)
+        return torch.baddbmm(flat, p2, p1 @ flat).unflatten(2, shape)
+
+
+def add_adr(
+    model: BackboneT,
+    *,
+    where: Where = "decoder",
+    kernel: KernelKind = "pog",
+    bottleneck: int | None = None,
+    embedding: int = 64,
+    identity: bool = False,
+) -> BackboneT:
+    """Add ADR to the attention layers of a backbone, in place.
+
+    State-dict keys are added (`<attention>.adr.*`), none is renamed.
+
+    Args:
+        model: any registered backbone.
+        where: which attention layers: those of the decoder (the paper's choice; Restormer's includes refinement),
+            of the encoder, or all of them, latent ones included.
+        kernel: how the two kernels are made: "pog", "dynamic" (Chen et al. 2020) or "static".
+        bottleneck: Dm; `None` takes the backbone's published value.
+        embedding: De of POG.
+        identity: keep the model's output exactly until it is trained further.
+
+    Returns:
+        The same model.
+
+    Raises:
+        ModelError: if the model is no backbone, has ADR there already, has no attention layer there, or an option is
+            unknown.
+        ShapeError: for a bottleneck not below 3C.
+    """
+    if not isinstance(model, Backbone):
+        raise ModelError(f"add_adr takes a registered backbone (undim.nets.create_model). Got {type(model).__name__}.")
+    if where not in ("decoder", "encoder", "all"):
+        raise ModelError(f"where must be 'decoder', 'encoder' or 'all'. Got {where!r}.")
+    sites = [site for site in model.attention_sites() if where in ("all", site.stage.part)]
+    if not sites:
+        raise ModelError(f"{type(model).__name__} has no attention layer in its {where}.")
+    taken = [site.name for site in sites if getattr(site.module, "adr", None) is not None]
+    if taken:
+        raise ModelError(f"{taken[0]} has ADR already: add it once, to a model without.")
+    width = model.adr_bottleneck if bottleneck is None else bottleneck
+    for site in sites:
+        attention = site.module
+        if not isinstance(attention, QkvAttention):
+            raise TypeError(f"{site.name} is no QkvAttention")
+        reference = next(attention.parameters())
+        adr = Adr(attention.qkv_channels, width, kernel=kernel, embedding=embedding, identity=identity)
+        attention.adr = adr.to(reference.device, reference.dtype).train(attention.training)
+    return model
+
+
+def replace_convs(
+    model: ModuleT, kernel: Literal["dynamic", "pog"] = "dynamic", *, where: str = ".*", embedding: int = 64
+) -> ModuleT:
+    """Make a network's own convolutions dynamic, in place.
+
+    Args:
+        model: any network.
+        kernel: "dynamic" (Chen et al. 2020) or "pog".
+        where: regular expression, searched in the module names of the `nn.Conv2d` layers.
+        embedding: De of POG.
+
+    Returns:
+        The same model. A replaced layer keeps its bias; its kernel generator starts at random.
+
+    Raises:
+        ModelError: if no convolution matches, or one that matches cannot be replaced (padding other than equal zeros
+            on all sides, or a kernel that is not square).
+    """
+    matches = [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Conv2d) and re.search(where, name)
+    ]
+    if not matches:
+        raise ModelError(f"No convolution's name matches {where!r}.")
+    if kernel not in ("dynamic", "pog"):
+        raise ModelError(f"The kernel must be 'dynamic' or 'pog'. Got {kernel!r}.")
+    replacements = {name: _generated(name, conv, kernel, embedding) for name, conv in matches}
+    for name, replacement in replacements.items():
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, replacement)
+    return model
+
+
+def _generated(name: str, conv: nn.Conv2d, kernel: KernelKind, embedding: int) -> GeneratedConv2d:
+    padding = conv.padding if isinstance(conv.padding, tuple) else None
+    pairs = (conv.kernel_size, conv.stride, conv.dilation, padding)
+    if conv.padding_mode != "zeros" or any(pair is None or len(set(pair)) != 1 for pair in pairs):
+        raise ModelError(f"{name} cannot be made dynamic: only square kernels with equal zero padding can. Got {conv}.")
+    shape = (conv.out_channels, conv.in_channels // conv.groups, *conv.kernel_size)
+    replacement = GeneratedConv2d(
+        make_generator(kernel, conv.in_channels, shape, embedding),  # type: ignore[arg-type]  # kernel_size is a pair
+        conv.in_channels,
+        stride=conv.stride[0],
+        padding=int(conv.padding[0]),
+        dilation=conv.dilation[0],
+        groups=conv.groups,
+        bias=None if conv.bias is None else conv.bias.detach().clone(),
+    )
+    return replacement.to(conv.weight.device, conv.weight.dtype).train(conv.training)

@@ -1,0 +1,224 @@
+"""Candela: a backbone of our own, made for CPUs.
+
+What bounds the published backbones on a CPU is memory traffic: depth-wise convolutions and normalisation at full
+resolution. Candela un-shuffles the picture by two, so nothing runs at full resolution, and spends its arithmetic in
+dense 3x3 residual blocks without normalisation, which CPUs run near their peak (channels-last, bf16). Channel attention,
+the place where ADR acts, stands at 1/4 and 1/8 of the size, where it costs little.
+
+How bright a picture should become can hardly be told from a crop. So a small branch sees a 64 x 96 thumbnail of the
+whole picture: it sets the gain of each colour and modulates the coarse levels.
+
+Licence: Apache-2.0, as the project.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from undim.nets.backbone import Backbone, FlopsRule, QkvAttention, Stage
+from undim.nets.registry import Variant, register
+from undim.nets.thumbnail import make_thumbnail
+
+TARGET_LUMA = 0.4
+"""Mean luma that the picture is scaled to before the network: about that of the references of LOL-v1."""
+LUMA = (0.299, 0.587, 0.114)
+"""Rec. 601 weights of R, G, B."""
+DARKEST = 0.01
+"""Mean luma under which a picture is not scaled further (a gain of at most 40)."""
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), both 3x3 and dense."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():
+            self.conv2.weight.mul_(0.2)  # without normalisation, branches start small
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B x C x H x W to the same shape."""
+        return features + self.conv2(F.relu(self.conv1(features)))
+
+
+class ChannelAttention(QkvAttention):
+    """x + project(softmax(Q K^T / temperature) V), attention between channels (Restormer's form, without normalisation).
+
+    Q and K have unit length over the pixels, so a map entry is a cosine. The projection starts small, as the residual
+    blocks do.
+
+    Args:
+        channels: C.
+        heads: groups of channels that attend among themselves.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__(3 * channels)
+        self.heads = heads
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.qkv_dwconv = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels)
+        self.project_out = nn.Conv2d(channels, channels, 1)
+        with torch.no_grad():
+            self.project_out.weight.mul_(0.2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """B x C x H x W to the same shape."""
+        qkv = self.reallocate(self.qkv_dwconv(self.qkv(features)))
+        q, k, v = qkv.flatten(2).unflatten(1, (3, self.heads, -1)).unbind(1)  # (B, heads, C/heads, HW) each
+        q = F.normalize(q, dim=-1)
+        k = F.normalize(k, dim=-1)
+        attention = F.softmax(q @ k.transpose(-2, -1) * self.temperature, dim=-1)
+        mixed = (attention @ v).flatten(1, 2).unflatten(2, features.shape[-2:])
+        return features + self.project_out(mixed)
+
+
+class GlobalBranch(nn.Module):
+    """What the whole picture says about each colour's gain and about the coarse features.
+
+    Args:
+        width: channels after the first convolution; they double twice.
+        modulated: channels of the feature levels to modulate.
+    """
+
+    def __init__(self, width: int, modulated: tuple[int, ...]) -> None:
+        super().__init__()
+        self.modulated = modulated
+        self.body = nn.Sequential(
+            nn.Conv2d(6, width, 3, stride=2, padding=1),
+            nn.ReLU(),
+            ResidualBlock(width),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            nn.ReLU(),
+            ResidualBlock(2 * width),
+            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
+            nn.ReLU(),
+            ResidualBlock(4 * width),
+        )
+        cells = 4 * 6  # the 8 x 12 map is averaged to 4 x 6 places before the fully connected layer
+        self.reduce = nn.Conv2d(4 * width, width, 1)
+        self.fc1 = nn.Linear(width * cells + 4 * width, 4 * width)
+        self.fc2 = nn.Linear(4 * width, 3 + 2 * sum(modulated))
+        nn.init.zeros_(self.fc2.weight)
+        nn.init.zeros_(self.fc2.bias)
+
+    def forward(self, thumbnail: Tensor, exposure: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """Look at the whole picture.
+
+        Args:
+            thumbnail: N x 3 x 64 x 96, values in [0, 1].
+            exposure: N x 1 x 1 x 1, the factor that brings its mean luma to `TARGET_LUMA`.
+
+        Returns:
+            Natural logarithm of each colour's gain, N x 3 x 1 x 1, and for each level its scale and shift,
+            N x C x 1 x 1 each (to be used as x (1 + scale) + shift).
+        """
+        level = exposure.log().expand(-1, 3, *thumbnail.shape[-2:])
+        features = self.body(torch.cat((thumbnail * exposure, level), 1))
+        places = F.avg_pool2d(F.relu(self.reduce(features)), 2).flatten(1)
+        hidden = F.relu(self.fc1(torch.cat((places, F.adaptive_avg_pool2d(features, 1).flatten(1)), 1)))
+        parts = self.fc2(hidden)[..., None, None].split([3, *(c for c in self.modulated for _ in range(2))], dim=1)
+        return parts[0], list(zip(parts[1::2], parts[2::2], strict=True))
+
+
+class Candela(Backbone):
+    """U-Net over the un-shuffled picture that predicts a gain map and a residual.
+
+    output = scaled * exp(gain) + residual, scaled = image * exposure * exp(colour gain of the whole picture).
+
+    Args:
+        dims: channels at 1/2, 1/4 and 1/8 of the size.
+        blocks: residual blocks on each side at each of these levels.
+        heads: attention heads at 1/4 and 1/8.
+        global_width: first width of the branch that sees the thumbnail.
+    """
+
+    multiple_of: ClassVar[int] = 8
+    adr_bottleneck: ClassVar[int] = 8
+    flops_rule: ClassVar[FlopsRule] = "fvcore"
+    sees_whole: ClassVar[bool] = True
+    stages: ClassVar[dict[str, Stage]] = {
+        "encoder2": Stage("encoder2", "encoder"),
+        "latent": Stage("latent", "latent"),
+        "decoder3": Stage("decoder3", "decoder"),
+        "decoder2": Stage("decoder2", "decoder"),
+    }
+
+    def __init__(
+        self,
+        dims: tuple[int, int, int] = (24, 40, 64),
+        blocks: tuple[int, int, int] = (1, 2, 3),
+        heads: tuple[int, int] = (2, 4),
+        global_width: int = 32,
+    ) -> None:
+        super().__init__()
+        d1, d2, d3 = dims
+        self.embed = nn.Conv2d(24, d1, 3, padding=1)
+        self.encoder1 = nn.Sequential(*(ResidualBlock(d1) for _ in range(blocks[0])))
+        self.down1 = nn.Conv2d(d1, d2, 2, stride=2)
+        self.encoder2 = nn.Sequential(*(ResidualBlock(d2) for _ in range(blocks[1])), ChannelAttention(d2, heads[0]))
+        self.down2 = nn.Conv2d(d2, d3, 2, stride=2)
+        self.latent = nn.Sequential(*(ResidualBlock(d3) for _ in range(blocks[2])), ChannelAttention(d3, heads[1]))
+        self.decoder3 = nn.Sequential(ChannelAttention(d3, heads[1]), *(ResidualBlock(d3) for _ in range(blocks[2])))
+        self.up2 = nn.Conv2d(d3, 4 * d2, 1)
+        self.decoder2 = nn.Sequential(ChannelAttention(d2, heads[0]), *(ResidualBlock(d2) for _ in range(blocks[1])))
+        self.up1 = nn.Conv2d(d2, 4 * d1, 1)
+        self.decoder1 = nn.Sequential(*(ResidualBlock(d1) for _ in range(blocks[0])))
+        self.predict = nn.Conv2d(d1, 24, 3, padding=1)
+        self.whole = GlobalBranch(global_width, (d1, d2, d3))
+        nn.init.zeros_(self.predict.weight)
+        nn.init.zeros_(self.predict.bias)
+
+    def forward(self, image: Tensor, context: Tensor | None = None) -> Tensor:
+        """Enhance pictures, or crops of pictures.
+
+        Args:
+            image: N x 3 x H x W RGB, values in [0, 1], H and W at least 8.
+            context: N x 3 x 64 x 96, `make_thumbnail` of the pictures that `image` was cut from; `None` if they are
+                whole.
+
+        Returns:
+            N x 3 x H x W, not clamped.
+
+        Raises:
+            ShapeError: if the shape is another one.
+        """
+        extended = self.extend(image)
+        restored = self.restore(extended, make_thumbnail(image) if context is None else context)
+        return restored[..., : image.shape[-2], : image.shape[-1]]
+
+    def restore(self, image: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map N x 3 x H x W to the same shape, H and W being multiples of 8; `context` as in `forward`."""
+        thumbnail = make_thumbnail(image) if context is None else context
+        luma = (thumbnail * thumbnail.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+        exposure = TARGET_LUMA / luma.clamp_min(DARKEST)
+        colour, ((s1, b1), (s2, b2), (s3, b3)) = self.whole(thumbnail, exposure)
+        scaled = image * (exposure * colour.exp())
+
+        first = self.embed(F.pixel_unshuffle(torch.cat((image, scaled), 1), 2))
+        first = self.encoder1(first * (1 + s1) + b1)
+        second = self.down1(first)
+        second = self.encoder2(second * (1 + s2) + b2)
+        third = self.down2(second)
+        third = self.decoder3(self.latent(third * (1 + s3) + b3))
+        second = self.decoder2(second + F.pixel_shuffle(self.up2(third), 2))
+        first = self.decoder1(first + F.pixel_shuffle(self.up1(second), 2))
+        gain, residual = F.pixel_shuffle(self.predict(first), 2).chunk(2, dim=1)
+        return scaled * gain.clamp(-3, 3).exp() + residual
+
+
+register(
+    {
+        "candela": Variant(Candela, {}, "our own, for CPUs: 1/2-size U-Net with a view of the whole picture"),
+        "candela_tiny": Variant(
+            Candela,
+            {"dims": (12, 20, 28), "blocks": (1, 1, 1), "heads": (1, 2), "global_width": 10},
+            "below 100 k parameters with ADR and POG",
+        ),
+    }
+)

@@ -1,0 +1,215 @@
+"""Parameter Orthogonal Generation (POG): the weights of a convolution, generated for each image.
+
+Paper: Li et al., "Rethinking Model Redundancy for Low-light Image Enhancement", equations 4-7.
+
+Each of the N weights owns an embedding e_i in R^De. Scaled to unit length, n_i = e_i/|e_i| spans a Householder
+reflection B_i = I - 2 n_i n_i^T, whose columns are an orthonormal basis. The image gives mixing weights W on the
+simplex; weight i is decoded from s_i = B_i W = W - 2 n_i (n_i . W). Neither B_i (De x De) nor s_i is ever formed: with
+the decoder's first layer M1,
+
+    M1 s_i = M1 W - 2 (n_i . W) (M1 n_i),
+
+where the first term is one vector an image and M1 n_i does not depend on the image at all.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from undim.errors import ShapeError
+from undim.nets.dynamic_conv import GeneratedConv2d, check_pooled
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def unit_embeddings(embeddings: Tensor) -> Tensor:
+    """Scale each row to unit length.
+
+    A row of zeros has no direction: it stays zero (its basis is then the identity) and receives no gradient. NaN stays
+    NaN.
+
+    Args:
+        embeddings: N x De.
+
+    Returns:
+        N x De, rows of length one or zero.
+    """
+    length = torch.linalg.vector_norm(embeddings, dim=-1, keepdim=True)
+    return embeddings / torch.where(length == 0, 1, length)
+
+
+def generate_weights(
+    mixing: Tensor,
+    normals: Tensor,
+    mapped_normals: Tensor,
+    m1_weight: Tensor,
+    m1_bias: Tensor,
+    m2_weight: Tensor,
+    m2_bias: Tensor,
+) -> Tensor:
+    """Decode N weights for each of B images (equations 4, 6 and 7) in O(B N De) time and memory.
+
+    Args:
+        mixing: W of equation 5, B x De.
+        normals: unit embeddings n_i, N x De.
+        mapped_normals: M1 n_i without bias, N x De/2.
+        m1_weight: De/2 x De.
+        m1_bias: De/2.
+        m2_weight: 1 x De/2.
+        m2_bias: 1.
+
+    Returns:
+        B x N.
+    """
+    common = F.linear(mixing, m1_weight, m1_bias)  # (B, De/2): M1 W + b1
+    along = mixing @ normals.t()  # (B, N): n_i . W
+    hidden = common.unsqueeze(1) - (2 * along).unsqueeze(2) * mapped_normals  # (B, N, De/2): m1(s_i)
+    return F.linear(F.gelu(hidden, approximate="tanh"), m2_weight, m2_bias).squeeze(-1)
+
+
+class _PogGenerator(nn.Module):
+    """What the trainable and the frozen generator share: pooled input -> W, and the decoder."""
+
+    def __init__(self, in_channels: int, shape: tuple[int, int, int, int], embedding: int) -> None:
+        super().__init__()
+        if embedding < 2 or embedding % 2:
+            raise ShapeError(f"The embedding size De must be even and at least 2. Got {embedding}.")
+        self.in_channels = in_channels
+        self.shape = shape
+        self.embedding = embedding
+        self.fc1 = nn.Linear(in_channels, embedding)
+        self.fc2 = nn.Linear(embedding, embedding)
+        self.m1 = nn.Linear(embedding, embedding // 2)
+        self.m2 = nn.Linear(embedding // 2, 1)
+
+    @property
+    def weights(self) -> int:
+        """N, the number of generated weights."""
+        out_channels, in_channels, height, width = self.shape
+        return out_channels * in_channels * height * width
+
+    def mixing(self, pooled: Tensor) -> Tensor:
+        """W of equation 5: pooled inputs B x in_channels to B x De, non-negative, each row summing to one."""
+        check_pooled(pooled, self.in_channels)
+        return F.softmax(self.fc2(F.gelu(self.fc1(pooled), approximate="tanh")), dim=-1)
+
+    def basis(self) -> tuple[Tensor, Tensor]:
+        """Unit embeddings N x De and their images under M1, N x De/2."""
+        raise NotImplementedError
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """Map pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k.
+
+        NaN in one image's input makes that image's kernel NaN and leaves the others' alone.
+        """
+        mixing = self.mixing(pooled)
+        normals, mapped = self.basis()
+        decoder = (self.m1.weight, self.m1.bias, self.m2.weight, self.m2.bias)
+        return generate_weights(mixing, normals, mapped, *decoder).unflatten(1, self.shape)
+
+
+class PogKernel(_PogGenerator):
+    """Generates a convolution's kernel for each image from its pooled input.
+
+    Args:
+        in_channels: channels of the pooled input.
+        shape: shape of one kernel, (Cout, Cin/groups, k, k); its product is N.
+        embedding: De, even.
+
+    Raises:
+        ShapeError: for an odd De, or from `forward` if the pooled input is not B x in_channels.
+    """
+
+    def __init__(self, in_channels: int, shape: tuple[int, int, int, int], embedding: int = 64) -> None:
+        super().__init__(in_channels, shape, embedding)
+        self.embeddings = nn.Parameter(torch.empty(self.weights, embedding))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the embeddings from a standard normal, which spreads their directions evenly over the sphere."""
+        nn.init.normal_(self.embeddings)
+
+    def zero_output(self) -> None:
+        """Make every kernel zero, with gradients that still move it."""
+        nn.init.zeros_(self.m2.weight)
+        nn.init.zeros_(self.m2.bias)
+
+    def basis(self) -> tuple[Tensor, Tensor]:
+        """Unit embeddings N x De and their images under M1, N x De/2."""
+        normals = unit_embeddings(self.embeddings)
+        return normals, F.linear(normals, self.m1.weight)
+
+
+class FrozenPogKernel(_PogGenerator):
+    """`PogKernel` for inference: n_i and M1 n_i are stored, so a weight costs one dot product and one scaled add.
+
+    Args:
+        kernel: the trained generator; it is copied and left as it is.
+    """
+
+    normals: Tensor
+    mapped_normals: Tensor
+
+    def __init__(self, kernel: PogKernel) -> None:
+        super().__init__(kernel.in_channels, kernel.shape, kernel.embedding)
+        for name in ("fc1", "fc2", "m1", "m2"):
+            layer = copy.deepcopy(getattr(kernel, name))
+            setattr(self, name, layer.requires_grad_(False))
+        with torch.no_grad():
+            normals, mapped = kernel.basis()
+        self.register_buffer("normals", normals)
+        self.register_buffer("mapped_normals", mapped)
+
+    def basis(self) -> tuple[Tensor, Tensor]:
+        """Unit embeddings N x De and their images under M1, N x De/2."""
+        return self.normals, self.mapped_normals
+
+
+class PogConv2d(GeneratedConv2d):
+    """A convolution whose kernel POG generates for each image of the batch.
+
+    Args:
+        in_channels: Cin.
+        out_channels: Cout.
+        kernel_size: k; the generated weights are N = Cout Cin k^2, ordered (Cout, Cin, k, k).
+        embedding: De, even.
+        stride: step in pixels.
+        padding: zeros on each side, in pixels.
+
+    Raises:
+        ShapeError: for an odd De, or from `forward` if the input is not B x Cin x H x W.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        embedding: int = 64,
+        stride: int = 1,
+        padding: int = 0,
+    ) -> None:
+        shape = (out_channels, in_channels, kernel_size, kernel_size)
+        super().__init__(PogKernel(in_channels, shape, embedding), in_channels, stride=stride, padding=padding)
+
+
+def freeze(model: ModuleT) -> ModuleT:
+    """Copy a model for inference: every POG generator stores what does not depend on the image.
+
+    The copy is in evaluation mode and gives the same outputs; its generators can no longer be trained. The model
+    itself is left as it is.
+    """
+    frozen = copy.deepcopy(model).eval()
+    for module in list(frozen.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, PogKernel):
+                setattr(module, name, FrozenPogKernel(child).train(mode=False))
+    if isinstance(frozen, PogKernel):
+        raise TypeError("freeze takes the model that contains POG generators, not a generator itself")
+    return frozen

@@ -1,0 +1,59 @@
+"""The registered networks: a plain dict from name to constructor and settings."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from undim.errors import ModelError
+from undim.nets.backbone import Backbone
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One named size of a backbone."""
+
+    build: Callable[..., Backbone]
+    """The backbone's class; called with `settings`."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    """One line for `undim models`."""
+
+
+REGISTRY: dict[str, Variant] = {}
+
+
+def register(variants: dict[str, Variant]) -> None:
+    """Add a backbone file's table of variants. Called once at the end of each backbone file."""
+    taken = REGISTRY.keys() & variants.keys()
+    if taken:
+        raise ValueError(f"Registered twice: {', '.join(sorted(taken))}")
+    REGISTRY.update(variants)
+
+
+def list_models() -> list[str]:
+    """Names that `create_model` takes, sorted."""
+    return sorted(REGISTRY)
+
+
+def create_model(name: str, **overrides: Any) -> Backbone:  # noqa: ANN401 - each backbone has settings of its own
+    """Build a registered backbone with random weights.
+
+    Args:
+        name: one of `list_models()`.
+        **overrides: constructor arguments that replace the variant's own, such as `dim=24`.
+
+    Raises:
+        ModelError: for an unknown name or an override that the backbone does not have.
+    """
+    if name not in REGISTRY:
+        near = difflib.get_close_matches(name, REGISTRY, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ModelError(f"There is no model {name!r}.{hint} Registered: {', '.join(list_models())}.")
+    variant = REGISTRY[name]
+    try:
+        return variant.build(**{**variant.settings, **overrides})
+    except TypeError as error:
+        raise ModelError(f"{name} cannot be built with {overrides}: {error}") from error

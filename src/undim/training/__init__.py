@@ -1,0 +1,1 @@
+"""Training: typed recipes, losses and the loop."""

@@ -1,0 +1,261 @@
+"""The training loop, on Lightning Fabric.
+
+Fabric gives devices, precision and process groups and leaves the loop to us: the loop is where exact resuming, the time
+budget and the choice of crops live, and a trainer that owns the loop would have to be bent for each of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning_fabric
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from undim.data.crops import PairCrops, read_rgb
+from undim.data.sets import Pair, find_pairs
+from undim.errors import RecipeError, UndimError
+from undim.metrics.quality import log_brightness_ratio, psnr
+from undim.nets import Backbone, add_adr, create_model
+from undim.training.checkpoints import load_checkpoint, save_checkpoint
+from undim.training.losses import ssim_index
+from undim.training.recipe import LossSection, ModelSection, OptimiserSection, Recipe, dump_recipe
+
+
+class TrainingError(UndimError):
+    """Training cannot go on; the last good checkpoint is intact."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What one step reports."""
+
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    """Learning rate."""
+    seconds: float
+    """Since the beginning, resumed sessions added up."""
+    validation: dict[str, float] | None = None
+
+
+def build_model(section: ModelSection) -> Backbone:
+    """The network that a recipe names, with ADR where it says so."""
+    model = create_model(section.name, **section.settings)
+    if section.adr is not None:
+        add_adr(model, **section.adr.model_dump())
+    return model
+
+
+def loss_function(output: Tensor, target: Tensor, weights: LossSection) -> Tensor:
+    """Weighted sum of the recipe's terms, over N x 3 x H x W in float32."""
+    output = output.float()
+    loss = weights.l1 * F.l1_loss(output, target)
+    if weights.ssim:
+        loss = loss + weights.ssim * (1 - ssim_index(output, target))
+    return loss
+
+
+def rate_at(step: int, progress: float, settings: OptimiserSection) -> float:
+    """Learning rate: linear warm-up by steps, then a cosine from `lr` to zero over the progress 0..1."""
+    warm = min(1.0, (step + 1) / max(settings.warmup, 1))
+    return settings.lr * warm * 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
+    """Move the averaged weights towards the model's; the decay grows from 0.1 at first to `decay`."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    sources = dict(model.named_parameters())
+    pairs = [(target, sources[name]) for name, target in average.named_parameters()]
+    torch._foreach_lerp_([t for t, _ in pairs], [s for _, s in pairs], weight)
+
+
+@torch.no_grad()
+def enhance_pixels(
+    model: nn.Module, pixels: np.ndarray[Any, np.dtype[np.uint8]]
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Run a network on one whole H x W x 3 8-bit picture: clamped to [0, 1] and rounded to 8 bit."""
+    device = next(model.parameters()).device
+    image = torch.from_numpy(pixels.copy()).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
+    output = model(image.contiguous(memory_format=torch.channels_last))
+    result: np.ndarray[Any, np.dtype[np.uint8]] = (
+        (output[0].float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+    )
+    return result
+
+
+def validate(model: nn.Module, pairs: list[tuple[Any, Any]]) -> dict[str, float]:
+    """PSNR in dB and brightness error (rms of the log ratio of mean luma) over pairs of 8-bit pictures."""
+    model.eval()
+    outputs = [enhance_pixels(model, low) for low, _ in pairs]
+    ratios = [log_brightness_ratio(output, high) for output, (_, high) in zip(outputs, pairs, strict=True)]
+    return {
+        "psnr": float(np.mean([psnr(output, high) for output, (_, high) in zip(outputs, pairs, strict=True)])),
+        "brightness_error": math.sqrt(float(np.mean(np.square(ratios)))),
+    }
+
+
+def train(
+    recipe: Recipe,
+    run: Path,
+    *,
+    resume: bool = False,
+    max_minutes: float | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> Backbone:
+    """Train by a recipe.
+
+    Args:
+        recipe: all choices.
+        run: folder of the run; it receives recipe.yaml, metrics.csv and last.ckpt.
+        resume: continue from the run's last checkpoint, to the same weights as an unbroken run.
+        max_minutes: time budget over all sessions of the run; the learning rate's cosine is laid over it if it ends
+            before the steps do.
+        report: called after each step.
+
+    Returns:
+        The network with its averaged weights, in evaluation mode.
+
+    Raises:
+        TrainingError: if the loss is not finite.
+        RecipeError: if the run folder holds another run and `resume` is not set.
+    """
+    if not resume and (run / "last.ckpt").exists():
+        raise RecipeError(f"{run} holds a run already: continue it with --resume, or give another folder.")
+    fabric = lightning_fabric.Fabric(precision=recipe.precision, devices=1)
+    fabric.seed_everything(recipe.seed, verbose=False)
+    network = build_model(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = build_model(recipe.model)
+    average.load_state_dict(network.state_dict())
+    average.to(fabric.device).requires_grad_(requires_grad=False)
+    optimiser = torch.optim.AdamW(
+        _groups(network, recipe.optimiser), lr=recipe.optimiser.lr, betas=recipe.optimiser.betas
+    )
+    model, optimiser = fabric.setup(network, optimiser)
+
+    crops = PairCrops(_pairs(recipe, "train"), seed=recipe.seed, identity=recipe.data.identity)
+    held_out = [(read_rgb(pair.low), read_rgb(pair.high)) for pair in _pairs(recipe, "val")]
+    first, elapsed = 0, 0.0
+    if resume:
+        state = load_checkpoint(run)
+        network.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        first, elapsed = state["step"], state["seconds"]
+    else:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "recipe.yaml").write_text(dump_recipe(recipe))
+
+    budget = math.inf if max_minutes is None else 60 * max_minutes
+    started = time.monotonic() - elapsed
+    log = MetricsFile(run / "metrics.csv", resume_at=first if resume else None)
+    for step in range(first, recipe.steps):
+        seconds = time.monotonic() - started
+        progress = max(step / recipe.steps, seconds / budget)
+        if progress >= 1:
+            break
+        rate = rate_at(step, progress, recipe.optimiser)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        batch = crops.batch(step, recipe.batch, recipe.data.crop)
+        low, high, context = (fabric.to_device(t) for t in (batch.low, batch.high, batch.context))
+        model.train()
+        output = model(low, context) if network.sees_whole else model(low)
+        loss = loss_function(output, high, recipe.loss)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"The loss is {value} at step {step}: lower optimiser.lr. The last checkpoint in {run} is intact."
+            )
+        fabric.backward(loss)
+        fabric.clip_gradients(model, optimiser, max_norm=recipe.optimiser.clip)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        update_average(average, network, step, recipe.ema)
+
+        done = step + 1
+        validation = None
+        if done % recipe.validate_every == 0 or done == recipe.steps:
+            validation = validate(average, held_out)
+        seconds = time.monotonic() - started
+        log.add(done, value, rate, seconds, validation)
+        if report is not None:
+            report(Progress(done, recipe.steps, value, rate, seconds, validation))
+        if done % recipe.checkpoint_every == 0 or done == recipe.steps:
+            _save(run, network, average, optimiser, done, seconds)
+            log.flush()
+    else:
+        return average.eval()
+    _save(run, network, average, optimiser, step, time.monotonic() - started)
+    log.flush()
+    return average.eval()
+
+
+class MetricsFile:
+    """metrics.csv: one row a step that was validated or is a multiple of 50, the mean loss since the row before.
+
+    Args:
+        path: the file.
+        resume_at: keep the rows up to this step and append; `None` starts anew.
+    """
+
+    columns = ("step", "loss", "rate", "seconds", "psnr", "brightness_error")
+
+    def __init__(self, path: Path, *, resume_at: int | None) -> None:
+        self.path = path
+        self.rows: list[list[str]] = []
+        self.losses: list[float] = []
+        if resume_at is not None and path.is_file():
+            with path.open(newline="") as file:
+                self.rows = [row for row in list(csv.reader(file))[1:] if int(row[0]) <= resume_at]
+
+    def add(self, step: int, loss: float, rate: float, seconds: float, validation: dict[str, float] | None) -> None:
+        """Note one step."""
+        self.losses.append(loss)
+        if validation is None and step % 50:
+            return
+        measured = validation or {}
+        figures = [f"{measured[key]:.4f}" if key in measured else "" for key in ("psnr", "brightness_error")]
+        self.rows.append([str(step), f"{np.mean(self.losses):.5f}", f"{rate:.3e}", f"{seconds:.1f}", *figures])
+        self.losses.clear()
+
+    def flush(self) -> None:
+        """Write the file anew."""
+        partial = self.path.with_suffix(".partial")
+        with partial.open("w", newline="") as file:
+            csv.writer(file).writerows([self.columns, *self.rows])
+        partial.replace(self.path)
+
+
+def _pairs(recipe: Recipe, split: Any) -> list[Pair]:
+    return find_pairs(recipe.data.name, split, recipe.data.root)
+
+
+def _groups(network: nn.Module, settings: OptimiserSection) -> Iterator[dict[str, Any]]:
+    """Weight decay acts on matrices and kernels only; on POG's embeddings, whose length has no effect, it does not."""
+    decayed, others = [], []
+    for name, parameter in network.named_parameters():
+        (others if parameter.ndim < 2 or name.endswith("embeddings") else decayed).append(parameter)
+    yield {"params": decayed, "weight_decay": settings.weight_decay}
+    yield {"params": others, "weight_decay": 0.0}
+
+
+def _save(run: Path, network: nn.Module, average: nn.Module, optimiser: Any, step: int, seconds: float) -> None:
+    state = {
+        "model": network.state_dict(),
+        "average": average.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "step": step,
+        "seconds": seconds,
+    }
+    save_checkpoint(state, run)
