@@ -1,5 +1,23 @@
-"""Undim makes dark photographs clear."""
+"""Undim makes dark photographs clear: `from undim import Enhancer; Enhancer()(image)`."""
+
+from typing import TYPE_CHECKING
 
 from undim.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from undim.enhance.enhancer import Enhancer
+
+__all__ = ["Enhancer", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    # `import undim` alone stays fast: NumPy, Pillow and ONNX Runtime are imported when Enhancer is asked for.
+    if name == "Enhancer":
+        from undim.enhance.enhancer import Enhancer
+
+        return Enhancer
+    raise AttributeError(f"module 'undim' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

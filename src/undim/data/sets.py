@@ -59,7 +59,7 @@ VAL_EVERY = 18
 
 
 def assign_lol_v1(names: list[str]) -> dict[str, Split]:
-    """Split our485: `val` scattered as eval15 is (neighbours of its scenes stay in training), `val-scenes` in blocks."""
+    """Split our485: `val` scattered as eval15 is (its scenes' neighbours stay in training), `val-scenes` in blocks."""
     in_blocks = {name for name in names if any(low <= int(name) <= high for low, high in VAL_SCENES)}
     others = sorted((name for name in names if name not in in_blocks), key=int)
     scattered = set(others[VAL_EVERY // 2 :: VAL_EVERY][:24])

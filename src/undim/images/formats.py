@@ -30,7 +30,7 @@ FORMATS: dict[str, Format] = {
         Format("png", "PNG", (".png",)),
         Format("webp", "WEBP", (".webp",), grey=False),
         Format("tif", "TIFF", (".tif", ".tiff")),
-        Format("bmp", "BMP", (".bmp", ".dib"), alpha=False, exif=False, icc=False),
+        Format("bmp", "BMP", (".bmp", ".dib"), exif=False, icc=False),
     )
 }
 

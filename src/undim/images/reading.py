@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin, WebPImagePlugin
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from undim.errors import PictureError
 from undim.images.exif import make_upright, read_orientation, strip_prefix, upright_xmp
@@ -86,10 +86,10 @@ def _read_stream(stream: BinaryIO, suffix: str, max_pixels: int) -> Picture:
         # Pillow allocates the whole canvas when it opens a WebP file, so its size is looked up before that.
         _check_size(webp_size(header) or (1, 1), max_pixels)
     try:
-        return _decode(stream, name, header, max_pixels)
+        return _decode(stream, name, max_pixels)
     except PictureError:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise PictureError(f"is damaged: its {name.upper()} header cannot be read") from error
     except MemoryError as error:
         raise PictureError("does not fit in memory") from error
@@ -97,7 +97,7 @@ def _read_stream(stream: BinaryIO, suffix: str, max_pixels: int) -> Picture:
         raise PictureError(f"is damaged or truncated: {str(error).strip() or type(error).__name__}") from error
 
 
-def _decode(stream: BinaryIO, name: str, header: bytes, max_pixels: int) -> Picture:
+def _decode(stream: BinaryIO, name: str, max_pixels: int) -> Picture:
     codec = FORMATS[name].pillow if name in FORMATS else READ_ONLY[name][0]
     with _PILLOW_LIMIT:
         # Pillow's own limit warns and raises at fixed sizes; `max_pixels` takes its place while the header is read.
@@ -109,23 +109,30 @@ def _decode(stream: BinaryIO, name: str, header: bytes, max_pixels: int) -> Pict
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
-        tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
-        exif = _tiff_exif(image) if tiff else None
-        bits, white_is_zero = _tiff_samples(image) if tiff else (16, False)
-        image.load()
-        if not tiff:
+        turn, bits, white_is_zero = 1, 16, False
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            exif = _tiff_exif(image)
+            bits, white_is_zero = _tiff_samples(image)
+            image.load()  # turns a TIFF upright as well
+        else:
+            image.load()  # first, since PNG may keep EXIF behind the pixels
             exif = strip_prefix(image.info.get("exif") or _text_exif(image))
-        turn = 1 if tiff or not exif else read_orientation(exif)  # Pillow turns TIFFs itself while loading
+            turn = read_orientation(exif)
         pixels, alpha = split_alpha(image)
         if image.mode.startswith("I;16") and (bits != 16 or white_is_zero):
             pixels = scale_to_8_bit(np.asarray(image), 2**bits - 1)
             pixels = 255 - pixels if white_is_zero else pixels
-        if image.mode in ("CMYK", "LAB"):
-            notes = (*notes, f"{image.mode} was converted to RGB without its colour profile")
+        if image.mode == "CMYK":
+            notes = (*notes, "CMYK was converted to RGB without its colour profile")
+        profile = image.info.get("icc_profile") or None
+        if profile and not profile_fits(profile, grey=pixels.ndim == 2):
+            profile = None
+            if image.mode != "CMYK":
+                notes = (*notes, "its colour profile is for another colour model and was left out")
         xmp = image.info.get("xmp")
         metadata = Metadata(
             exif=make_upright(exif, transposed=turn >= 5) if exif else None,
-            icc=_fitting_profile(image, grey=pixels.ndim == 2),
+            icc=profile,
             xmp=upright_xmp(xmp) if isinstance(xmp, bytes) and turn != 1 else xmp,
             dpi=_dpi(image),
         )
@@ -148,6 +155,11 @@ def turn_upright(pixels: Bytes, orientation: int) -> Bytes:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
+
+
+def profile_fits(profile: bytes, *, grey: bool) -> bool:
+    """Whether an ICC profile is for grey or RGB pixels: ICC.1 has the colour model in bytes 16 to 19."""
+    return profile[16:20] == (b"GRAY" if grey else b"RGB ")
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -182,7 +194,7 @@ def _check_pages(image: Image.Image) -> tuple[str, ...]:
     raise PictureError(f"is animated ({count} frames); Undim enhances still pictures")
 
 
-def _tiff_exif(image: TiffImagePlugin.TiffImageFile) -> bytes | None:
+def _tiff_exif(image: TiffImagePlugin.TiffImageFile) -> bytes:
     source, kept = image.getexif(), Image.Exif()
     for tag in _TIFF_KEPT:
         if tag in source:
@@ -192,7 +204,7 @@ def _tiff_exif(image: TiffImagePlugin.TiffImageFile) -> bytes | None:
         if values:
             kept.get_ifd(directory).update(values)
             kept[directory] = values
-    return strip_prefix(kept.tobytes()) if len(kept) else None
+    return strip_prefix(kept.tobytes()) if len(kept) else b""
 
 
 def _tiff_samples(image: TiffImagePlugin.TiffImageFile) -> tuple[int, bool]:
@@ -204,14 +216,6 @@ def _tiff_samples(image: TiffImagePlugin.TiffImageFile) -> tuple[int, bool]:
 def _text_exif(image: Image.Image) -> bytes:
     """EXIF that older PNG writers left in a text chunk as hexadecimal."""
     return image.getexif().tobytes() if "Raw profile type exif" in image.info else b""
-
-
-def _fitting_profile(image: Image.Image, *, grey: bool) -> bytes | None:
-    """The ICC profile unless it is for another colour model than the pixels are in now (ICC.1, bytes 16 to 19)."""
-    profile = image.info.get("icc_profile")
-    if not isinstance(profile, bytes) or profile[16:20] != (b"GRAY" if grey else b"RGB "):
-        return None
-    return profile
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:

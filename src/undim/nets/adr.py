@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from undim.errors import ModelError, ShapeError
 from undim.nets.backbone import Backbone, QkvAttention
-from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d, is_channels_last, pool
+from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d, per_image_channel_map, pool
 from undim.nets.pog import PogKernel
 
 KernelKind = Literal["pog", "dynamic", "static"]
@@ -107,13 +107,7 @@ class Adr(nn.Module):
     def forward(self, qkv: Tensor) -> Tensor:
         """Reallocate attention: B x 3C x H x W to the same shape and memory layout."""
         p1, p2 = self.kernels(qkv)
-        shape = qkv.shape[-2:]
-        flat = qkv.flatten(2)
-        if is_channels_last(qkv):
-            pixels = flat.transpose(1, 2)  # (B, HW, 3C), a view
-            reallocated = torch.baddbmm(pixels, pixels @ p1.transpose(1, 2), p2.transpose(1, 2))
-            return reallocated.transpose(1, 2).unflatten(2, shape)
-        return torch.baddbmm(flat, p2, p1 @ flat).unflatten(2, shape)
+        return qkv + per_image_channel_map(per_image_channel_map(qkv, p1), p2)
 
 
 def add_adr(

@@ -79,6 +79,8 @@ class Backbone(nn.Module, ABC):
     """The counting rule of this backbone's published FLOPs."""
     sees_whole: ClassVar[bool] = False
     """Whether `forward` takes, as second argument, a thumbnail of the whole picture that a crop comes from."""
+    unread: ClassVar[tuple[str, ...]] = ()
+    """Modules that published checkpoints hold but whose output nothing reads: resetting them changes nothing."""
     stages: ClassVar[dict[str, Stage]]
     """Module-path prefix -> stage, `*` standing for anything; the first prefix that matches wins."""
 

@@ -2,8 +2,8 @@
 
 What bounds the published backbones on a CPU is memory traffic: depth-wise convolutions and normalisation at full
 resolution. Candela un-shuffles the picture by two, so nothing runs at full resolution, and spends its arithmetic in
-dense 3x3 residual blocks without normalisation, which CPUs run near their peak (channels-last, bf16). Channel attention,
-the place where ADR acts, stands at 1/4 and 1/8 of the size, where it costs little.
+dense 3x3 residual blocks without normalisation, which CPUs run near their peak (channels-last, bf16). Channel
+attention, the place where ADR acts, stands at 1/4 and 1/8 of the size, where it costs little.
 
 How bright a picture should become can hardly be told from a crop. So a small branch sees a 64 x 96 thumbnail of the
 whole picture: it sets the gain of each colour and modulates the coarse levels.
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.nets.backbone import Backbone, FlopsRule, QkvAttention, Stage
+from undim.nets.channel_attention import channel_attention
 from undim.nets.registry import Variant, register
 from undim.nets.thumbnail import make_thumbnail
 
@@ -43,11 +44,12 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
-        return features + self.conv2(F.relu(self.conv1(features)))
+        branch: Tensor = self.conv2(F.relu(self.conv1(features)))
+        return features + branch
 
 
 class ChannelAttention(QkvAttention):
-    """x + project(softmax(Q K^T / temperature) V), attention between channels (Restormer's form, without normalisation).
+    """x + project(softmax(temperature Q K^T) V): attention between channels, in Restormer's form, not normalised.
 
     Q and K have unit length over the pixels, so a map entry is a cosine. The projection starts small, as the residual
     blocks do.
@@ -59,7 +61,6 @@ class ChannelAttention(QkvAttention):
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__(3 * channels)
-        self.heads = heads
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.qkv_dwconv = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels)
@@ -70,12 +71,9 @@ class ChannelAttention(QkvAttention):
     def forward(self, features: Tensor) -> Tensor:
         """B x C x H x W to the same shape."""
         qkv = self.reallocate(self.qkv_dwconv(self.qkv(features)))
-        q, k, v = qkv.flatten(2).unflatten(1, (3, self.heads, -1)).unbind(1)  # (B, heads, C/heads, HW) each
-        q = F.normalize(q, dim=-1)
-        k = F.normalize(k, dim=-1)
-        attention = F.softmax(q @ k.transpose(-2, -1) * self.temperature, dim=-1)
-        mixed = (attention @ v).flatten(1, 2).unflatten(2, features.shape[-2:])
-        return features + self.project_out(mixed)
+        q, k, v = qkv.chunk(3, dim=1)
+        branch: Tensor = self.project_out(channel_attention(q, k, v, self.temperature))
+        return features + branch
 
 
 class GlobalBranch(nn.Module):
@@ -171,8 +169,8 @@ class Candela(Backbone):
         self.decoder1 = nn.Sequential(*(ResidualBlock(d1) for _ in range(blocks[0])))
         self.predict = nn.Conv2d(d1, 24, 3, padding=1)
         self.whole = GlobalBranch(global_width, (d1, d2, d3))
-        nn.init.zeros_(self.predict.weight)
-        nn.init.zeros_(self.predict.bias)
+        for parameter in self.predict.parameters():
+            nn.init.zeros_(parameter)  # at first, the output is the scaled picture
 
     def forward(self, image: Tensor, context: Tensor | None = None) -> Tensor:
         """Enhance pictures, or crops of pictures.
@@ -198,7 +196,7 @@ class Candela(Backbone):
         luma = (thumbnail * thumbnail.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True).mean((2, 3), keepdim=True)
         exposure = TARGET_LUMA / luma.clamp_min(DARKEST)
         colour, ((s1, b1), (s2, b2), (s3, b3)) = self.whole(thumbnail, exposure)
-        scaled = image * (exposure * colour.exp())
+        scaled: Tensor = image * (exposure * colour.exp())
 
         first = self.embed(F.pixel_unshuffle(torch.cat((image, scaled), 1), 2))
         first = self.encoder1(first * (1 + s1) + b1)
@@ -208,7 +206,8 @@ class Candela(Backbone):
         third = self.decoder3(self.latent(third * (1 + s3) + b3))
         second = self.decoder2(second + F.pixel_shuffle(self.up2(third), 2))
         first = self.decoder1(first + F.pixel_shuffle(self.up1(second), 2))
-        gain, residual = F.pixel_shuffle(self.predict(first), 2).chunk(2, dim=1)
+        predicted: Tensor = F.pixel_shuffle(self.predict(first), 2)
+        gain, residual = predicted.chunk(2, dim=1)
         return scaled * gain.clamp(-3, 3).exp() + residual
 
 
@@ -217,7 +216,7 @@ register(
         "candela": Variant(Candela, {}, "our own, for CPUs: 1/2-size U-Net with a view of the whole picture"),
         "candela_tiny": Variant(
             Candela,
-            {"dims": (12, 20, 28), "blocks": (1, 1, 1), "heads": (1, 2), "global_width": 10},
+            {"dims": (12, 16, 20), "blocks": (1, 1, 1), "heads": (1, 2), "global_width": 5},
             "below 100 k parameters with ADR and POG",
         ),
     }

@@ -1,4 +1,4 @@
-"""Attention between channels: the product that Restormer introduced and Retinexformer and CIDNet share."""
+"""Attention between channels: the product that Restormer introduced and the other backbones share."""
 
 from __future__ import annotations
 

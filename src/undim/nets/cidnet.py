@@ -269,6 +269,7 @@ class CIDNet(Backbone):
     multiple_of: ClassVar[int] = 8
     adr_bottleneck: ClassVar[int] = 32
     flops_rule: ClassVar[FlopsRule] = "thop"
+    unread: ClassVar[tuple[str, ...]] = ("I_LCA5",)
     stages: ClassVar[dict[str, Stage]] = {
         "*_LCA1": Stage("encoder1", "encoder"),
         "*_LCA2": Stage("encoder2", "encoder"),

@@ -66,7 +66,7 @@ def per_image_conv2d(
         dilation=dilation,
         groups=batch * groups,
     )
-    return stacked.unflatten(1, (batch, out_channels)).squeeze(0)
+    return torch.unflatten(stacked, 1, (batch, out_channels)).squeeze(0)
 
 
 def per_image_channel_map(images: Tensor, maps: Tensor) -> Tensor:
@@ -82,8 +82,8 @@ def per_image_channel_map(images: Tensor, maps: Tensor) -> Tensor:
     shape = images.shape[-2:]
     if is_channels_last(images):
         pixels = images.flatten(2).transpose(1, 2)  # (B, HW, Cin), a view
-        return (pixels @ maps.transpose(1, 2)).transpose(1, 2).unflatten(2, shape)
-    return (maps @ images.flatten(2)).unflatten(2, shape)
+        return torch.unflatten((pixels @ maps.transpose(1, 2)).transpose(1, 2), 2, shape)
+    return torch.unflatten(maps @ images.flatten(2), 2, shape)
 
 
 def is_channels_last(images: Tensor) -> bool:
@@ -140,7 +140,7 @@ class DynamicKernel(nn.Module):
         """Map pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k."""
         check_pooled(pooled, self.in_channels)
         attention = F.softmax(self.fc2(F.relu(self.fc1(pooled))) / self.temperature, dim=-1)
-        return (attention @ self.candidates.flatten(1)).unflatten(1, self.shape)
+        return torch.unflatten(attention @ self.candidates.flatten(1), 1, self.shape)
 
 
 def check_pooled(pooled: Tensor, channels: int) -> None:

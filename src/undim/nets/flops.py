@@ -6,6 +6,8 @@ batched or fused products count as the products they are, and a frozen POG gener
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.hooks import RemovableHandle
 
 from undim.errors import ModelError
 from undim.nets.adr import Adr
-from undim.nets.backbone import FlopsRule
+from undim.nets.backbone import Backbone, FlopsRule
 from undim.nets.dynamic_conv import GeneratedConv2d
 from undim.nets.pog import FrozenPogKernel
 
@@ -26,7 +29,7 @@ GIGA = 2**30
 
 
 class OperatorCount(TorchFunctionMode):
-    """Counts multiply-adds of what runs inside the context: the rule "fvcore".
+    """Counts multiply-adds of the operators that run inside the context.
 
     Convolutions, linear layers and matrix products count their multiply-adds, adaptive average pooling one per input
     element. Normalisation, activations, softmax, resampling and element-wise work count nothing.
@@ -49,42 +52,48 @@ class OperatorCount(TorchFunctionMode):
 
     def __enter__(self) -> OperatorCount:
         self._products.__enter__()
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]  # untyped in torch
         return self
 
-    def __exit__(self, *exception: Any) -> None:  # noqa: ANN401 - as the base class has it
-        super().__exit__(*exception)
+    def __exit__(self, *exception: object) -> None:
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]  # untyped in torch
         self._products.__exit__(*exception)
 
     def __torch_function__(
         self,
         func: Callable[..., Any],
-        types: Any,  # noqa: ANN401, ARG002 - as the base class has it
+        types: object,
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
-    ) -> Any:  # noqa: ANN401 - as the base class has it
+    ) -> object:
         # Seen here and not below: pooling to one pixel runs as a mean.
         if func is F.adaptive_avg_pool2d:
             self._other += args[0].numel()
         return func(*args, **(kwargs or {}))
 
 
-def _conv(layer: nn.Module, _inputs: Tensor, output: Tensor) -> int:
-    # Transposed convolutions count in_channels k^2 for each *output* element too, stride^2 times what they compute.
-    channels, *kernel = layer.in_channels // layer.groups, *layer.kernel_size  # type: ignore[operator,misc]  # a convolution
-    return output.numel() * channels * kernel[0] * kernel[1]
+def _dense(layer: nn.Conv2d | nn.ConvTranspose2d, _inputs: Tensor, output: Tensor) -> int:
+    return output.numel() * (layer.in_channels // layer.groups) * math.prod(layer.kernel_size)
 
 
-MODULE_RULES: dict[type[nn.Module], Callable[[Any, Tensor, Tensor], int]] = {
-    nn.Conv2d: _conv,
-    nn.ConvTranspose2d: _conv,
-    nn.Linear: lambda layer, _, output: output.numel() * layer.in_features,
-    nn.LayerNorm: lambda layer, inputs, _: inputs.numel() * (4 if layer.elementwise_affine else 2),
-    nn.PReLU: lambda _layer, inputs, _: inputs.numel(),
-    nn.UpsamplingBilinear2d: lambda _layer, _inputs, output: 11 * output.numel(),
+LAYER_RULES: dict[FlopsRule, dict[type[nn.Module], Callable[[Any, Tensor, Tensor], int]]] = {
+    # Beside the operators. Only `nn.LayerNorm` itself: Restormer's and CIDNet's own normalisations count nothing.
+    "fvcore": {
+        nn.LayerNorm: lambda layer, inputs, _: inputs.numel() * (5 if layer.elementwise_affine else 4),
+        nn.UpsamplingBilinear2d: lambda _layer, _inputs, output: 4 * output.numel(),
+    },
+    # Instead of the operators: functional calls, among them the products of attention, count nothing, and transposed
+    # convolutions stride^2 times what they compute.
+    "thop": {
+        nn.Conv2d: _dense,
+        nn.ConvTranspose2d: _dense,
+        nn.Linear: lambda layer, _, output: output.numel() * layer.in_features,
+        nn.LayerNorm: lambda layer, inputs, _: inputs.numel() * (4 if layer.elementwise_affine else 2),
+        nn.PReLU: lambda _layer, inputs, _: inputs.numel(),
+        nn.UpsamplingBilinear2d: lambda _layer, _inputs, output: 11 * output.numel(),
+    },
 }
-"""The rule "thop" (thop 0.1.1): what each module type counts, from its input and output. Functional calls, among them
-the matrix products of attention, count nothing."""
+"""What each rule counts for a layer, from its input and output (fvcore 0.1.5, thop 0.1.1)."""
 
 
 def count_flops(model: nn.Module, size: int = 256, rule: FlopsRule = "fvcore") -> int:
@@ -95,55 +104,56 @@ def count_flops(model: nn.Module, size: int = 256, rule: FlopsRule = "fvcore") -
     Args:
         model: a backbone or any network that maps N x 3 x H x W.
         size: height and width in pixels.
-        rule: "fvcore" counts operators (see `OperatorCount`); "thop" counts modules (see `MODULE_RULES`) and, as thop
-            knows no generated kernels, the operators inside ADR and generated convolutions. A backbone's `flops_rule`
-            says which of them its published figure follows.
+        rule: "fvcore" counts the operators whose results are read (see `OperatorCount`), and a few layers of
+            `LAYER_RULES`; "thop" counts layers by `LAYER_RULES` and, as it knows no generated kernels, the operators
+            inside ADR and generated convolutions. A backbone's `flops_rule` says which its published figure follows.
 
     Raises:
         ModelError: for another rule.
     """
-    if rule not in ("fvcore", "thop"):
+    if rule not in LAYER_RULES:
         raise ModelError(f"The counting rule must be 'fvcore' or 'thop'. Got {rule!r}.")
     operators = OperatorCount()
+    layers = LAYER_RULES[rule]
     counted = 0
 
-    def count_module(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def count_layer(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         nonlocal counted
-        counted += MODULE_RULES[type(layer)](layer, inputs[0], output)
+        counted += layers[type(layer)](layer, inputs[0], output)
 
-    def start_generated(_layer: nn.Module, _inputs: object) -> None:
-        nonlocal counted
-        counted -= operators.total
+    def count_operators(module: nn.Module, sign: int) -> list[RemovableHandle]:
+        def start(_module: nn.Module, _inputs: object) -> None:
+            nonlocal counted
+            counted -= sign * operators.total
 
-    def end_generated(_layer: nn.Module, _inputs: object, _output: object) -> None:
-        nonlocal counted
-        counted += operators.total
+        def end(_module: nn.Module, _inputs: object, _output: object) -> None:
+            nonlocal counted
+            counted += sign * operators.total
 
-    generated = [module for module in model.modules() if isinstance(module, Adr | GeneratedConv2d)]
-    inside = {inner for module in generated for inner in module.modules()}
-    handles = [
-        module.register_forward_hook(operators.add_unfrozen)
-        for module in model.modules()
-        if isinstance(module, FrozenPogKernel)
-    ]
+        return [module.register_forward_pre_hook(start), module.register_forward_hook(end)]
+
+    apart: list[nn.Module]
     if rule == "thop":
-        handles += [
-            module.register_forward_hook(count_module)
-            for module in model.modules()
-            if type(module) in MODULE_RULES and module not in inside
-        ]
-        for module in generated:
-            handles.append(module.register_forward_pre_hook(start_generated))
-            handles.append(module.register_forward_hook(end_generated))
-    shapes = {
-        name: tensor.detach().to("meta")
-        for tensors in (model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False))
-        for name, tensor in tensors
-    }
+        apart = [module for module in model.modules() if isinstance(module, Adr | GeneratedConv2d)]
+        handles = [handle for module in apart for handle in count_operators(module, 1)]
+    else:
+        apart = [model.get_submodule(name) for name in model.unread] if isinstance(model, Backbone) else []
+        handles = count_operators(model, 1)
+        handles += [handle for module in apart for handle in count_operators(module, -1)]
+    inside = {inner for module in apart for inner in module.modules()}
+    for module in model.modules():
+        if type(module) in layers and module not in inside:
+            handles.append(module.register_forward_hook(count_layer))
+        if isinstance(module, FrozenPogKernel):
+            handles.append(module.register_forward_hook(operators.add_unfrozen))
+    tensors = itertools.chain(
+        model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
+    )
+    shapes = {name: tensor.detach().to("meta") for name, tensor in tensors}
     try:
         with torch.no_grad(), operators:
             torch.func.functional_call(model, shapes, torch.empty(1, 3, size, size, device="meta"))
     finally:
         for handle in handles:
             handle.remove()
-    return counted if rule == "thop" else operators.total
+    return counted

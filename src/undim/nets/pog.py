@@ -110,7 +110,7 @@ class _PogGenerator(nn.Module):
         mixing = self.mixing(pooled)
         normals, mapped = self.basis()
         decoder = (self.m1.weight, self.m1.bias, self.m2.weight, self.m2.bias)
-        return generate_weights(mixing, normals, mapped, *decoder).unflatten(1, self.shape)
+        return torch.unflatten(generate_weights(mixing, normals, mapped, *decoder), 1, self.shape)
 
 
 class PogKernel(_PogGenerator):

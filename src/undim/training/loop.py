@@ -21,13 +21,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.data.crops import PairCrops, read_rgb
-from undim.data.sets import Pair, find_pairs
+from undim.data.sets import Pair, Split, find_pairs
 from undim.errors import RecipeError, UndimError
-from undim.metrics.quality import log_brightness_ratio, psnr
+from undim.metrics.networks import network_enhancer
+from undim.metrics.quality import Pixels, log_brightness_ratio, psnr
 from undim.nets import Backbone, add_adr, create_model
 from undim.training.checkpoints import load_checkpoint, save_checkpoint
 from undim.training.losses import ssim_index
 from undim.training.recipe import LossSection, ModelSection, OptimiserSection, Recipe, dump_recipe
+from undim.weights.files import AdrSpec, ModelSpec
 
 
 class TrainingError(UndimError):
@@ -56,6 +58,18 @@ def build_model(section: ModelSection) -> Backbone:
     return model
 
 
+def spec_of(recipe: Recipe, steps: int) -> ModelSpec:
+    """What a run's weights belong to, with what they were trained on."""
+    section = recipe.model
+    adr = None if section.adr is None else AdrSpec(**section.adr.model_dump(exclude={"identity"}))
+    notes = {
+        "data": f"{recipe.data.name}, split train",
+        "steps": f"{steps} of batch {recipe.batch}, crops of {recipe.data.crop}",
+        "seed": str(recipe.seed),
+    }
+    return ModelSpec(section.name, section.settings, adr, notes)
+
+
 def loss_function(output: Tensor, target: Tensor, weights: LossSection) -> Tensor:
     """Weighted sum of the recipe's terms, over N x 3 x H x W in float32."""
     output = output.float()
@@ -80,24 +94,10 @@ def update_average(average: nn.Module, model: nn.Module, step: int, decay: float
     torch._foreach_lerp_([t for t, _ in pairs], [s for _, s in pairs], weight)
 
 
-@torch.no_grad()
-def enhance_pixels(
-    model: nn.Module, pixels: np.ndarray[Any, np.dtype[np.uint8]]
-) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Run a network on one whole H x W x 3 8-bit picture: clamped to [0, 1] and rounded to 8 bit."""
-    device = next(model.parameters()).device
-    image = torch.from_numpy(pixels.copy()).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
-    output = model(image.contiguous(memory_format=torch.channels_last))
-    result: np.ndarray[Any, np.dtype[np.uint8]] = (
-        (output[0].float().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    )
-    return result
-
-
-def validate(model: nn.Module, pairs: list[tuple[Any, Any]]) -> dict[str, float]:
+def validate(model: nn.Module, pairs: list[tuple[Pixels, Pixels]]) -> dict[str, float]:
     """PSNR in dB and brightness error (rms of the log ratio of mean luma) over pairs of 8-bit pictures."""
-    model.eval()
-    outputs = [enhance_pixels(model, low) for low, _ in pairs]
+    enhance = network_enhancer(model)
+    outputs = [enhance(low) for low, _ in pairs]
     ratios = [log_brightness_ratio(output, high) for output, (_, high) in zip(outputs, pairs, strict=True)]
     return {
         "psnr": float(np.mean([psnr(output, high) for output, (_, high) in zip(outputs, pairs, strict=True)])),
@@ -105,14 +105,14 @@ def validate(model: nn.Module, pairs: list[tuple[Any, Any]]) -> dict[str, float]
     }
 
 
-def train(
+def train_network(
     recipe: Recipe,
     run: Path,
     *,
     resume: bool = False,
     max_minutes: float | None = None,
     report: Callable[[Progress], None] | None = None,
-) -> Backbone:
+) -> tuple[Backbone, int]:
     """Train by a recipe.
 
     Args:
@@ -124,7 +124,7 @@ def train(
         report: called after each step.
 
     Returns:
-        The network with its averaged weights, in evaluation mode.
+        The network with its averaged weights, in evaluation mode, and the number of steps done.
 
     Raises:
         TrainingError: if the loss is not finite.
@@ -159,46 +159,44 @@ def train(
     budget = math.inf if max_minutes is None else 60 * max_minutes
     started = time.monotonic() - elapsed
     log = MetricsFile(run / "metrics.csv", resume_at=first if resume else None)
-    for step in range(first, recipe.steps):
+    done = first
+    while done < recipe.steps:
         seconds = time.monotonic() - started
-        progress = max(step / recipe.steps, seconds / budget)
+        progress = max(done / recipe.steps, seconds / budget)
         if progress >= 1:
             break
-        rate = rate_at(step, progress, recipe.optimiser)
+        rate = rate_at(done, progress, recipe.optimiser)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        batch = crops.batch(step, recipe.batch, recipe.data.crop)
-        low, high, context = (fabric.to_device(t) for t in (batch.low, batch.high, batch.context))
+        batch = crops.batch(done, recipe.batch, recipe.data.crop)
+        low, high, context = (fabric.to_device(tensor) for tensor in (batch.low, batch.high, batch.context))
         model.train()
         output = model(low, context) if network.sees_whole else model(low)
         loss = loss_function(output, high, recipe.loss)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise TrainingError(
-                f"The loss is {value} at step {step}: lower optimiser.lr. The last checkpoint in {run} is intact."
+                f"The loss is {value} at step {done}: lower optimiser.lr. The last checkpoint in {run} is intact."
             )
         fabric.backward(loss)
         fabric.clip_gradients(model, optimiser, max_norm=recipe.optimiser.clip)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        update_average(average, network, step, recipe.ema)
+        update_average(average, network, done, recipe.ema)
 
-        done = step + 1
+        done += 1
         validation = None
         if done % recipe.validate_every == 0 or done == recipe.steps:
             validation = validate(average, held_out)
-        seconds = time.monotonic() - started
-        log.add(done, value, rate, seconds, validation)
+        log.add(done, value, rate, time.monotonic() - started, validation)
         if report is not None:
-            report(Progress(done, recipe.steps, value, rate, seconds, validation))
-        if done % recipe.checkpoint_every == 0 or done == recipe.steps:
-            _save(run, network, average, optimiser, done, seconds)
+            report(Progress(done, recipe.steps, value, rate, time.monotonic() - started, validation))
+        if done % recipe.checkpoint_every == 0 and done < recipe.steps:
+            _save(run, network, average, optimiser, done, time.monotonic() - started)
             log.flush()
-    else:
-        return average.eval()
-    _save(run, network, average, optimiser, step, time.monotonic() - started)
+    _save(run, network, average, optimiser, done, time.monotonic() - started)
     log.flush()
-    return average.eval()
+    return average.eval(), done
 
 
 class MetricsFile:
@@ -237,20 +235,23 @@ class MetricsFile:
         partial.replace(self.path)
 
 
-def _pairs(recipe: Recipe, split: Any) -> list[Pair]:
+def _pairs(recipe: Recipe, split: Split) -> list[Pair]:
     return find_pairs(recipe.data.name, split, recipe.data.root)
 
 
 def _groups(network: nn.Module, settings: OptimiserSection) -> Iterator[dict[str, Any]]:
     """Weight decay acts on matrices and kernels only; on POG's embeddings, whose length has no effect, it does not."""
-    decayed, others = [], []
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         (others if parameter.ndim < 2 or name.endswith("embeddings") else decayed).append(parameter)
     yield {"params": decayed, "weight_decay": settings.weight_decay}
     yield {"params": others, "weight_decay": 0.0}
 
 
-def _save(run: Path, network: nn.Module, average: nn.Module, optimiser: Any, step: int, seconds: float) -> None:
+def _save(
+    run: Path, network: nn.Module, average: nn.Module, optimiser: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
     state = {
         "model": network.state_dict(),
         "average": average.state_dict(),

@@ -23,8 +23,8 @@ class AdrSection(Section):
 
     kernel: Literal["pog", "dynamic", "static"] = "pog"
     where: Literal["decoder", "encoder", "all"] = "decoder"
-    bottleneck: int | None = Field(None, ge=1)
-    embedding: int = Field(64, ge=2)
+    bottleneck: int | None = Field(default=None, ge=1)
+    embedding: int = Field(default=64, ge=2)
     identity: bool = False
 
 
@@ -43,29 +43,29 @@ class DataSection(Section):
     name: str = "lol-v1"
     root: Path | None = None
     """The data set's folder; without it, it is looked for under $UNDIM_DATA."""
-    crop: int = Field(128, ge=16)
+    crop: int = Field(default=128, ge=16)
     """Side of a crop in pixels."""
-    identity: float = Field(0.0, ge=0, le=1)
+    identity: float = Field(default=0.0, ge=0, le=1)
     """Share of samples that are well-lit pictures to be left as they are."""
 
 
 class OptimiserSection(Section):
     """AdamW with warm-up and a cosine to zero."""
 
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(default=1e-3, gt=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = Field(1e-4, ge=0)
-    warmup: int = Field(200, ge=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    warmup: int = Field(default=200, ge=0)
     """Steps over which the rate rises linearly from zero."""
-    clip: float = Field(1.0, gt=0)
+    clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient over all parameters."""
 
 
 class LossSection(Section):
     """Weights of the loss terms."""
 
-    l1: float = Field(1.0, ge=0)
-    ssim: float = Field(0.3, ge=0)
+    l1: float = Field(default=1.0, ge=0)
+    ssim: float = Field(default=0.3, ge=0)
 
 
 class Recipe(Section):
@@ -76,14 +76,14 @@ class Recipe(Section):
     optimiser: OptimiserSection = OptimiserSection()
     loss: LossSection = LossSection()
     steps: int = Field(ge=1)
-    batch: int = Field(8, ge=1)
-    ema: float = Field(0.999, ge=0, lt=1)
+    batch: int = Field(default=8, ge=1)
+    ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the exponential moving average of the weights, which is what is validated and shipped."""
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
     seed: int = 0
-    validate_every: int = Field(2000, ge=1)
+    validate_every: int = Field(default=2000, ge=1)
     """Steps."""
-    checkpoint_every: int = Field(500, ge=1)
+    checkpoint_every: int = Field(default=500, ge=1)
     """Steps."""
 
 

@@ -1,0 +1,21 @@
+"""Prove the base install: no torch anywhere, and the example pictures were enhanced."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+absent = [name for name in ("torch", "scipy", "skimage", "safetensors", "onnx") if importlib.util.find_spec(name)]
+if absent:
+    sys.exit(f"the base install brought {', '.join(absent)}")
+examples = sorted(path for path in Path("examples").iterdir() if path.suffix in {".jpg", ".png", ".webp"})
+for path in examples:
+    with Image.open(path) as dark, Image.open(Path("bright") / path.name) as bright:
+        before, after = (np.asarray(picture.convert("L")).mean() for picture in (dark, bright))
+    sys.stdout.write(f"{path.name}: mean luma {before:.0f} -> {after:.0f}\n")
+    if not after > 1.2 * before:
+        sys.exit(f"{path.name} did not become brighter")
+if not examples:
+    sys.exit("there are no example pictures")

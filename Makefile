@@ -1,0 +1,36 @@
+# make bright   install the base package (no torch) and enhance the example pictures into bright/
+# make test     install the development environment and run the quick tests
+
+PYTHON ?= python3
+PIP_OPTIONS ?= --quiet --disable-pip-version-check
+BASE := .venv-base
+DEV := .venv
+
+.PHONY: bright test test-slow lint clean
+
+bright: $(BASE)/installed
+	$(BASE)/bin/undim enhance examples -o bright --overwrite
+
+test: $(DEV)/installed
+	$(DEV)/bin/python -m pytest
+
+test-slow: $(DEV)/installed
+	$(DEV)/bin/python -m pytest -m slow
+
+lint: $(DEV)/installed
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+
+$(BASE)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BASE)
+	$(BASE)/bin/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e .
+	touch $@
+
+$(DEV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(BASE) $(DEV) bright build dist

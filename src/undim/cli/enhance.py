@@ -1,0 +1,161 @@
+"""`undim enhance`: files, folders and pipes of dark pictures to clear ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from undim.cli.lines import one_line, put, say, without_codec_noise
+from undim.enhance.batch import Outcome, Settings, run_tasks
+from undim.enhance.models import DEFAULT_MODEL, find_model
+from undim.enhance.plan import STREAM, Task, plan
+from undim.errors import UsageError
+from undim.images import MAX_PIXELS
+
+
+def enhance(
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH",
+            show_default=False,
+            help="Pictures, folders (with sub-folders), patterns in quotes, or - for standard input.",
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            show_default=False,
+            help="A folder; for one picture also a file such as clear.jpg, or - for standard output.",
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="Name of a shipped model, or an .onnx file.")] = DEFAULT_MODEL,
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--format", metavar="png|jpg|webp|tif|bmp", help="Output format and suffix; default: as the input."
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option(metavar="1..100", help="Of JPEG (default 95) and WebP (95, or lossless as the input).")
+    ] = None,
+    strength: Annotated[float, typer.Option(metavar="0..1", help="How much: 0 the input, 1 all.")] = 1.0,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Pictures in flight.")] = 2,
+    max_pixels: Annotated[int, typer.Option(metavar="N", help="Refuse larger pictures.")] = MAX_PIXELS,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> int:
+    """Make dark pictures clear.
+
+    Outputs have the names of the inputs; those that exist are kept unless --overwrite is given. In a folder, files
+    without a picture's suffix are ignored; a file named on the command line is always tried.
+
+    Exit status: 0 all well, 1 some pictures failed, 2 wrong usage, 130 stopped.
+    """
+    _check(quality, strength, jobs, max_pixels)
+    if output == STREAM and as_json:
+        raise UsageError("--json and -o - both print to standard output; leave one of them out.")
+    if output == STREAM and sys.stdout is not None and sys.stdout.isatty():
+        raise UsageError("-o - would print a picture to the terminal; redirect it, or give a file.")
+    find_model(model)
+    tasks = plan(paths, output, form, overwrite=overwrite)
+    outcomes = _run(tasks, model, strength, jobs, Settings(quality, max_pixels, overwrite))
+    failed = sum(outcome.status == "failed" for outcome in outcomes)
+    if as_json:
+        put(f"{json.dumps(report(outcomes), indent=2)}\n".encode())
+    elif output == STREAM:
+        for outcome in outcomes:
+            put(outcome.content or b"")
+    else:
+        say(summary(outcomes))
+    return 1 if failed else 0
+
+
+def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """What `--json` prints: counts, and one entry per picture in the order of the inputs."""
+    counts = {status: sum(outcome.status == status for outcome in outcomes) for status in ("done", "skipped", "failed")}
+    files = [
+        {
+            "input": outcome.task.source,
+            "output": None if outcome.task.target is None else os.fspath(outcome.task.target),
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "seconds": round(outcome.seconds, 3),
+        }
+        for outcome in outcomes
+    ]
+    return {**counts, "files": files}
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """The counts in words."""
+    counts = report(outcomes)
+    kept = " (their outputs exist; --overwrite replaces them)" if counts["skipped"] else ""
+    return f"{counts['done']} done, {counts['skipped']} skipped{kept}, {counts['failed']} failed"
+
+
+def _check(quality: int | None, strength: float, jobs: int, max_pixels: int) -> None:
+    if quality is not None and not 1 <= quality <= 100:
+        raise UsageError(f"--quality is {quality}; allowed: 1 to 100.")
+    if not 0 <= strength <= 1:
+        raise UsageError(f"--strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
+    if jobs < 1:
+        raise UsageError(f"--jobs is {jobs}; allowed: 1 or more.")
+    if max_pixels < 1:
+        raise UsageError(f"--max-pixels is {max_pixels}; allowed: 1 or more.")
+
+
+def _run(
+    tasks: Sequence[Task],
+    model: str,
+    strength: float,
+    jobs: int,
+    settings: Settings,
+) -> list[Outcome]:
+    from undim.enhance.enhancer import Enhancer  # ONNX Runtime loads only after all usage errors are told
+
+    enhancer = Enhancer(model)
+    ended: dict[int, Outcome] = {}
+    steps = run_tasks(
+        tasks,
+        partial(enhancer, strength=strength),
+        settings,
+        jobs=jobs,
+        read_stream=sys.stdin.buffer.read,
+        stop=enhancer.stop,
+    )
+    with without_codec_noise(), _progress(len(tasks)) as (advance, tell), closing(steps):
+        for index, outcome in steps:
+            ended[index] = outcome
+            if outcome.status == "failed":
+                tell(f"failed: {outcome.task.source}: {outcome.reason}")
+            elif outcome.status == "done" and outcome.reason:
+                tell(f"note: {outcome.task.source}: {outcome.reason}")
+            advance()
+    return [ended[index] for index in range(len(tasks))]
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[tuple[Callable[[], None], Callable[[str], None]]]:
+    """A bar on a terminal, nothing otherwise; yields a call for each step and one for a line between."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield (lambda: None), say
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=total)
+        # `out` neither wraps nor reads markup.
+        yield partial(bar.advance, task), lambda text: console.out(f"undim: {one_line(text)}", highlight=False)

@@ -1,0 +1,126 @@
+"""The command `undim`: finds the verb, and turns every error about the input into one line and an exit status.
+
+Exit status: 0 all well; 1 some pictures failed; 2 usage, model or other input wrong, nothing was done;
+130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import typer
+from typer.main import get_command
+
+from undim.cli.lines import one_line, put, say
+from undim.errors import UndimError, UsageError
+from undim.version import __version__
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One word after `undim`; its module is imported only when it is asked for."""
+
+    target: str
+    """`module:name` of a function, or of a typer.Typer app for a verb with verbs of its own."""
+    summary: str
+    """One line for `undim --help`."""
+    extra: str | None = None
+    """The optional dependencies that it needs, as in `pip install "undim[torch]"`."""
+
+
+VERBS: dict[str, Verb] = {
+    "enhance": Verb("undim.cli.enhance:enhance", "Make dark pictures clear."),
+    "models": Verb("undim.cli.models:models", "List the networks with their parameters and FLOPs."),
+    "train": Verb("undim.cli.train:train", "Train a network by a recipe.", extra="train"),
+    "evaluate": Verb("undim.cli.evaluate:evaluate", "Measure a model on a data set.", extra="train"),
+    "export": Verb("undim.cli.export:export", "Turn a file of weights into an ONNX file.", extra="torch"),
+    "convert": Verb("undim.cli.convert:convert", "Convert a public checkpoint to a file of weights.", extra="torch"),
+}
+
+OK, SOME_FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+# Typer brings its own copy of Click from 0.26 on; in both, this is ClickException.
+_CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (`sys.argv` if None) and return the exit status. Raises nothing about bad input."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with warnings.catch_warnings():
+            # What matters in Pillow's warnings and log about odd files is reported as a failure or a note.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            logging.getLogger("PIL").addHandler(logging.NullHandler())
+            return _dispatch(words)
+    except UndimError as error:
+        say(f"error: {_flat(str(error))}")
+        return MISUSED
+    except _CommandLineError as error:
+        say(f"error: {_flat(error.format_message())} (undim {words[0]} --help lists the options)")
+        return MISUSED
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        say("stopped")
+        return INTERRUPTED
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("--help", "-h", "help"):
+        put(_overview().encode())
+        return OK if words else MISUSED
+    if words[0] == "--version":
+        put(f"undim {__version__}\n".encode())
+        return OK
+    name, rest = words[0], words[1:]
+    if name not in VERBS:
+        raise UsageError(f"There is no command {name!r}; commands: {', '.join(VERBS)}.{_hint(name)}")
+    verb = VERBS[name]
+    try:
+        result = _command(name, verb).main(rest, prog_name=f"undim {name}", standalone_mode=False)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if verb.extra is None or missing == "undim":
+            raise
+        raise UsageError(
+            f'undim {name} needs {missing}, which is not installed: pip install "undim[{verb.extra}]".'
+        ) from error
+    if result == INTERRUPTED:  # what Click makes of Ctrl-C
+        raise KeyboardInterrupt
+    return result if isinstance(result, int) else OK
+
+
+def _command(name: str, verb: Verb) -> Any:  # noqa: ANN401 - Click's Command, from one of two packages
+    module, _, attribute = verb.target.partition(":")
+    target = getattr(importlib.import_module(module), attribute)
+    if isinstance(target, typer.Typer):
+        return get_command(target)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(name)(target)
+    return get_command(app)
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items())
+    return (
+        f"Usage: undim COMMAND ...\n\nMake dark photographs clear.\n\nCommands:\n{verbs}\n\n"
+        "undim COMMAND --help lists its options; undim --version prints the version.\n"
+    )
+
+
+def _flat(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _hint(name: str) -> str:
+    if os.path.lexists(name):
+        return f" To enhance a picture: undim enhance {one_line(name)} -o OUT."
+    return ""

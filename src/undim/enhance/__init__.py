@@ -1,0 +1,1 @@
+"""Enhancing pictures with ONNX Runtime: one picture, or folders of them."""

@@ -1,0 +1,144 @@
+"""From 8-bit pictures to 8-bit pictures through a network."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from undim.enhance.models import DEFAULT_MODEL, find_model
+from undim.enhance.runtime import MINIMUM_SIDE, OnnxRuntime
+from undim.errors import PictureError, ShapeError, UsageError
+from undim.images.picture import Bytes, Picture, split_alpha
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""Rec. 601 weights of encoded R, G and B."""
+
+
+class Enhancer:
+    """Makes dark pictures clear.
+
+    `Enhancer()(image)` takes and returns
+
+    - a uint8 array, H x W x 3 (RGB, 0 to 255) or H x W (grey);
+    - a PIL image. Modes L, LA, RGB and RGBA stay, alpha is carried untouched, `info` is copied. A palette image
+      comes back as L, LA, RGB or RGBA, and other modes as L or RGB by the conversions of
+      `undim.images.picture.split_alpha`. An EXIF orientation is neither applied nor changed.
+
+    One enhancer may be called from several threads.
+
+    Args:
+        model: name of a shipped model, or the path of an .onnx file that keeps the contract in
+            `undim.enhance.runtime`.
+        threads: CPU threads of the network; one per core if None.
+
+    Raises:
+        ModelError: if the model is unknown or its file is not one.
+    """
+
+    def __init__(self, model: str | os.PathLike[str] = DEFAULT_MODEL, *, threads: int | None = None) -> None:
+        self._runtime = OnnxRuntime(find_model(model), threads=threads)
+
+    @overload
+    def __call__(self, image: npt.NDArray[np.uint8], *, strength: float = 1.0) -> npt.NDArray[np.uint8]: ...
+    @overload
+    def __call__(self, image: Image.Image, *, strength: float = 1.0) -> Image.Image: ...
+    def __call__(
+        self, image: npt.NDArray[np.uint8] | Image.Image, *, strength: float = 1.0
+    ) -> npt.NDArray[np.uint8] | Image.Image:
+        """Enhance one image; the result has its size and kind.
+
+        Args:
+            image: as the class says.
+            strength: from 0 (the input, exactly) to 1 (the network's output, rounded): a blend of encoded values.
+
+        Raises:
+            ShapeError: for an array of another shape or type.
+            UsageError: for a strength outside [0, 1].
+            PictureError: if the network fails or returns values that are not finite, or the mode cannot be read.
+        """
+        if isinstance(image, Image.Image):
+            pixels, alpha = split_alpha(image)
+            result = Picture(self._enhance(pixels, strength), alpha).to_image()
+            result.info = {key: value for key, value in image.info.items() if key != "transparency"}
+            return result
+        return self._enhance(image, strength)
+
+    def stop(self) -> None:
+        """End the run in progress with a PictureError, and refuse further ones. May be called from any thread."""
+        self._runtime.stop()
+
+    def _enhance(self, pixels: npt.NDArray[np.uint8], strength: float) -> Bytes:
+        check_pixels(pixels)
+        check_strength(strength)
+        if strength == 0:
+            return pixels.copy()
+        height, width = pixels.shape[:2]
+        output = self._runtime.run(to_batch(pixels))[0, :, :height, :width]
+        return blend(pixels, to_bytes(output, grey=pixels.ndim == 2), strength)
+
+
+def check_pixels(pixels: npt.NDArray[Any]) -> None:
+    """Raise ShapeError unless the array is uint8, H x W or H x W x 3, and not empty."""
+    allowed = "a uint8 array H x W x 3 (RGB) or H x W (grey), or a PIL image"
+    if not isinstance(pixels, np.ndarray):
+        raise ShapeError(f"Got {type(pixels).__name__}; give {allowed}.")
+    if pixels.dtype != np.uint8:
+        raise ShapeError(f"Got an array of {pixels.dtype}; give {allowed}, with values from 0 to 255.")
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or pixels.size == 0:
+        alpha = " Pass image[..., :3] and put the alpha channel back." if pixels.shape[2:] == (4,) else ""
+        raise ShapeError(f"Got an array of shape {pixels.shape}; give {allowed}.{alpha}")
+
+
+def check_strength(strength: float) -> None:
+    """Raise UsageError unless strength is in [0, 1]."""
+    if not (math.isfinite(strength) and 0 <= strength <= 1):
+        raise UsageError(f"strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
+
+
+def to_batch(pixels: Bytes) -> npt.NDArray[np.float32]:
+    """H x W x 3 or H x W uint8 to 1 x 3 x H' x W' float32 in [0, 1].
+
+    Grey fills all three channels. H' and W' are at least `MINIMUM_SIDE`: what is missing at the bottom and the right
+    repeats the last row and column.
+    """
+    height, width = pixels.shape[:2]
+    tall, wide = max(height, MINIMUM_SIDE), max(width, MINIMUM_SIDE)
+    batch = np.empty((1, 3, tall, wide), np.float32)
+    planes = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # (3, H, W); grey broadcasts over the channels
+    np.divide(planes, np.float32(255), out=batch[0, :, :height, :width])
+    batch[0, :, height:, :width] = batch[0, :, height - 1 : height, :width]
+    batch[0, :, :, width:] = batch[0, :, :, width - 1 : width]
+    return batch
+
+
+def to_bytes(output: npt.NDArray[np.float32], *, grey: bool) -> Bytes:
+    """3 x H x W float32 to H x W x 3 uint8: clipped to [0, 1], times 255, rounded. Grey: H x W of Rec. 601 luma.
+
+    Works in the array it is given.
+
+    Raises:
+        PictureError: if a value is not finite.
+    """
+    if not np.isfinite(output).all():
+        raise PictureError("could not be enhanced: the network returned values that are not finite")
+    np.clip(output, 0, 1, out=output)
+    output *= 255
+    if grey:
+        return np.rint(np.tensordot(_LUMA, output, axes=1)).astype(np.uint8)
+    np.rint(output, out=output)
+    return np.ascontiguousarray(output.transpose(1, 2, 0).astype(np.uint8))  # (H, W, 3)
+
+
+def blend(image: Bytes, enhanced: Bytes, strength: float) -> Bytes:
+    """round((1 - strength) * image + strength * enhanced) of two arrays of one shape, halves to even."""
+    if strength == 1:
+        return enhanced
+    values = np.arange(256, dtype=np.float64)
+    table = np.rint((1 - strength) * values[:, None] + strength * values[None, :]).astype(np.uint8)
+    result: Bytes = table[image, enhanced]
+    return result

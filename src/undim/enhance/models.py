@@ -1,0 +1,43 @@
+"""Which models are shipped, and which file a name means."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+
+from undim.errors import ModelError
+
+DEFAULT_MODEL = "candela"
+
+MODELS_FOLDER = Path(__file__).parent.parent / "models"
+"""Holds `<name>.onnx` and the model card `<name>.json` of each shipped model."""
+
+
+def list_shipped_models() -> list[str]:
+    """Names of the models in the package, sorted."""
+    return sorted(path.stem for path in MODELS_FOLDER.glob("*.onnx"))
+
+
+def find_model(model: str | os.PathLike[str]) -> Path:
+    """The file of a shipped model's name, or of a path that ends in `.onnx` or has a folder in it.
+
+    Raises:
+        ModelError: if there is no such model or file.
+    """
+    text = os.fspath(model)
+    if not isinstance(model, str) or text.lower().endswith(".onnx") or Path(text).name != text:
+        path = Path(text)
+        if path.is_file():
+            return path
+        raise ModelError(f"There is no model file {text!r}. Give a .onnx file or one of: {_shipped()}.")
+    names = list_shipped_models()
+    if text in names:
+        return MODELS_FOLDER / f"{text}.onnx"
+    near = difflib.get_close_matches(text, names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ModelError(f"There is no model {text!r}.{hint} Shipped: {_shipped()}; or give the path of a .onnx file.")
+
+
+def _shipped() -> str:
+    return ", ".join(list_shipped_models()) or "none in this installation"

@@ -1,0 +1,216 @@
+"""Undim's own files of weights: safetensors whose header says which network to build."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from undim.errors import CheckpointError, ModelError, UndimError, UsageError
+from undim.nets import add_adr, create_model
+from undim.nets.adr import KernelKind, Where
+from undim.nets.backbone import Backbone
+
+HEADER = "undim"
+"""The key of the safetensors metadata under which everything below stands as JSON."""
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class AdrSpec:
+    """The arguments of `undim.nets.add_adr`."""
+
+    kernel: KernelKind = "pog"
+    where: Where = "decoder"
+    bottleneck: int | None = None
+    """Dm; `None` is the backbone's published value."""
+    embedding: int = 64
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What to build before weights can be loaded."""
+
+    architecture: str
+    """A name of `undim.nets.list_models()`."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Constructor arguments that replace the variant's own; values that JSON can hold."""
+    adr: AdrSpec | None = None
+    notes: dict[str, str] = field(default_factory=dict)
+    """Free text for people, such as the data the weights were trained on and their licence."""
+
+    def build(self) -> Backbone:
+        """The network with random weights.
+
+        Raises:
+            ModelError: for an unknown architecture or settings that it does not have.
+        """
+        try:
+            model = create_model(self.architecture, **self.overrides)
+            return model if self.adr is None else add_adr(model, **dataclasses.asdict(self.adr))
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, UndimError):
+                raise
+            raise ModelError(f"{self.architecture} cannot be built with {self.overrides}: {error}") from error
+
+
+def save_model(spec: ModelSpec, model: Backbone, path: Path, *, overwrite: bool = False) -> None:
+    """Write a network's weights; the file appears whole or not at all.
+
+    Args:
+        spec: what the weights belong to; checked against them.
+        model: the network, not frozen.
+        path: ends in ".safetensors".
+        overwrite: whether a file that is there may be replaced.
+
+    Raises:
+        CheckpointError: if the weights are not those of the spec, or the file cannot be written.
+        UsageError: if the file exists or its name ends otherwise.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise UsageError(f"Weights are written as safetensors. Got {path}: let the name end in .safetensors.")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists. Allow overwriting (--overwrite) or choose another name.")
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with torch.device("meta"):
+        expected = spec.build().state_dict()
+    check_state(weights, expected, "The model")
+    header = {"format": FORMAT, **dataclasses.asdict(spec), "sha256": checksum(weights)}
+    write_whole(path, save(weights, metadata={HEADER: json.dumps(header, sort_keys=True)}))
+
+
+def load_model(path: Path) -> Backbone:
+    """Rebuild a network from its file, ADR included, with the weights in it, in evaluation mode.
+
+    Raises:
+        CheckpointError: if the file is absent, damaged, not Undim's, or does not hold exactly the network's weights.
+        ModelError: if it names an architecture or settings that this version does not have.
+    """
+    header, weights = _read(Path(path))
+    if checksum(weights) != header.get("sha256"):
+        raise CheckpointError(f"{path} is damaged: its weights do not have the checksum in its header. Fetch it again.")
+    spec = _spec(header, path)
+    with torch.random.fork_rng(devices=[]):  # the random weights that are about to be replaced cost no random numbers
+        model = spec.build()
+    check_state(weights, model.state_dict(), str(path))
+    model.load_state_dict(weights)
+    return model.eval()
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """What a file's weights belong to, from its header alone.
+
+    Raises:
+        CheckpointError: if the file is absent, damaged or not Undim's.
+    """
+    return _spec(_read(Path(path), weights=False)[0], path)
+
+
+def check_state(weights: dict[str, Tensor], expected: dict[str, Tensor], owner: str) -> None:
+    """Compare names and shapes of weights, both ways.
+
+    Args:
+        weights: what there is.
+        expected: what there should be.
+        owner: begins the message, such as the file's name.
+
+    Raises:
+        CheckpointError: naming the first differences.
+    """
+    problems = [
+        *_listed("lacks", [name for name in expected if name not in weights]),
+        *_listed("has the unknown", [name for name in weights if name not in expected]),
+        *_listed(
+            "has other shapes for",
+            [
+                f"{name} {tuple(weights[name].shape)} (not {tuple(tensor.shape)})"
+                for name, tensor in expected.items()
+                if name in weights and weights[name].shape != tensor.shape
+            ],
+        ),
+    ]
+    if problems:
+        raise CheckpointError(f"{owner} does not fit its network: it {'; it '.join(problems)}.")
+
+
+def _listed(verb: str, names: list[str], shown: int = 3) -> list[str]:
+    if not names:
+        return []
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return [f"{verb} {', '.join(names[:shown])}{more}"]
+
+
+def checksum(weights: dict[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values, independent of their order in the file."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file beside its place and move it there in one step.
+
+    Raises:
+        CheckpointError: if that fails; nothing is left behind and a file that was there is intact.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be written: {error.strerror}.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of an Undim file."""
+    if not path.is_file():
+        raise CheckpointError(f"There is no file of weights at {path}.")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118 - no dict
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file or is damaged: {_first_line(error)}.") from error
+    try:
+        header = json.loads(metadata[HEADER])
+        known = header["format"] == FORMAT
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} does not say which network it belongs to. For a public checkpoint run `undim convert` first."
+        ) from error
+    if not known:
+        raise CheckpointError(f"{path} has format {header['format']}; this version of Undim reads format {FORMAT}.")
+    return header, tensors
+
+
+def _spec(header: dict[str, Any], path: Path) -> ModelSpec:
+    try:
+        adr = None if header["adr"] is None else AdrSpec(**header["adr"])
+        spec = ModelSpec(header["architecture"], dict(header["overrides"]), adr, dict(header["notes"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"The header of {path} is not one that Undim writes: {error}.") from error
+    if not isinstance(spec.architecture, str):
+        raise CheckpointError(f"The header of {path} names no architecture but {spec.architecture!r}.")
+    return spec
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

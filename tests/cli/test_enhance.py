@@ -1,0 +1,319 @@
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tiny_models import save_unary
+from undim import Enhancer
+from undim.cli.main import VERBS, Verb, main
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """in/{a.png, b.jpg, deep/c.webp}; the working folder is their parent."""
+    monkeypatch.chdir(tmp_path)
+    Path("in/deep").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name in ("a.png", "b.jpg", "deep/c.webp"):
+        Image.fromarray(random.integers(0, 60, (20, 30, 3), dtype=np.uint8)).save(Path("in", name))
+    return tmp_path
+
+
+@pytest.fixture
+def undim(gain, capsysbinary):
+    """Run `undim enhance` in this process; returns (status, stdout bytes, stderr lines)."""
+
+    def run(*words, model=gain):
+        status = main(["enhance", *map(str, words), "--model", str(model)])
+        out, err = capsysbinary.readouterr()
+        return status, out, err.decode().splitlines()
+
+    return run
+
+
+def files_below(folder):
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir())
+
+
+def test_folder_is_mirrored_and_nothing_else_is_written(folder, undim, gain):
+    status, out, err = undim("in", "-o", "out")
+    assert (status, out, err) == (0, b"", ["undim: 3 done, 0 skipped, 0 failed"])
+    assert files_below("out") == ["a.png", "b.jpg", "deep/c.webp"]
+    wanted = Enhancer(gain)(np.asarray(Image.open("in/a.png")))
+    np.testing.assert_array_equal(np.asarray(Image.open("out/a.png")), wanted)
+    assert [Image.open(Path("out", name)).format for name in files_below("out")] == ["PNG", "JPEG", "WEBP"]
+
+
+def test_existing_outputs_are_kept_unless_overwrite(folder, undim):
+    Path("out").mkdir()
+    Path("out/a.png").write_bytes(b"mine")
+    status, _, err = undim("in", "-o", "out")
+    assert status == 0
+    assert err[-1].startswith("undim: 2 done, 1 skipped")
+    assert Path("out/a.png").read_bytes() == b"mine"
+    assert undim("in", "-o", "out", "--overwrite")[2] == ["undim: 3 done, 0 skipped, 0 failed"]
+    assert Image.open("out/a.png").size == (30, 20)
+
+
+@pytest.mark.parametrize(
+    ("word", "codec"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF"), ("bmp", "BMP")]
+)
+def test_format(folder, undim, word, codec):
+    assert undim("in", "-o", "out", "--format", word)[0] == 0
+    assert files_below("out") == [f"a.{word}", f"b.{word}", f"deep/c.{word}"]
+    assert {Image.open(Path("out", name)).format for name in files_below("out")} == {codec}
+
+
+def test_strength_blends_with_the_input(folder, undim):
+    undim("in/a.png", "-o", "zero.png", "--strength", "0")
+    undim("in/a.png", "-o", "third.png", "--strength", "0.3")
+    undim("in/a.png", "-o", "full.png")
+    source, zero, third, full = (
+        np.asarray(Image.open(name)).astype(float) for name in ("in/a.png", "zero.png", "third.png", "full.png")
+    )
+    np.testing.assert_array_equal(zero, source)
+    np.testing.assert_array_equal(third, np.rint(0.7 * source + 0.3 * full))
+
+
+def test_quality(folder, undim):
+    undim("in/b.jpg", "-o", "low.jpg", "--quality", "10")
+    undim("in/b.jpg", "-o", "high.jpg")
+    assert Path("low.jpg").stat().st_size < Path("high.jpg").stat().st_size
+
+
+def test_bad_pictures_are_named_and_the_others_finished(folder, undim):
+    whole = Path("in/b.jpg").read_bytes()
+    Path("in/empty.jpg").write_bytes(b"")
+    Path("in/short.jpg").write_bytes(whole[: len(whole) // 2])
+    Path("in/text.png").write_text("hello")
+    Path("in/phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    Path("in/notes.txt").write_text("ignored")
+    Image.new("RGB", (1, 1)).save("in/one.png")
+    Image.new("1", (100, 100)).save("in/wide.png")
+    status, _, err = undim("in", "-o", "out", "--max-pixels", "900")
+    assert status == 1
+    assert files_below("out") == ["a.png", "b.jpg", "deep/c.webp", "one.png"]
+    assert sorted(err[:-1]) == [
+        "undim: failed: in/empty.jpg: is empty (0 bytes)",
+        next(line for line in err if "phone.heic: is a HEIC picture" in line),
+        next(line for line in err if "short.jpg: is damaged or truncated" in line),
+        "undim: failed: in/text.png: is not a picture that Undim reads (JPEG, PNG, WebP, TIFF, BMP, GIF or PNM)",
+        "undim: failed: in/wide.png: has 100 x 100 = 10000 pixels, more than the 900 that --max-pixels allows",
+    ]
+    assert err[-1] == "undim: 4 done, 0 skipped, 5 failed"
+
+
+def test_json(folder, undim):
+    Path("in/bad.png").write_bytes(b"x" * 400)
+    Path("out").mkdir()
+    Path("out/a.png").write_bytes(b"mine")
+    status, out, err = undim("in", "-o", "out", "--json")
+    report = json.loads(out)
+    assert status == 1
+    assert len(err) == 1
+    assert {key: report[key] for key in ("done", "skipped", "failed")} == {"done": 2, "skipped": 1, "failed": 1}
+    assert [(item["input"], item["output"], item["status"]) for item in report["files"]] == [
+        ("in/a.png", "out/a.png", "skipped"),
+        ("in/b.jpg", "out/b.jpg", "done"),
+        ("in/bad.png", "out/bad.png", "failed"),
+        ("in/deep/c.webp", "out/deep/c.webp", "done"),
+    ]
+    for item in report["files"]:
+        assert set(item) == {"input", "output", "status", "reason", "seconds"}
+        assert item["seconds"] >= 0
+        assert (item["reason"] is None) == (item["status"] == "done")
+
+
+def test_metadata_orientation_alpha_and_grey(folder, undim):
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "Maker"
+    Image.open("in/b.jpg").save("turned.jpg", exif=exif)
+    alpha = np.random.default_rng(1).integers(0, 256, (9, 9, 2), dtype=np.uint8)
+    Image.fromarray(alpha, "LA").save("alpha.png")
+    assert undim("turned.jpg", "alpha.png", "-o", "out")[0] == 0
+    turned = Image.open("out/turned.jpg")
+    assert turned.size == (20, 30)
+    assert (turned.getexif()[0x0112], turned.getexif()[0x010F]) == (1, "Maker")
+    kept = Image.open("out/alpha.png")
+    assert kept.mode == "LA"
+    np.testing.assert_array_equal(np.asarray(kept)[..., 1], alpha[..., 1])
+
+
+def test_pipes(folder, undim, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(Path("in/a.png").read_bytes())))
+    status, out, err = undim("-", "-o", "-")
+    assert (status, err) == (0, [])
+    undim("in/a.png", "-o", "file.png")
+    assert out == Path("file.png").read_bytes()
+    status, out, _ = undim("in/a.png", "-o", "-", "--format", "jpg")
+    assert out.startswith(b"\xff\xd8\xff")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"no picture")))
+    status, out, err = undim("-", "-o", "-")
+    assert (status, out, len(err)) == (1, b"", 1)
+    assert err[0].startswith("undim: failed: -: ")
+
+
+def test_more_jobs_give_the_same_files(folder, undim):
+    undim("in", "-o", "one", "--jobs", "1")
+    undim("in", "-o", "four", "--jobs", "4")
+    for name in files_below("one"):
+        assert Path("one", name).read_bytes() == Path("four", name).read_bytes()
+    assert files_below("one") == files_below("four")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nope.jpg", "-o", "out"],
+        ["in/*.nope", "-o", "out"],
+        ["in", "-o", "in"],
+        ["in", "-o", "out", "--format", "gif"],
+        ["in", "-o", "out", "--quality", "0"],
+        ["in", "-o", "out", "--quality", "many"],
+        ["in", "-o", "out", "--strength", "1.5"],
+        ["in", "-o", "out", "--strength", "nan"],
+        ["in", "-o", "out", "--jobs", "0"],
+        ["in", "-o", "out", "--max-pixels", "0"],
+        ["in", "-o", "out", "--unknown"],
+        ["in"],
+        ["-o", "out"],
+        ["in/a.png", "-o", "-", "--json"],
+        ["in", "-o", "-"],
+        ["-", "in", "-o", "out"],
+        ["in/a.png", "in/deep/../a.png", "in/b.jpg", "-o", "in/a.png"],
+        ["in", "in/a.png", "in/deep/c.webp", "-o", "in/b.jpg"],
+    ],
+)
+def test_wrong_usage_is_one_line_and_writes_nothing(folder, undim, words):
+    before = files_below(".")
+    status, out, err = undim(*words)
+    assert (status, out, len(err)) == (2, b"", 1)
+    assert err[0].startswith("undim: error: ")
+    assert files_below(".") == before
+
+
+def test_models_that_are_none(folder, undim):
+    Path("bad.onnx").write_text("hello")
+    for model, words in (("bad.onnx", "not a model"), ("absent.onnx", "no model file"), ("candelabra", "no model")):
+        status, _, err = undim("in", "-o", "out", model=model)
+        assert (status, len(err)) == (2, 1)
+        assert words in err[0]
+    assert not Path("out").exists()
+
+
+def test_network_that_fails_leaves_no_file(folder, undim, tmp_path):
+    Image.new("RGB", (20, 20)).save("in/a.png")
+    status, _, err = undim("in/a.png", "-o", "out", model=save_unary(tmp_path / "log.onnx", "Log"))
+    assert status == 1
+    assert "not finite" in err[0]
+    assert not Path("out").exists()
+
+
+def test_fault_in_one_picture_does_not_cost_the_others(folder, undim, monkeypatch):
+    def fail(picture, target, *rest):
+        if target.name == "b.jpg":
+            raise ZeroDivisionError("a bug")
+        return ()
+
+    monkeypatch.setattr("undim.enhance.batch.write_picture", fail)
+    status, _, err = undim("in", "-o", "out")
+    assert (status, err[-1]) == (1, "undim: 2 done, 0 skipped, 1 failed")
+    assert "a bug" in err[0]
+
+
+def test_libtiff_does_not_speak_for_itself(folder, gain):
+    data = io.BytesIO()
+    Image.open("in/a.png").save(data, "TIFF", compression="tiff_lzw")
+    broken = bytearray(data.getvalue())
+    broken[600:800] = bytes(200)
+    Path("broken.tif").write_bytes(broken)
+    words = [sys.executable, "-m", "undim", "enhance", "broken.tif", "in/b.jpg", "-o", "out", "--model", str(gain)]
+    run = subprocess.run(words, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert all(line.startswith("undim: ") for line in run.stderr.splitlines())
+    assert run.stderr.count("\n") == 2
+    closed = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *words[:4], "in/a.png", *words[6:]], cwd=folder)
+    assert closed.returncode == 0
+    assert Image.open("out/a.png").size == (30, 20)
+
+
+def test_odd_names_stay_on_one_line(folder, undim):
+    odd = os.fsdecode(b"in/line\nbreak\xff\x1b[31m.png")
+    Path(odd).write_bytes(b"not a picture")
+    Path(os.fsdecode(b"in/good\xff.png")).write_bytes(Path("in/a.png").read_bytes())
+    status, out, err = undim("in", "-o", "out", "--json")
+    assert (status, len(err)) == (1, 1)
+    assert r"in/line\nbreak\udcff\x1b[31m.png: is not" in err[0]
+    assert odd in [item["input"] for item in json.loads(out)["files"]]
+    assert Image.open(os.fsdecode(b"out/good\xff.png")).size == (30, 20)
+
+
+def test_command_itself(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("undim 0")
+    assert main(["--help"]) == 0
+    assert "enhance" in capsys.readouterr().out
+    assert main(["enhance", "--help"]) == 0
+    assert "--max-pixels" in capsys.readouterr().out
+    assert main(["enhanse"]) == 2
+    assert "no command 'enhanse'" in capsys.readouterr().err
+
+
+def test_verb_whose_extra_is_missing_names_it(capsys, monkeypatch, tmp_path):
+    (tmp_path / "needy.py").write_text("import module_that_is_absent\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(VERBS, "needy", Verb("needy:needy", "", extra="torch"))
+    assert main(["needy"]) == 2
+    line = capsys.readouterr().err
+    assert line == (
+        'undim: error: undim needy needs module_that_is_absent, which is not installed: pip install "undim[torch]".\n'
+    )
+
+
+def test_python_m_undim_and_no_torch(folder, gain):
+    code = (
+        "import sys; from undim.cli.main import main; status = main(sys.argv[1:]); "
+        "sys.exit(status or 7 * bool({'torch', 'rich.progress'} & set(sys.modules)))"
+    )
+    words = ["enhance", "in", "-o", "out", "--model", str(gain)]
+    run = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert (run.returncode, run.stderr) == (0, "undim: 3 done, 0 skipped, 0 failed\n")
+    run = subprocess.run([sys.executable, "-m", "undim", *words], capture_output=True, text=True)
+    assert run.returncode == 0
+    assert "3 skipped" in run.stderr
+
+
+def test_closed_pipe_is_one_line(folder, gain):
+    words = [sys.executable, "-m", "undim", "enhance", "in/a.png", "-o", "-", "--model", str(gain)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        err = process.stderr.read().decode()
+        status = process.wait()
+    assert (status, err) == (1, "undim: error: standard output was closed before everything was written\n")
+
+
+def test_interrupt_is_clean(folder, gain):
+    for index in range(300):
+        Path(f"in/copy{index}.png").write_bytes(Path("in/a.png").read_bytes())
+    words = [sys.executable, "-m", "undim", "enhance", "in", "-o", "out", "--model", str(gain)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
+        for _ in range(500):
+            if Path("out").exists() and any(Path("out").iterdir()):
+                break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read().decode()
+        status = process.wait()
+    assert status == 130
+    assert err.strip() == "undim: stopped"
+    assert not [name for name in files_below("out") if name.endswith(".tmp")]
+    for name in files_below("out"):
+        Image.open(Path("out", name)).load()

@@ -1,0 +1,11 @@
+"""A tiny model file for every test that enhances. Being here also puts `tiny_models` on the import path."""
+
+import pytest
+
+from tiny_models import save_gain
+
+
+@pytest.fixture(scope="session")
+def gain(tmp_path_factory):
+    """Path of a model that computes 0.5 * image + 0.41."""
+    return save_gain(tmp_path_factory.mktemp("models") / "gain.onnx")

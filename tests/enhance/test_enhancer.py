@@ -1,0 +1,204 @@
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from onnx import helper
+from PIL import Image
+
+import undim
+from tiny_models import save_gain, save_model, save_unary
+from undim import Enhancer
+from undim.enhance.models import DEFAULT_MODEL, find_model, list_shipped_models
+from undim.errors import ModelError, PictureError, ShapeError, UsageError
+
+
+def expected(values):
+    """The gain model in double precision."""
+    return np.clip(np.rint(255 * (0.5 * values / 255 + 0.41)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def enhancer(gain):
+    return Enhancer(gain, threads=1)
+
+
+def test_array(enhancer, dark):
+    kept = dark.copy()
+    result = enhancer(dark)
+    assert result.dtype == np.uint8
+    np.testing.assert_array_equal(result, expected(dark.astype(np.float64)))
+    np.testing.assert_array_equal(dark, kept)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 30, 3), (7, 8, 3), (8, 7), (3, 2), (40, 1)])
+def test_any_size(enhancer, shape):
+    image = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    np.testing.assert_array_equal(enhancer(image), expected(image.astype(np.float64)))
+
+
+def test_small_pictures_repeat_their_edge(tmp_path):
+    # A 3 x 3 mean with zero padding: only far from the true border is a flat picture left flat.
+    nodes = [helper.make_node("AveragePool", ["image"], ["enhanced"], kernel_shape=[3, 3], pads=[1] * 4)]
+    small = np.full((4, 5, 3), 90, np.uint8)
+    np.testing.assert_array_equal(Enhancer(save_model(tmp_path / "mean.onnx", nodes))(small), small)
+
+
+def test_values_are_clipped(tmp_path):
+    nodes = [helper.make_node("Mul", ["image", "k"], ["t"]), helper.make_node("Sub", ["t", "one"], ["enhanced"])]
+    enhancer = Enhancer(save_model(tmp_path / "steep.onnx", nodes, [("k", 4.0), ("one", 1.0)]))
+    image = np.array([[[0, 64, 255]]], np.uint8)
+    assert enhancer(image).tolist() == [[[0, 1, 255]]]
+
+
+def test_channels_are_rgb(tmp_path):
+    nodes = [helper.make_node("Gather", ["image", "order"], ["enhanced"], axis=1)]
+    constant = helper.make_node("Constant", [], ["order"], value_ints=[2, 2, 2])
+    enhancer = Enhancer(save_model(tmp_path / "blue.onnx", [constant, *nodes]))
+    assert enhancer(np.array([[[10, 20, 30]]], np.uint8)).tolist() == [[[30, 30, 30]]]
+    assert Enhancer.__call__(enhancer, np.full((9, 9), 77, np.uint8)).tolist() == [[77] * 9] * 9
+
+
+def test_grey_is_rec_601_luma_of_the_output(tmp_path):
+    # Of grey the model makes (v, 0, 0): luma 0.299 v.
+    nodes = [
+        helper.make_node("Constant", [], ["mask"], value_floats=[1.0, 0.0, 0.0]),
+        helper.make_node("Constant", [], ["form"], value_ints=[1, 3, 1, 1]),
+        helper.make_node("Reshape", ["mask", "form"], ["red"]),
+        helper.make_node("Mul", ["image", "red"], ["enhanced"]),
+    ]
+    grey = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    result = Enhancer(save_model(tmp_path / "red.onnx", nodes))(grey)
+    np.testing.assert_array_equal(result, np.rint(0.299 * grey))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.1, 0.25, 0.5, 0.9, 1.0])
+def test_strength_blends_encoded_values(enhancer, dark, strength):
+    full = enhancer(dark).astype(np.float64)
+    wanted = np.rint((1 - strength) * dark + strength * full)
+    np.testing.assert_array_equal(enhancer(dark, strength=strength), wanted)
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, float("nan")])
+def test_strength_out_of_range(enhancer, dark, strength):
+    with pytest.raises(UsageError, match="strength"):
+        enhancer(dark, strength=strength)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_pil_modes_stay_and_alpha_is_untouched(enhancer, mode):
+    image = Image.fromarray(np.random.default_rng(2).integers(0, 256, (12, 10, 4), dtype=np.uint8), "RGBA").convert(
+        mode
+    )
+    image.info["dpi"] = (72, 72)
+    result = enhancer(image)
+    assert (result.mode, result.size, result.info) == (mode, image.size, image.info)
+    if "A" in mode:
+        np.testing.assert_array_equal(np.asarray(result)[..., -1], np.asarray(image)[..., -1])
+    colours = slice(0, 3) if "RGB" in mode else 0
+    source = np.atleast_3d(np.asarray(image))[..., colours].astype(np.float64)
+    np.testing.assert_array_equal(np.atleast_3d(np.asarray(result))[..., colours], expected(source))
+
+
+def test_pil_palette_comes_back_as_rgb(enhancer, dark):
+    palette = Image.fromarray(dark).quantize(9)
+    result = enhancer(palette)
+    assert result.mode == "RGB"
+    np.testing.assert_array_equal(np.asarray(result), enhancer(np.asarray(palette.convert("RGB"))))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((8, 8, 4), np.uint8),
+        np.zeros((8, 8, 1), np.uint8),
+        np.zeros((1, 3, 8, 8), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((0, 8, 3), np.uint8),
+        [[1, 2, 3]],
+    ],
+)
+def test_other_arrays_are_refused_by_what_was_received(enhancer, image):
+    received = str(image.shape) if isinstance(image, np.ndarray) and image.dtype == np.uint8 else "float32|list"
+    with pytest.raises(ShapeError, match="Got") as caught:
+        enhancer(image)
+    assert any(word in str(caught.value) for word in received.split("|"))
+
+
+def test_not_finite_output_is_a_failure(tmp_path):
+    enhancer = Enhancer(save_unary(tmp_path / "log.onnx", "Log"))
+    with pytest.raises(PictureError, match="not finite"):
+        enhancer(np.zeros((8, 8, 3), np.uint8))
+
+
+def test_same_result_twice_and_from_threads(enhancer, dark):
+    results = [None] * 4
+
+    def work(index):
+        results[index] = enhancer(dark)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for result in results:
+        np.testing.assert_array_equal(result, enhancer(dark))
+
+
+def test_stop_refuses_further_runs(gain, dark):
+    enhancer = Enhancer(gain)
+    enhancer.stop()
+    with pytest.raises(PictureError, match="stopped"):
+        enhancer(dark)
+
+
+def test_unknown_names_and_files(tmp_path, monkeypatch):
+    (tmp_path / "candela.onnx").write_bytes(b"")
+    monkeypatch.setattr("undim.enhance.models.MODELS_FOLDER", tmp_path)
+    assert list_shipped_models() == ["candela"]
+    assert find_model(DEFAULT_MODEL) == tmp_path / "candela.onnx"
+    with pytest.raises(ModelError, match=r"Did you mean 'candela'.*Shipped: candela"):
+        find_model("candel")
+    with pytest.raises(ModelError, match="no model file"):
+        find_model(tmp_path / "absent.onnx")
+
+
+def test_files_that_are_not_models(tmp_path):
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(ModelError, match="not a model"):
+        Enhancer(tmp_path / "text.onnx")
+    identity = [helper.make_node("Identity", ["image"], ["bright"])]
+    with pytest.raises(ModelError, match="'bright'"):
+        Enhancer(save_model(tmp_path / "name.onnx", identity, output="bright"))
+    identity = [helper.make_node("Identity", ["image"], ["enhanced"])]
+    with pytest.raises(ModelError, match="N x 3 x H x W"):
+        Enhancer(save_model(tmp_path / "grey.onnx", identity, shape=("n", 1, "h", "w")))
+    with pytest.raises(ModelError, match="only 64 x 64"):
+        Enhancer(save_model(tmp_path / "fixed.onnx", identity, shape=("n", 3, 64, 64)))
+
+
+def test_output_of_another_size_is_refused(tmp_path, dark):
+    pool = [helper.make_node("AveragePool", ["image"], ["enhanced"], kernel_shape=[2, 2], strides=[2, 2])]
+    model = save_model(tmp_path / "half.onnx", pool, out_shape=("n", 3, "a", "b"))
+    with pytest.raises(ModelError, match="returned"):
+        Enhancer(model)(dark)
+
+
+def test_import_is_light_and_without_torch(tmp_path):
+    model = save_gain(tmp_path / "gain.onnx")
+    code = (
+        "import sys, undim\n"
+        "print(sorted({'torch', 'onnxruntime', 'PIL', 'numpy'} & set(sys.modules)))\n"
+        "import numpy; undim.Enhancer(sys.argv[1])(numpy.zeros((9, 9, 3), 'uint8'))\n"
+        "print('torch' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, model], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\nFalse\n"
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match="Enhance"):
+        _ = undim.Enhance
+    assert "Enhancer" in dir(undim)

@@ -1,0 +1,172 @@
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from undim.enhance.plan import plan
+from undim.errors import UsageError
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    """in/{a.jpg, notes.txt, deep/{b.PNG, c.gif}}, lone (a JPEG without suffix); the working folder is their parent."""
+    monkeypatch.chdir(tmp_path)
+    Path("in/deep").mkdir(parents=True)
+    image = Image.new("RGB", (4, 4))
+    image.save("in/a.jpg")
+    image.save("in/deep/b.PNG")
+    image.save("in/deep/c.gif")
+    image.save("lone", "JPEG")
+    Path("in/notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def pairs(tasks):
+    return [(task.source, str(task.target), task.format) for task in tasks]
+
+
+def test_folder_is_mirrored_and_gif_becomes_png(tree):
+    assert pairs(plan(["in"], "out")) == [
+        ("in/a.jpg", "out/a.jpg", "jpg"),
+        ("in/deep/b.PNG", "out/deep/b.PNG", "png"),
+        ("in/deep/c.gif", "out/deep/c.png", "png"),
+    ]
+    assert not Path("out").exists()
+
+
+def test_format_sets_the_suffix(tree):
+    assert [str(task.target) for task in plan(["in", "lone"], "out", "tif")] == [
+        "out/a.tif",
+        "out/deep/b.tif",
+        "out/deep/c.tif",
+        "out/lone.tif",
+    ]
+
+
+def test_named_file_keeps_only_its_name_and_is_tried_whatever_its_suffix(tree):
+    assert pairs(plan(["in/deep/b.PNG", "lone", "in/notes.txt"], "out")) == [
+        ("in/deep/b.PNG", "out/b.PNG", "png"),
+        ("lone", "out/lone", "jpg"),
+        ("in/notes.txt", "out/notes.txt", None),
+    ]
+
+
+def test_dots_in_names_are_no_suffixes(tree):
+    Path("lone").rename("scan.2024")
+    assert str(plan(["scan.2024"], "out", "png")[0].target) == "out/scan.2024.png"
+
+
+def test_pattern_is_relative_to_its_fixed_folder(tree):
+    assert [str(task.target) for task in plan(["in/**/*.[jP]*"], "out")] == ["out/a.jpg", "out/deep/b.PNG"]
+    assert [str(task.target) for task in plan(["in/de*"], "out")] == ["out/deep/b.PNG", "out/deep/c.png"]
+
+
+def test_name_with_wildcard_characters_that_exists_is_a_file(tree):
+    Path("lone").rename("a[1].jpg")
+    assert str(plan(["a[1].jpg"], "out")[0].target) == "out/a[1].jpg"
+
+
+@pytest.mark.parametrize("inputs", [["nope*"], ["nope.jpg"], []])
+def test_inputs_that_mean_nothing_are_errors(tree, inputs):
+    with pytest.raises(UsageError):
+        plan(inputs, "out")
+
+
+def test_folder_without_pictures_is_an_error(tree):
+    Path("empty").mkdir()
+    with pytest.raises(UsageError, match="no picture in 'empty'"):
+        plan(["empty"], "out")
+
+
+def test_output_file_or_folder(tree):
+    assert pairs(plan(["in/a.jpg"], "clear.webp")) == [("in/a.jpg", "clear.webp", "webp")]
+    assert pairs(plan(["in/*.jpg"], "clear.png")) == [("in/a.jpg", "clear.png", "png")]
+    assert str(plan(["in/a.jpg"], "clear")[0].target) == "clear/a.jpg"
+    assert str(plan(["in/a.jpg", "lone"], "clear.png")[0].target) == "clear.png/a.jpg"
+    Path("folder.png").mkdir()
+    assert str(plan(["in/a.jpg"], "folder.png")[0].target) == "folder.png/a.jpg"
+
+
+def test_contradictions(tree):
+    with pytest.raises(UsageError, match="contradicts"):
+        plan(["in/a.jpg"], "clear.png", "jpg")
+    with pytest.raises(UsageError, match=r"does not write \.gif"):
+        plan(["in/a.jpg"], "clear.gif")
+    with pytest.raises(UsageError, match="no output format 'gif'"):
+        plan(["in/a.jpg"], "clear", "gif")
+    with pytest.raises(UsageError, match="not a folder"):
+        plan(["in"], "lone")
+    with pytest.raises(UsageError, match="not a folder"):
+        plan(["in"], "lone/below")
+    assert plan(["in/a.jpg"], "clear.jpeg", "jpg")[0].format == "jpg"
+
+
+def test_two_inputs_with_one_output(tree):
+    Path("lone").rename("a.jpg")
+    with pytest.raises(UsageError, match=r"'in/a.jpg' and 'a.jpg' would both become 'out/a.jpg'"):
+        plan(["in", "a.jpg"], "out")
+    Image.new("L", (2, 2)).save("in/a.png")
+    with pytest.raises(UsageError, match="both become"):
+        plan(["in"], "out", "png")
+
+
+def test_the_same_input_twice_is_one(tree):
+    assert len(plan(["in", "in/", "./in/a.jpg"], "out")) == 3
+
+
+def test_output_on_an_input(tree):
+    with pytest.raises(UsageError, match="is the input itself"):
+        plan(["in"], "in", "jpg")
+    with pytest.raises(UsageError, match="is the input itself"):
+        plan(["in/a.jpg"], "in")
+    assert plan(["in/a.jpg"], "in", overwrite=True)[0].target == Path("in/a.jpg")
+    Path("in/a").mkdir()
+    Image.new("L", (2, 2)).save("in/a/b.PNG")
+    with pytest.raises(UsageError, match="replace the input"):
+        plan(["in/a", "in/deep/b.PNG"], "in/deep", overwrite=True)
+
+
+def test_output_inside_the_input_is_left_out(tree):
+    Path("in/out/deep").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save("in/out/deep/b.png")
+    assert [task.source for task in plan(["in"], "in/out")] == ["in/a.jpg", "in/deep/b.PNG", "in/deep/c.gif"]
+
+
+def test_links(tree):
+    Path("in/deep/loop").symlink_to("..")
+    Path("in/again").symlink_to("deep")
+    Path("in/broken.jpg").symlink_to("nowhere")
+    Path("in/itself.png").symlink_to("itself.png")
+    tasks = plan(["in"], "out")
+    assert [task.source for task in tasks if task.refusal is None] == ["in/a.jpg", "in/deep/b.PNG", "in/deep/c.gif"]
+    assert [task.source for task in tasks if task.refusal] == ["in/broken.jpg", "in/itself.png"]
+
+
+def test_special_files_are_refused_without_opening_them(tree):
+    os.mkfifo("in/pipe.png")
+    assert [task.refusal for task in plan(["in"], "out") if task.source == "in/pipe.png"] == ["is not a regular file"]
+
+
+def test_folder_that_cannot_be_listed_is_a_failure(tree, monkeypatch):
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    tasks = plan(["in"], "out")
+    assert [(task.source, task.refusal) for task in tasks] == [
+        ("in/a.jpg", None),
+        ("in/deep", "cannot be listed: Permission denied"),
+    ]
+
+
+def test_streams(tree):
+    assert plan(["-"], "-")[0].target is None
+    assert plan(["-"], "x.png")[0].target == Path("x.png")
+    for inputs, output in ((["-", "lone"], "out"), (["-"], "out"), (["in"], "-"), (["lone", "in/a.jpg"], "-")):
+        with pytest.raises(UsageError):
+            plan(inputs, output)

@@ -1,0 +1,299 @@
+import io
+import struct
+import subprocess
+import sys
+import zlib
+from contextlib import suppress
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image, ImageCms
+
+from undim.errors import PictureError
+from undim.images import read_picture
+from undim.images.reading import turn_upright
+
+
+def encoded(image, form, **options):
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "PPM"])
+def test_lossless_formats_give_the_exact_pixels(rgb, form):
+    picture = read_picture(encoded(Image.fromarray(rgb), form))
+    np.testing.assert_array_equal(picture.pixels, rgb)
+    assert picture.alpha is None
+
+
+def test_path_stream_and_bytes_are_the_same(tmp_path, rgb):
+    data = encoded(Image.fromarray(rgb), "PNG")
+    path = tmp_path / "no suffix"
+    path.write_bytes(data)
+    for source in (path, str(path), io.BytesIO(data)):
+        np.testing.assert_array_equal(read_picture(source).pixels, rgb)
+
+
+# How a viewer shows each value (EXIF 2.32, table 6), written with numpy's own turns.
+SHOWN = {
+    1: lambda a: a,
+    2: np.fliplr,
+    3: lambda a: np.rot90(a, 2),
+    4: np.flipud,
+    5: lambda a: np.rot90(np.fliplr(a), 1),
+    6: lambda a: np.rot90(a, -1),
+    7: lambda a: np.rot90(np.fliplr(a), -1),
+    8: lambda a: np.rot90(a, 1),
+}
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
+def test_orientation_is_applied_once(rgb, form, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x010F] = "Maker"
+    options = {"lossless": True} if form == "WEBP" else {}
+    picture = read_picture(encoded(Image.fromarray(rgb), form, exif=exif, **options))
+    np.testing.assert_array_equal(picture.pixels, SHOWN[orientation](rgb))
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + picture.metadata.exif)
+    assert kept.get(0x0112, 1) == 1
+    assert kept[0x010F] == "Maker"
+
+
+@pytest.mark.parametrize("orientation", SHOWN)
+def test_turn_of_grey_and_colour_agree(rgb, orientation):
+    np.testing.assert_array_equal(turn_upright(rgb, orientation)[..., 1], SHOWN[orientation](rgb[..., 1]))
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped():
+    ramp = np.linspace(0, 65535, 512).astype(np.uint16).reshape(16, 32)
+    for form in ("PNG", "TIFF"):
+        picture = read_picture(encoded(Image.fromarray(ramp), form))
+        assert picture.pixels.ndim == 2
+        np.testing.assert_array_equal(picture.pixels, np.rint(ramp / 257).astype(np.uint8))
+
+
+def test_sixteen_bit_colour_is_scaled(tmp_path):
+    ramp = np.random.default_rng(0).integers(0, 65536, (12, 10, 3), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "deep.tif", ramp, photometric="rgb")
+    np.testing.assert_allclose(read_picture(tmp_path / "deep.tif").pixels, ramp / 257, atol=1)
+
+
+def test_sixteen_bit_negative_tiff_is_turned_positive(tmp_path):
+    ramp = np.linspace(0, 65535, 64).astype(np.uint16).reshape(8, 8)
+    tifffile.imwrite(tmp_path / "negative.tif", ramp, photometric="miniswhite")
+    np.testing.assert_array_equal(read_picture(tmp_path / "negative.tif").pixels, 255 - np.rint(ramp / 257))
+
+
+def test_one_bit_becomes_grey():
+    bits = np.random.default_rng(1).integers(0, 2, (9, 11)).astype(bool)
+    np.testing.assert_array_equal(read_picture(encoded(Image.fromarray(bits), "PNG")).pixels, bits * np.uint8(255))
+
+
+def test_palette_becomes_rgb_and_a_grey_palette_grey(rgb):
+    palette = Image.fromarray(rgb).quantize(16)
+    np.testing.assert_array_equal(read_picture(encoded(palette, "PNG")).pixels, np.asarray(palette.convert("RGB")))
+    grey = Image.fromarray(rgb[..., 0] % 4, "P")
+    grey.putpalette([0, 0, 0, 50, 50, 50, 120, 120, 120, 250, 250, 250])
+    values = np.array([0, 50, 120, 250], np.uint8)[rgb[..., 0] % 4]
+    np.testing.assert_array_equal(read_picture(encoded(grey, "PNG")).pixels, values)
+
+
+def test_palette_transparency_becomes_alpha(rgb):
+    palette = Image.fromarray(rgb).quantize(8)
+    picture = read_picture(encoded(palette, "PNG", transparency=3))
+    np.testing.assert_array_equal(picture.alpha, np.where(np.asarray(palette) == 3, 0, 255))
+
+
+def test_transparent_colour_becomes_alpha():
+    pixels = np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8).repeat(2, axis=0)
+    picture = read_picture(encoded(Image.fromarray(pixels), "PNG", transparency=(4, 5, 6)))
+    np.testing.assert_array_equal(picture.alpha, [[255, 0], [255, 0]])
+    np.testing.assert_array_equal(picture.pixels, pixels)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_alpha_is_kept_apart(mode):
+    data = np.random.default_rng(2).integers(0, 256, (6, 5, len(mode)), dtype=np.uint8)
+    picture = read_picture(encoded(Image.fromarray(data, mode), "PNG"))
+    np.testing.assert_array_equal(picture.alpha, data[..., -1])
+    np.testing.assert_array_equal(picture.pixels, data[..., 0] if mode == "LA" else data[..., :3])
+    assert picture.grey == (mode == "LA")
+
+
+def test_cmyk_becomes_rgb_and_says_so():
+    image = Image.new("CMYK", (8, 8), (255, 0, 0, 0))
+    picture = read_picture(encoded(image, "TIFF"))
+    np.testing.assert_array_equal(picture.pixels[0, 0], [0, 255, 255])
+    assert "CMYK" in picture.notes[0]
+
+
+def test_profile_is_carried_only_where_it_fits(rgb):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert read_picture(encoded(Image.fromarray(rgb), "PNG", icc_profile=profile)).metadata.icc == profile
+    grey = read_picture(encoded(Image.fromarray(rgb[..., 0]), "PNG", icc_profile=profile))
+    assert grey.metadata.icc is None
+    assert "profile" in grey.notes[0]
+
+
+def test_thumbnail_of_the_dark_picture_is_dropped(rgb):
+    thumbnail = encoded(Image.new("RGB", (16, 12), "red"), "JPEG")
+    # IFD0: orientation 6, maker; IFD1: start and length of the thumbnail, which ends the block.
+    first = struct.pack("<H", 2) + struct.pack("<HHII", 0x0112, 3, 1, 6) + struct.pack("<HHI4s", 0x010F, 2, 4, b"Cam\0")
+    second_at = 8 + len(first) + 4
+    second = struct.pack("<HHHIIHHII", 2, 0x0201, 4, 1, second_at + 30, 0x0202, 4, 1, len(thumbnail))
+    block = b"II*\0" + struct.pack("<I", 8) + first + struct.pack("<I", second_at) + second + bytes(4) + thumbnail
+    data = encoded(Image.fromarray(rgb), "JPEG", exif=b"Exif\0\0" + block)
+    assert thumbnail in data
+    picture = read_picture(data)
+    assert picture.size == (7, 9)
+    assert b"\xff\xd8" not in picture.metadata.exif
+    assert picture.metadata.exif[:8] == block[:8]
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + picture.metadata.exif)
+    assert dict(kept) == {0x0112: 1, 0x010F: "Cam"}
+
+
+def test_size_tags_change_places_with_a_quarter_turn(rgb):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    exif.get_ifd(0x8769).update({0xA002: 9, 0xA003: 7})
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + read_picture(encoded(Image.fromarray(rgb), "PNG", exif=exif)).metadata.exif)
+    assert (kept.get_ifd(0x8769)[0xA002], kept.get_ifd(0x8769)[0xA003]) == (7, 9)
+
+
+def test_damaged_exif_does_not_lose_the_picture(rgb):
+    picture = read_picture(encoded(Image.fromarray(rgb), "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f"))
+    np.testing.assert_array_equal(picture.pixels, rgb)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"just text, no picture", "not a picture"),
+        (b"\x89PNG\r\n\x1a\n", "damaged"),
+        (b"\xff\xd8\xff\xe0", "damaged"),
+        (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "not a picture"),
+    ],
+)
+def test_what_is_no_picture_gives_a_reason(data, reason):
+    with pytest.raises(PictureError, match=reason):
+        read_picture(data)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_truncated_anywhere_is_an_error_not_a_crash(form):
+    noise = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), form)
+    for share in (0.02, 0.2, 0.5, 0.8):
+        with pytest.raises(PictureError):
+            read_picture(data[: int(len(data) * share)])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_flipped_byte_gives_a_picture_or_a_picture_error(rgb):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    random = np.random.default_rng(7)
+    for form in ("JPEG", "PNG", "WEBP", "TIFF", "BMP"):
+        data = encoded(Image.fromarray(rgb), form, **({} if form == "BMP" else {"exif": exif}))
+        for _ in range(60):
+            broken = bytearray(data)
+            broken[random.integers(len(data))] = random.integers(256)
+            # Any other exception, or a picture of another kind, fails the test.
+            with suppress(PictureError):
+                assert read_picture(bytes(broken), max_pixels=10_000).pixels.dtype == np.uint8
+
+
+def bomb(width, height):
+    """A PNG header that promises much."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    data = b"IDAT" + zlib.compress(b"\0")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in (chunk, data)
+    )
+
+
+def test_limit_is_compared_before_decoding_and_without_pillows_warning(recwarn):
+    with pytest.raises(PictureError, match="60000 x 60000 = 3600000000 pixels"):
+        read_picture(bomb(60000, 60000))
+    with pytest.raises(PictureError, match="100000000 pixels"):  # inside Pillow's warning range
+        read_picture(bomb(10000, 10000), max_pixels=1000)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+def test_limit_is_inclusive(rgb, form):
+    data = encoded(Image.fromarray(rgb), form)
+    assert read_picture(data, max_pixels=63).size == (9, 7)
+    with pytest.raises(PictureError, match="max-pixels"):
+        read_picture(data, max_pixels=62)
+
+
+def test_pillows_own_limit_is_left_as_it_was(rgb):
+    before = Image.MAX_IMAGE_PIXELS
+    read_picture(encoded(Image.fromarray(rgb), "PNG"))
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
+@pytest.mark.parametrize(
+    ("form", "word"), [("GIF", "animated"), ("WEBP", "animated"), ("PNG", "animated"), ("TIFF", "pages")]
+)
+def test_several_frames_are_refused(rgb, form, word):
+    frames = [Image.fromarray(rgb), Image.fromarray(255 - rgb)]
+    with pytest.raises(PictureError, match=word):
+        read_picture(encoded(frames[0], form, save_all=True, append_images=frames[1:]))
+
+
+def test_tiff_with_a_reduced_copy_is_one_picture(tmp_path, rgb):
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as writer:
+        writer.write(rgb, photometric="rgb")
+        writer.write(rgb[::2, ::2], photometric="rgb", subfiletype=1)
+    picture = read_picture(tmp_path / "pyramid.tif")
+    np.testing.assert_array_equal(picture.pixels, rgb)
+    assert picture.notes
+
+
+def test_jpeg_with_a_second_picture_gives_the_first_and_says_so(smooth):
+    data = encoded(Image.fromarray(smooth), "MPO", save_all=True, append_images=[Image.fromarray(255 - smooth)])
+    picture = read_picture(data)
+    assert picture.format == "jpg"
+    assert np.abs(picture.pixels.astype(int) - smooth).mean() < 5
+    assert "only the first" in picture.notes[0]
+
+
+def test_floating_point_is_refused_not_clipped(tmp_path):
+    tifffile.imwrite(tmp_path / "float.tif", np.full((8, 8), 0.5, np.float32))
+    with pytest.raises(PictureError, match="floating-point"):
+        read_picture(tmp_path / "float.tif")
+
+
+def test_raw_file_is_not_taken_for_its_thumbnail(tmp_path, rgb):
+    path = tmp_path / "DSC1.NEF"
+    path.write_bytes(encoded(Image.fromarray(rgb), "TIFF"))
+    with pytest.raises(PictureError, match="camera raw"):
+        read_picture(path)
+
+
+def test_missing_file_and_folder_are_errors(tmp_path):
+    with pytest.raises(PictureError, match="No such file"):
+        read_picture(tmp_path / "absent.png")
+    with pytest.raises(PictureError, match="cannot be opened"):
+        read_picture(tmp_path)
+
+
+def test_one_pixel_is_a_picture():
+    assert read_picture(encoded(Image.new("RGB", (1, 1), (1, 2, 3)), "PNG")).pixels.tolist() == [[[1, 2, 3]]]
+
+
+def test_torch_is_not_imported():
+    code = "import sys, undim.images; print(sorted({'torch', 'onnxruntime'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

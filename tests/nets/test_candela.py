@@ -1,0 +1,65 @@
+"""Our own backbone: its thumbnail, its view of the whole picture, its sizes."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from undim.nets import add_adr, create_model
+from undim.nets.thumbnail import make_thumbnail
+
+
+@pytest.mark.parametrize("shape", [(128, 192), (64, 96), (400, 600), (13, 9), (129, 97)])
+def test_thumbnail_equals_adaptive_pooling_where_cells_are_whole(shape):
+    image = torch.rand(2, 3, *shape)
+    small = make_thumbnail(image)
+    assert small.shape == (2, 3, 64, 96)
+    assert torch.allclose(small.mean((2, 3)), image.mean((2, 3)), atol=1e-5)
+    if shape[0] % 64 == 0 and shape[1] % 96 == 0:
+        assert torch.allclose(small, F.adaptive_avg_pool2d(image, (64, 96)), atol=1e-6)
+
+
+def test_thumbnail_equals_pillows_box_filter():
+    pixels = np.random.default_rng(0).random((211, 307), dtype=np.float32)
+    expected = np.asarray(Image.fromarray(pixels, "F").resize((96, 64), Image.Resampling.BOX))
+    got = make_thumbnail(torch.from_numpy(pixels)[None, None])[0, 0].numpy()
+    # Pillow's box counts a border sample wholly or not at all; ours by the part that is covered.
+    assert np.abs(got - expected).max() < 0.2
+    assert abs(got.mean() - pixels.mean()) < 1e-5
+
+
+def test_a_crop_with_the_whole_pictures_thumbnail_gets_its_brightness():
+    torch.manual_seed(0)
+    model = create_model("candela").eval()
+    whole = torch.rand(1, 3, 64, 96) * 0.2
+    whole[..., 48:] *= 0.05
+    crop = whole[..., :32, 56:88]
+    with torch.no_grad():
+        expected = model(whole)[..., :32, 56:88]
+        told = model(crop, make_thumbnail(whole))
+        alone = model(crop)
+    assert told.mean() == pytest.approx(expected.mean().item(), rel=0.05)
+    assert alone.mean() > 2 * expected.mean()
+
+
+def test_starts_at_the_picture_scaled_to_a_fixed_mean():
+    image = torch.rand(1, 3, 40, 48) * 0.1
+    with torch.no_grad():
+        output = create_model("candela").eval()(image)
+    luma = (image.mean((0, 2, 3)) * torch.tensor([0.299, 0.587, 0.114])).sum()
+    assert torch.allclose(output, image * (0.4 / luma), rtol=1e-3)
+
+
+def test_black_picture_is_finite():
+    model = add_adr(create_model("candela_tiny"), embedding=8)
+    image = torch.zeros(1, 3, 16, 16, requires_grad=True)
+    output = model(image)
+    output.sum().backward()
+    assert output.isfinite().all()
+    assert image.grad.isfinite().all()
+
+
+def test_tiny_stays_below_100_k_parameters_with_adr():
+    model = add_adr(create_model("candela_tiny"), embedding=16)
+    assert sum(p.numel() for p in model.parameters()) < 100_000

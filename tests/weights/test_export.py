@@ -1,0 +1,111 @@
+"""ONNX files: parity with PyTorch at sizes that were not traced, for every backbone with ADR and POG."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from undim.cli.main import main
+from undim.errors import CheckpointError
+from undim.nets import add_adr, create_model, freeze
+from undim.weights import export
+from undim.weights.export import export_onnx, round_to_half
+from undim.weights.files import AdrSpec, ModelSpec, load_model, save_model
+
+SIZES = [(1, 3, 8, 8), (2, 3, 37, 51), (1, 3, 96, 64), (3, 3, 17, 130)]
+
+
+def make(name, **adr):
+    torch.manual_seed(0)
+    model = add_adr(create_model(name), bottleneck=4, embedding=8, **adr).eval()
+    for parameter in model.parameters():
+        if parameter.ndim > 1 and not parameter.any():
+            nn.init.normal_(parameter, std=0.02)
+    return model
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A small network and the file that it was exported to (an export takes seconds)."""
+    model = make("candela_tiny").train()
+    path = tmp_path_factory.mktemp("export") / "tiny.onnx"
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    export_onnx(model, path, metadata={"data": "none"})
+    return model, path, before
+
+
+def check_parity(model, path):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    assert [(i.name, i.shape) for i in session.get_inputs()] == [("image", ["N", 3, "H", "W"])]
+    assert [(o.name, o.shape) for o in session.get_outputs()] == [("enhanced", ["N", 3, "H", "W"])]
+    for size in SIZES:
+        assert size not in (export.TRACED, *export.CHECKED)
+        image = torch.rand(size)
+        with torch.no_grad():
+            expected = model(image).numpy()
+        (got,) = session.run(None, {"image": image.numpy()})
+        assert np.abs(got - expected).max() < 1e-5 * max(1, np.abs(expected).max())
+
+
+def test_parity_of_our_own_backbone(tiny):
+    model, path, _ = tiny
+    check_parity(model, path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["candela", "restormer_small", "retinexformer_small", "cidnet_small"])
+def test_parity(name, tmp_path):
+    model = make(name)
+    export_onnx(model, tmp_path / "net.onnx")
+    check_parity(model, tmp_path / "net.onnx")
+
+
+def test_file_says_what_it_was_told_and_nothing_of_the_machine_it_was_made_on(tiny):
+    _, path, _ = tiny
+    proto = onnx.load(path)
+    assert {p.key: p.value for p in proto.metadata_props} == {"producer": "undim", "data": "none"}
+    assert not any(node.metadata_props or node.doc_string for node in proto.graph.node)
+    assert b"site-packages" not in path.read_bytes()
+
+
+def test_exporting_leaves_the_model_alone(tiny):
+    model, _, before = tiny
+    assert model.training
+    assert before.keys() == model.state_dict().keys()
+    assert freeze(model).state_dict().keys() != before.keys()
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.slow
+def test_half_precision_weights_are_stored_as_such_and_nothing_is_lost(tiny, tmp_path):
+    _, full, _ = tiny
+    model = round_to_half(make("candela_tiny"))
+    export_onnx(model, tmp_path / "half.onnx")
+    assert (tmp_path / "half.onnx").stat().st_size < 0.8 * full.stat().st_size
+    check_parity(model, tmp_path / "half.onnx")
+
+
+@pytest.mark.slow
+def test_a_file_that_would_differ_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "TOLERANCE", 0.0)
+    with pytest.raises(CheckpointError, match="differs from PyTorch"):
+        export_onnx(make("candela_tiny"), tmp_path / "net.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_command_line(tmp_path, capsys):
+    spec = ModelSpec("candela_tiny", adr=AdrSpec(embedding=8), notes={"data": "none"})
+    save_model(spec, spec.build(), tmp_path / "net.safetensors")
+    assert main(["export", str(tmp_path / "net.safetensors"), "-o", str(tmp_path / "net.onnx")]) == 0
+    assert main(["export", str(tmp_path / "net.safetensors"), "-o", str(tmp_path / "net.onnx")]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "net.safetensors"), "-o", str(tmp_path / "net.bin")]) == 2
+    assert main(["export", str(tmp_path / "absent.safetensors"), "-o", str(tmp_path / "a.onnx")]) == 2
+    image = torch.rand(1, 3, 20, 28)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx", providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = load_model(tmp_path / "net.safetensors")(image).numpy()
+    assert np.abs(session.run(None, {"image": image.numpy()})[0] - expected).max() < 1e-5
