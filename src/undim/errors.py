@@ -1,4 +1,6 @@
 """The errors Undim raises: each message says what was received, what is allowed and what to do."""
+
+
 class UndimError(Exception):
     """Base of all errors that are about what the user gave, not about a fault in Undim.
 
@@ -32,3 +34,7 @@ class DataError(UndimError):
 
 class RecipeError(UndimError):
     """A training recipe with an unknown key or a value out of range."""
+
+
+class TrainingError(UndimError):
+    """Training cannot go on; what was saved last stays."""

@@ -96,5 +96,5 @@ def test_what_cannot_be_cut_is_named(pairs, tmp_path):
     with pytest.raises(DataError, match="differ in size"):
         PairCrops([Pair("x", pairs[0].low, odd)])
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"broken\.png cannot be read"):
+    with pytest.raises(DataError, match=r"broken\.png is not a picture"):
         PairCrops([Pair("x", tmp_path / "broken.png", odd)])

@@ -48,10 +48,19 @@ def test_scattered_pictures_have_neighbours_in_training():
     assert sum(n - 1 in train or n + 1 in train for n in val) > 0.7 * len(val)
 
 
-def test_names_decide_the_split_whatever_else_is_there():
-    names = [str(n) for n in range(1, 800)]
-    assert assign_lol_v1(names)["140"] == "val-scenes"
-    assert assign_lol_v1(list(reversed(names))) == assign_lol_v1(names)
+def test_a_name_decides_its_split_whatever_else_is_there(tmp_path):
+    assert [assign_lol_v1(name) for name in ("16", "140", "2", "scene")] == ["val", "val-scenes", "train", "train"]
+    root = make(tmp_path, train=("57", "80", "140"))
+    assert [p.name for p in find_pairs("lol-v1", "val", root)] == ["57", "80"]
+    with pytest.raises(DataError, match="no picture of the split train"):
+        find_pairs("lol-v1", "train", root)
+
+
+@needs_lol
+def test_scattered_pictures_are_each_18th_of_those_outside_the_blocks():
+    names = [p.name for split in ("train", "val") for p in find_pairs("lol-v1", split, ROOT)]
+    numbers = sorted(int(name) for name in names)
+    assert numbers[9::18][:24] == [n for n in numbers if assign_lol_v1(str(n)) == "val"]
 
 
 def test_pairs_are_sorted_as_numbers(tmp_path):
@@ -77,7 +86,7 @@ def test_what_is_wrong_is_named(tmp_path):
         find_pairs("lol_v1", "test", root)
     with pytest.raises(DataError, match="no split 'dev'"):
         find_pairs("lol-v1", "dev", root)
-    with pytest.raises(DataError, match="does not hold"):
+    with pytest.raises(DataError, match="there should be eval15/low and eval15/high"):
         find_pairs("lol-v1", "test", tmp_path / "elsewhere")
     (root / "our485" / "high" / "2.png").unlink()
     with pytest.raises(DataError, match="no partner, the first is 2"):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from official import RUNNABLE, build
 from torch import nn
 from torch.nn import functional as F
 
@@ -11,7 +12,6 @@ from undim.nets.adr import Adr
 from undim.nets.dynamic_conv import GeneratedConv2d
 from undim.nets.registry import REGISTRY
 
-SMALL = [name for name in list_models() if name not in {"restormer", "retinexformer", "cidnet"}]
 KINDS = ["pog", "dynamic", "static"]
 
 
@@ -61,12 +61,11 @@ def test_wrong_channels_are_named():
         Adr(12, 3)(torch.zeros(1, 9, 4, 4))
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", RUNNABLE)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("where", ["decoder", "encoder", "all"])
 def test_every_backbone_takes_adr(name, kind, where):
-    torch.manual_seed(0)
-    model = create_model(name).eval()
+    model = build(name)
     keys = list(model.state_dict())
     image = torch.rand(1, 3, 24, 16)
     with torch.no_grad():
@@ -82,11 +81,9 @@ def test_every_backbone_takes_adr(name, kind, where):
     assert with_adr
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", RUNNABLE)
 def test_adr_acts_and_a_batch_equals_one_by_one(name):
-    torch.manual_seed(0)
-    model = create_model(name).eval()
-    start_learning(model)
+    model = build(name)
     images = torch.rand(2, 3, 24, 16)
     with torch.no_grad():
         before = model(images)
@@ -96,13 +93,6 @@ def test_adr_acts_and_a_batch_equals_one_by_one(name):
         assert torch.allclose(freeze(model)(images), after, atol=1e-5)
 
 
-def start_learning(model):
-    """Layers that start at zero hide what comes before them."""
-    for parameter in model.parameters():
-        if parameter.ndim > 1 and not parameter.any():
-            nn.init.normal_(parameter, std=0.05)
-
-
 @pytest.mark.parametrize(("name", "bottleneck"), [("restormer", 4), ("retinexformer", 16), ("cidnet", 32)])
 def test_published_placement(name, bottleneck):
     with torch.device("meta"):
@@ -110,6 +100,14 @@ def test_published_placement(name, bottleneck):
     sites = [site for site in model.attention_sites() if site.module.adr is not None]
     assert {site.module.adr.p1.shape[0] for site in sites} == {bottleneck}
     assert len(sites) == {"restormer": 20, "retinexformer": 5, "cidnet": 6}[name]
+
+
+def test_an_error_leaves_the_model_as_it_was():
+    model = create_model("candela_tiny")  # 3C is 60 in one decoder level and 48 in the other
+    with pytest.raises(ShapeError, match="from 1 to 47"):
+        add_adr(model, bottleneck=50)
+    assert all(site.module.adr is None for site in model.attention_sites())
+    add_adr(model, bottleneck=4, embedding=8)
 
 
 def test_twice_is_refused():
@@ -157,9 +155,20 @@ def test_a_backbone_of_dynamic_convolutions_runs():
         assert model(torch.rand(2, 3, 17, 20)).shape == (2, 3, 17, 20)
 
 
+def test_a_shared_convolution_stays_shared():
+    conv = nn.Conv2d(4, 4, 3, padding=1)
+    model = replace_convs(nn.Sequential(conv, nn.ReLU(), conv))
+    assert isinstance(model[0], GeneratedConv2d)
+    assert model[0] is model[2]
+
+
 def test_replacing_needs_a_match_and_zero_padding():
+    with pytest.raises(ModelError, match="pass the network"):
+        replace_convs(nn.Conv2d(3, 3, 1))
+    with pytest.raises(ModelError, match="no regular expression"):
+        replace_convs(nn.Sequential(nn.Conv2d(3, 3, 1)), where="[")
     with pytest.raises(ModelError, match="nothing"):
-        replace_convs(nn.Conv2d(3, 3, 1), where="nothing")
+        replace_convs(nn.Sequential(nn.Conv2d(3, 3, 1)), where="nothing")
     with pytest.raises(ModelError, match="cannot be made dynamic"):
         replace_convs(nn.Sequential(nn.Conv2d(3, 3, 3, padding=1, padding_mode="reflect")))
 
@@ -169,4 +178,7 @@ def test_registry_names_the_nearest():
         create_model("candella")
     with pytest.raises(ModelError, match="cannot be built"):
         create_model("candela_tiny", colour="red")
+    for odd in ({"dims": (1, 2)}, {"dims": (8, -1, 2)}, {"blocks": "x"}):
+        with pytest.raises(ModelError, match="cannot be built"):
+            create_model("candela_tiny", **odd)
     assert set(list_models()) == set(REGISTRY)

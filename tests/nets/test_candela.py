@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.nn import functional as F
 
+from undim.errors import ShapeError
 from undim.nets import add_adr, create_model
 from undim.nets.thumbnail import make_thumbnail
 
@@ -20,13 +20,19 @@ def test_thumbnail_equals_adaptive_pooling_where_cells_are_whole(shape):
         assert torch.allclose(small, F.adaptive_avg_pool2d(image, (64, 96)), atol=1e-6)
 
 
-def test_thumbnail_equals_pillows_box_filter():
-    pixels = np.random.default_rng(0).random((211, 307), dtype=np.float32)
-    expected = np.asarray(Image.fromarray(pixels, "F").resize((96, 64), Image.Resampling.BOX))
+@pytest.mark.parametrize("shape", [(211, 307), (13, 9), (64, 97)])
+def test_thumbnail_is_the_exact_mean_of_each_area(shape):
+    pixels = np.random.default_rng(0).random(shape)
+    # Each sample repeated as often as there are cells, so that every cell holds whole samples.
+    rows = pixels.repeat(64, axis=0).reshape(64, shape[0], shape[1]).mean(1)
+    expected = rows.repeat(96, axis=1).reshape(64, 96, shape[1]).mean(2)
     got = make_thumbnail(torch.from_numpy(pixels)[None, None])[0, 0].numpy()
-    # Pillow's box counts a border sample wholly or not at all; ours by the part that is covered.
-    assert np.abs(got - expected).max() < 0.2
-    assert abs(got.mean() - pixels.mean()) < 1e-5
+    assert np.abs(got - expected).max() < 1e-5
+
+
+def test_a_context_of_another_shape_is_named():
+    with pytest.raises(ShapeError, match=r"must have the shape \(2, 3, 64, 96\)"):
+        create_model("candela_tiny")(torch.rand(2, 3, 16, 16), torch.rand(1, 3, 64, 96))
 
 
 def test_a_crop_with_the_whole_pictures_thumbnail_gets_its_brightness():

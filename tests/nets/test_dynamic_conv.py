@@ -46,6 +46,11 @@ def test_per_image_convolution(size, options, layout):
     assert torch.allclose(per_image_conv2d(images, kernels, bias, **options), torch.cat(expected), atol=1e-12)
 
 
+def test_kernels_that_are_not_square_are_refused():
+    with pytest.raises(ShapeError, match=r"square\. Got 3 x 1"):
+        per_image_conv2d(torch.zeros(2, 4, 5, 5), torch.zeros(2, 6, 4, 3, 1))
+
+
 def test_kernels_of_another_batch_are_refused():
     with pytest.raises(ShapeError, match="kernels"):
         per_image_conv2d(torch.zeros(2, 4, 5, 5), torch.zeros(3, 6, 4, 1, 1))

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from undim.errors import ShapeError
+from undim.errors import ModelError, ShapeError
 from undim.nets import freeze
 from undim.nets.pog import FrozenPogKernel, PogConv2d, PogKernel, unit_embeddings
 
@@ -99,9 +99,24 @@ def test_reproduces_the_public_implementation_on_a_batch_of_three(name, layout):
 
 
 def test_basis_is_orthogonal():
-    basis = householder_basis(torch.randn(11, 8, dtype=torch.float64))
-    assert torch.allclose(basis @ basis.transpose(1, 2), torch.eye(8, dtype=torch.float64).expand(11, 8, 8))
-    assert torch.allclose(basis, basis.transpose(1, 2))
+    generator = make(in_channels=3, out_channels=4, embedding=8).generator
+    normals, mapped = generator.basis()
+    identity = torch.eye(8, dtype=torch.float64)
+    basis = identity - 2 * normals.unsqueeze(2) * normals.unsqueeze(1)
+    assert torch.allclose(basis @ basis.transpose(1, 2), identity.expand(12, 8, 8), atol=1e-12)
+    assert torch.allclose(basis, householder_basis(generator.embeddings), atol=1e-12)
+    assert torch.allclose(mapped, normals @ generator.m1.weight.T, atol=1e-12)
+
+
+def test_a_generator_alone_is_not_frozen_and_freezing_draws_no_random_numbers():
+    conv = make()
+    with pytest.raises(ModelError, match="not a generator alone"):
+        freeze(conv.generator)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    freeze(conv)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_mixing_weights_lie_on_the_simplex():

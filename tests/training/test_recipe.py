@@ -31,6 +31,9 @@ def test_there_is_a_recipe_for_the_default_model():
         ({"batch": "0"}, "batch: Input should be greater than or equal to 1"),
         ({"batch": "two"}, "batch"),
         ({"steps.a": "1"}, "steps is a value"),
+        ({"steps": "["}, "no YAML value"),
+        ({"seed": "-1"}, "seed"),
+        ({"optimiser.lr": ".inf"}, "optimiser.lr"),
     ],
 )
 def test_wrong_keys_and_values_are_named(recipe, changes, message):
@@ -56,7 +59,8 @@ def test_dump_is_read_back(recipe, tmp_path):
 def test_files_that_are_no_recipe(tmp_path):
     (tmp_path / "list.yaml").write_text("- 1\n- 2\n")
     (tmp_path / "broken.yaml").write_text("a: [1,\nb")
-    for name in ("list.yaml", "broken.yaml", "absent.yaml"):
+    (tmp_path / "latin.yaml").write_bytes("# für\nsteps: 1\n".encode("latin-1"))
+    for name in ("list.yaml", "broken.yaml", "latin.yaml", "absent.yaml"):
         with pytest.raises(RecipeError, match=name) as caught:
             load_recipe(tmp_path / name)
         assert "\n" not in str(caught.value)

@@ -1,10 +1,9 @@
-import json
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from official import load_fixture
 from safetensors.torch import save_file
 
 from undim.errors import CheckpointError, UsageError
@@ -12,15 +11,7 @@ from undim.nets import create_model
 from undim.weights.convert import convert, expansion_factor, recognise, unwrap
 from undim.weights.files import load_model
 
-FIXTURES = Path(__file__).parents[1] / "fixtures"
 NAMES = ["restormer_biasfree", "restormer_withbias", "retinexformer", "cidnet", "cidnet_norm"]
-
-
-def load_fixture(name):
-    with safe_open(FIXTURES / f"{name}.safetensors", "pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-        config = json.loads(file.metadata()["config"])
-    return config, {key[7:]: value for key, value in tensors.items() if key.startswith("weight.")}, tensors
 
 
 @pytest.fixture(scope="module")
@@ -30,14 +21,14 @@ def weights():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_checkpoints_of_any_size_are_recognised_and_give_the_public_output(name, tmp_path):
-    config, state, tensors = load_fixture(name)
+    config, state, image, expected = load_fixture(name)
     torch.save({"params": state}, tmp_path / "public.pth")
     spec = convert(tmp_path / "public.pth", tmp_path / "ours.safetensors")
     assert spec.architecture == name.partition("_")[0]
     assert spec.overrides == config
     with torch.no_grad():
-        output = load_model(tmp_path / "ours.safetensors")(tensors["input"])
-    torch.testing.assert_close(output, tensors["output"], atol=1e-5, rtol=0)
+        output = load_model(tmp_path / "ours.safetensors")(image)
+    torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["restormer", "retinexformer", "cidnet"])

@@ -11,8 +11,8 @@ from undim.cli.main import main
 from undim.errors import CheckpointError
 from undim.nets import add_adr, create_model, freeze
 from undim.weights import export
-from undim.weights.export import export_onnx, round_to_half
-from undim.weights.files import AdrSpec, ModelSpec, load_model, save_model
+from undim.weights.export import export_onnx
+from undim.weights.files import AdrSpec, ModelSpec, load_model, round_to_half, save_model
 
 SIZES = [(1, 3, 8, 8), (2, 3, 37, 51), (1, 3, 96, 64), (3, 3, 17, 130)]
 
@@ -98,7 +98,14 @@ def test_a_file_that_would_differ_is_not_written(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_command_line(tmp_path, capsys):
     spec = ModelSpec("candela_tiny", adr=AdrSpec(embedding=8), notes={"data": "none"})
-    save_model(spec, spec.build(), tmp_path / "net.safetensors")
+    save_model(spec, spec.build(), tmp_path / "full.safetensors")
+    half = ["--half", "-o", str(tmp_path / "net.safetensors")]
+    assert main(["export", str(tmp_path / "full.safetensors"), *half]) == 0
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("full", "net")]
+    assert sizes[1] < 0.6 * sizes[0]
+    full, rounded = (load_model(tmp_path / f"{name}.safetensors").state_dict() for name in ("full", "net"))
+    assert all(torch.equal(full[key].half().float(), value) for key, value in rounded.items())
+    assert main(["export", str(tmp_path / "full.safetensors"), "-o", str(tmp_path / "copy.safetensors")]) == 2
     assert main(["export", str(tmp_path / "net.safetensors"), "-o", str(tmp_path / "net.onnx")]) == 0
     assert main(["export", str(tmp_path / "net.safetensors"), "-o", str(tmp_path / "net.onnx")]) == 2
     assert "--overwrite" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from undim.cli.lines import one_line, put, say, without_codec_noise
 from undim.enhance.batch import Outcome, Settings, run_tasks
 from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.plan import STREAM, Task, plan
-from undim.errors import UsageError
+from undim.errors import PictureError, UsageError
 from undim.images import MAX_PIXELS
 
 
@@ -60,7 +60,7 @@ def enhance(
     Outputs have the names of the inputs; those that exist are kept unless --overwrite is given. In a folder, files
     without a picture's suffix are ignored; a file named on the command line is always tried.
 
-    Exit status: 0 all well, 1 some pictures failed, 2 wrong usage, 130 stopped.
+    Exit status: 0 all well, 1 some pictures failed, 2 wrong usage or model, 130 or 143 stopped.
     """
     _check(quality, strength, jobs, max_pixels)
     if output == STREAM and as_json:
@@ -131,7 +131,7 @@ def _run(
         partial(enhancer, strength=strength),
         settings,
         jobs=jobs,
-        read_stream=sys.stdin.buffer.read,
+        read_stream=_read_stdin,
         stop=enhancer.stop,
     )
     with without_codec_noise(), _progress(len(tasks)) as (advance, tell), closing(steps):
@@ -143,6 +143,12 @@ def _run(
                 tell(f"note: {outcome.task.source}: {outcome.reason}")
             advance()
     return [ended[index] for index in range(len(tasks))]
+
+
+def _read_stdin() -> bytes:
+    if sys.stdin is None:  # where the command was started with it closed
+        raise PictureError("cannot be read: standard input is closed")
+    return sys.stdin.buffer.read()
 
 
 @contextmanager

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from PIL import Image
 
 from undim.data.crops import read_rgb
 from undim.data.sets import SPLITS, Pair, Split, find_pairs
 from undim.enhance.enhancer import Enhancer
 from undim.enhance.models import find_model
 from undim.errors import UsageError
+from undim.images import Picture, write_picture
 from undim.metrics.networks import network_enhancer
 from undim.metrics.protocol import PROTOCOL, Scores, score
 from undim.metrics.quality import Pixels
@@ -37,14 +37,14 @@ def evaluate(
     enhance, file = _load(model)
     pairs = find_pairs(data, chosen, root)
     output.mkdir(parents=True, exist_ok=True)
+    names = iter([pair.name for pair in pairs])
 
     def run(pixels: Pixels) -> Pixels:
         result = enhance(pixels)
         if save_images:
-            Image.fromarray(result).save(output / f"{names.pop(0)}.png")
+            write_picture(Picture(result), output / f"{next(names)}.png", "png")
         return result
 
-    names = [pair.name for pair in pairs]
     scores = score(run, _pictures(pairs))
     facts = {
         "model": model,
@@ -53,7 +53,7 @@ def evaluate(
         "split": split,
         "versions": {"undim": __version__, **{name: version(name) for name in ("numpy", "scikit-image")}},
     }
-    (output / "results.json").write_text(json.dumps({**facts, **scores.as_dict()}, indent=1) + "\n")
+    (output / "results.json").write_text(json.dumps({**facts, **scores.as_dict()}, indent=1, allow_nan=False) + "\n")
     (output / "results.md").write_text(_table(scores, f"{model} on {data} ({split}, {len(pairs)} pictures)"))
     typer.echo(
         f"{model} on {data} {split}, {len(pairs)} pictures: PSNR {scores.psnr:.2f} dB, SSIM {scores.ssim:.4f}"

@@ -9,19 +9,32 @@ import typer
 
 from undim.errors import UsageError
 from undim.weights.export import export_onnx
-from undim.weights.files import load_model, read_spec
+from undim.weights.files import load_model, read_spec, round_to_half, save_model
 
 
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="A .safetensors file that Undim wrote.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The .onnx file to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The .onnx file to write; with --half also .safetensors.")
+    ],
+    half: Annotated[bool, typer.Option("--half", help="Round the weights to 16-bit floats.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
 ) -> None:
-    """Export a network to ONNX: input `image`, output `enhanced`, N x 3 x H x W float32 in [0, 1], any N, H, W."""
-    if output.suffix != ".onnx":
-        raise UsageError(f"The output is an ONNX file. Got {output}: let the name end in .onnx.")
+    """Export a network to ONNX: input `image`, output `enhanced`, N x 3 x H x W float32 in [0, 1], any N, H, W.
+
+    With --half and a name that ends in .safetensors, write the rounded weights as such a file instead.
+    """
+    allowed = (".onnx", ".safetensors") if half else (".onnx",)
+    if output.suffix not in allowed:
+        raise UsageError(f"The name must end in {' or '.join(allowed)}. Got {output}.")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists. Allow overwriting (--overwrite) or choose another name.")
     spec = read_spec(checkpoint)
-    export_onnx(load_model(checkpoint), output, metadata={"architecture": spec.architecture, **spec.notes})
+    model = load_model(checkpoint)
+    if half:
+        round_to_half(model)
+    if output.suffix == ".onnx":
+        export_onnx(model, output, metadata={"architecture": spec.architecture, **spec.notes})
+    else:
+        save_model(spec, model, output, overwrite=overwrite)
     typer.echo(f"{output}: {spec.architecture}, {output.stat().st_size / 1e6:.1f} MB.")

@@ -1,7 +1,7 @@
 """The command `undim`: finds the verb, and turns every error about the input into one line and an exit status.
 
-Exit status: 0 all well; 1 some pictures failed; 2 usage, model or other input wrong, nothing was done;
-130 stopped with Ctrl-C.
+Exit status: 0 all well; 1 some pictures failed; 2 the command could not be carried out: wrong usage, a model or
+other input that cannot be used, training that broke off; 130 stopped with Ctrl-C; 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -9,10 +9,14 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, cast
 
 import typer
@@ -45,6 +49,7 @@ VERBS: dict[str, Verb] = {
 }
 
 OK, SOME_FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+TERMINATED = 128 + signal.SIGTERM
 
 # Typer brings its own copy of Click from 0.26 on; in both, this is ClickException.
 _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
@@ -53,6 +58,12 @@ _CommandLineError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (`sys.argv` if None) and return the exit status. Raises nothing about bad input."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with _terminated() as terminated:
+        status = _run(words)
+    return int(TERMINATED) if status == INTERRUPTED and terminated.is_set() else status
+
+
+def _run(words: list[str]) -> int:
     try:
         with warnings.catch_warnings():
             # What matters in Pillow's warnings and log about odd files is reported as a failure or a note.
@@ -67,9 +78,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return MISUSED
     except typer.Exit as stop:
         return stop.exit_code
+    except OSError as error:
+        place = "" if error.filename is None else f"{one_line(os.fsdecode(error.filename))}: "
+        say(f"error: {place}{error.strerror or error}")
+        return MISUSED
     except (KeyboardInterrupt, typer.Abort):
         say("stopped")
         return INTERRUPTED
+
+
+@contextmanager
+def _terminated() -> Iterator[threading.Event]:
+    """Let SIGTERM end the command as Ctrl-C does, so that no half-written file stays; yields whether it came.
+
+    Where the process has its own way with the signal, or this is not the main thread, nothing changes.
+    """
+    event = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        event.set()
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield event
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _dispatch(words: list[str]) -> int:

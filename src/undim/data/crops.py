@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from undim.data.sets import Pair
-from undim.errors import DataError
+from undim.errors import DataError, PictureError
+from undim.images import read_picture
 from undim.nets.thumbnail import make_thumbnail
 
 Pixels = npt.NDArray[np.uint8]
@@ -31,13 +32,17 @@ class Batch:
     """N x 3 x 64 x 96, float32 in [0, 1], of the dark pictures."""
 
 
-def read_rgb(path: object) -> Pixels:
-    """Decode a picture to H x W x 3, 8 bit."""
+def read_rgb(path: Path) -> Pixels:
+    """Decode a picture to H x W x 3, 8 bit; grey fills all three channels, alpha is left out.
+
+    Raises:
+        DataError: naming the file and the reason, if it cannot be read.
+    """
     try:
-        with Image.open(str(path)) as picture:
-            return np.asarray(picture.convert("RGB"))
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}.") from error
+        pixels = read_picture(path).pixels
+    except PictureError as error:
+        raise DataError(f"{path} {error}.") from error
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 class PairCrops:

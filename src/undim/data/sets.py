@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from undim.errors import DataError
+from undim.images import PICTURE_SUFFIXES
 
 Split = Literal["train", "val", "val-scenes", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "val-scenes", "test")
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -48,22 +48,30 @@ class PairedSet:
     """Published numbers of training and test pairs."""
     licence: str
     source: str
-    assign: Callable[[list[str]], dict[str, Split]]
-    """Sorted names of the training folder -> the split of each."""
+    assign: Callable[[str], Split]
+    """Name of a picture of the training folder -> its split, whatever other pictures are there."""
 
 
 VAL_SCENES = ((35, 46), (137, 145), (248, 253), (558, 567), (698, 704))
 """Blocks of LOL-v1 numbers that begin and end between scenes: 42 pictures of scenes that training never sees."""
-VAL_EVERY = 18
-"""Of our485's other pictures, each 18th (from the tenth on) is in `val`: 24 scattered pictures."""
+VAL = frozenset(
+    {
+        *(16, 57, 80, 100, 120, 151, 185, 207, 232, 260, 472, 490),
+        *(512, 537, 556, 588, 610, 630, 653, 677, 695, 723, 741, 766),
+    }
+)
+"""LOL-v1 numbers of `val`: of our485's other pictures each 18th, from the tenth on."""
 
 
-def assign_lol_v1(names: list[str]) -> dict[str, Split]:
-    """Split our485: `val` scattered as eval15 is (its scenes' neighbours stay in training), `val-scenes` in blocks."""
-    in_blocks = {name for name in names if any(low <= int(name) <= high for low, high in VAL_SCENES)}
-    others = sorted((name for name in names if name not in in_blocks), key=int)
-    scattered = set(others[VAL_EVERY // 2 :: VAL_EVERY][:24])
-    return {name: "val-scenes" if name in in_blocks else "val" if name in scattered else "train" for name in names}
+def assign_lol_v1(name: str) -> Split:
+    """The split of one picture of our485.
+
+    `val` is scattered as eval15 is (its scenes' neighbours stay in training), `val-scenes` lies in blocks.
+    """
+    number = int(name) if name.isdecimal() else -1
+    if any(low <= number <= high for low, high in VAL_SCENES):
+        return "val-scenes"
+    return "val" if number in VAL else "train"
 
 
 LOL_V1 = PairedSet(
@@ -88,7 +96,7 @@ def find_pairs(name: str, split: Split, root: Path | None = None) -> list[Pair]:
         root: the data set's own folder; `None` looks under `$UNDIM_DATA`.
 
     Raises:
-        DataError: for an unknown name, a missing folder, or a picture without partner.
+        DataError: for an unknown name, a missing folder, a picture without partner, or a split without pictures.
     """
     if name not in SETS:
         near = difflib.get_close_matches(name, SETS, n=1)
@@ -102,11 +110,12 @@ def find_pairs(name: str, split: Split, root: Path | None = None) -> list[Pair]:
         low, high = layout.test if split == "test" else layout.train
         if (base / low).is_dir() and (base / high).is_dir():
             pairs = _pair(base / low, base / high)
-            if split == "test":
-                return pairs
-            wanted = entry.assign([pair.name for pair in pairs])
-            return [pair for pair in pairs if wanted[pair.name] == split]
-    expected = " or ".join(f"{low} and {high}" for low, high in (layout.train for layout in entry.layouts))
+            chosen = pairs if split == "test" else [pair for pair in pairs if entry.assign(pair.name) == split]
+            if not chosen:
+                raise DataError(f"{base / low} holds no picture of the split {split} of {name}.")
+            return chosen
+    folders = [layout.test if split == "test" else layout.train for layout in entry.layouts]
+    expected = " or ".join(f"{low} and {high}" for low, high in folders)
     raise DataError(f"{base} does not hold {name}: there should be {expected}. Source: {entry.source}.")
 
 
@@ -116,7 +125,8 @@ def _root(entry: PairedSet, root: Path | None) -> Path:
     home = os.environ.get("UNDIM_DATA")
     if not home:
         raise DataError(
-            f"Where is {entry.name}? Give --root DIR, or set UNDIM_DATA to the folder with {entry.folder}/."
+            f"Where is {entry.name}? Give --root DIR (in a recipe: data.root), or set UNDIM_DATA to the folder that"
+            f" holds {entry.folder}/."
         )
     return Path(home) / entry.folder
 
@@ -132,7 +142,7 @@ def _pair(low: Path, high: Path) -> list[Pair]:
 def _pictures(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in PICTURE_SUFFIXES:
             if path.stem in found:
                 raise DataError(f"{folder} holds {found[path.stem].name} and {path.name}: which one is meant?")
             found[path.stem] = path

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from undim.enhance.memory import check_memory
 from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.runtime import MINIMUM_SIDE, OnnxRuntime
 from undim.errors import PictureError, ShapeError, UsageError
@@ -25,11 +27,12 @@ class Enhancer:
     `Enhancer()(image)` takes and returns
 
     - a uint8 array, H x W x 3 (RGB, 0 to 255) or H x W (grey);
-    - a PIL image. Modes L, LA, RGB and RGBA stay, alpha is carried untouched, `info` is copied. A palette image
-      comes back as L, LA, RGB or RGBA, and other modes as L or RGB by the conversions of
+    - a PIL image. Modes L, LA, RGB and RGBA stay, except that L and RGB with a transparent colour in `info` come
+      back as LA and RGBA; alpha is carried untouched, `info` is copied without that colour. A palette image comes
+      back as L, LA, RGB or RGBA, and other modes as L or RGB by the conversions of
       `undim.images.picture.split_alpha`. An EXIF orientation is neither applied nor changed.
 
-    One enhancer may be called from several threads.
+    One enhancer may be called from several threads; they take turns.
 
     Args:
         model: name of a shipped model, or the path of an .onnx file that keeps the contract in
@@ -42,6 +45,7 @@ class Enhancer:
 
     def __init__(self, model: str | os.PathLike[str] = DEFAULT_MODEL, *, threads: int | None = None) -> None:
         self._runtime = OnnxRuntime(find_model(model), threads=threads)
+        self._turn = threading.Lock()
 
     @overload
     def __call__(self, image: npt.NDArray[np.uint8], *, strength: float = 1.0) -> npt.NDArray[np.uint8]: ...
@@ -59,10 +63,11 @@ class Enhancer:
         Raises:
             ShapeError: for an array of another shape or type.
             UsageError: for a strength outside [0, 1].
-            PictureError: if the network fails or returns values that are not finite, or the mode cannot be read.
+            PictureError: if the network fails or returns values that are not finite, the picture needs more memory
+                than is free, or a PIL image cannot be decoded or has a mode that is not read.
         """
         if isinstance(image, Image.Image):
-            pixels, alpha = split_alpha(image)
+            pixels, alpha = decode(image)
             result = Picture(self._enhance(pixels, strength), alpha).to_image()
             result.info = {key: value for key, value in image.info.items() if key != "transparency"}
             return result
@@ -78,8 +83,22 @@ class Enhancer:
         if strength == 0:
             return pixels.copy()
         height, width = pixels.shape[:2]
-        output = self._runtime.run(to_batch(pixels))[0, :, :height, :width]
+        with self._turn:  # held from the check on, since a run that ends gives its memory back
+            check_memory(width, height)
+            output = self._runtime.run(to_batch(pixels))[0, :, :height, :width]
         return blend(pixels, to_bytes(output, grey=pixels.ndim == 2), strength)
+
+
+def decode(image: Image.Image) -> tuple[Bytes, Bytes | None]:
+    """`split_alpha` of an image that Pillow may not have decoded yet; every failure is a PictureError."""
+    try:
+        return split_alpha(image)
+    except PictureError:
+        raise
+    except MemoryError as error:
+        raise PictureError("does not fit in memory") from error
+    except Exception as error:  # on damaged files Pillow's codecs raise almost every built-in exception
+        raise PictureError(f"cannot be decoded: {str(error).strip() or type(error).__name__}") from error
 
 
 def check_pixels(pixels: npt.NDArray[Any]) -> None:

@@ -11,7 +11,7 @@ from undim.errors import ModelError
 DEFAULT_MODEL = "candela"
 
 MODELS_FOLDER = Path(__file__).parent.parent / "models"
-"""Holds `<name>.onnx` and the model card `<name>.json` of each shipped model."""
+"""Holds `<name>.onnx`, `<name>.safetensors` and the model card `<name>.md` of each shipped model."""
 
 
 def list_shipped_models() -> list[str]:

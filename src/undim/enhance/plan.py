@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import stat
@@ -16,6 +17,9 @@ from undim.images.writing import written_format
 
 STREAM = "-"
 """Stands for standard input or output in place of a path."""
+
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}
+"""What the system says of a name that is no file: Windows has the last but one for names with a wildcard."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def plan(inputs: Sequence[str], output: str, form: str | None = None, *, overwri
     A folder gives the pictures in it and its sub-folders, known by their suffix, under their path in it. A file gives
     itself, whatever its suffix. A pattern (`*`, `?`, `[...]`, `**`) gives what it matches, under the path below its
     last folder without a wildcard. Links to folders are followed, each folder once. The output folder is left out
-    where it lies inside an input.
+    where it lies inside an input. An input that the system does not let us look at becomes a task with a refusal.
 
     Args:
         inputs: paths, patterns, or `-` alone for standard input.
@@ -58,7 +62,8 @@ def plan(inputs: Sequence[str], output: str, form: str | None = None, *, overwri
 
     Raises:
         UsageError: for a path that does not exist, a pattern without a match, inputs without a picture, two inputs
-            with one output, an output that would replace an input, or options that contradict each other.
+            with one output, an output that would be a folder of another, an output that would replace an input, a
+            pattern with `..` behind a wildcard, or options that contradict each other.
     """
     if not inputs:
         raise UsageError("No input. Give files, folders, patterns in quotes, or - for standard input.")
@@ -67,7 +72,7 @@ def plan(inputs: Sequence[str], output: str, form: str | None = None, *, overwri
     if STREAM in inputs and len(inputs) > 1:
         raise UsageError("- (standard input) is one picture and cannot be combined with other inputs.")
     found = [_Found(STREAM, PurePath())] if STREAM in inputs else _find(inputs, output)
-    lone = len(inputs) == 1 and len(found) == 1 and not Path(inputs[0]).is_dir()
+    lone = len(inputs) == 1 and len(found) == 1 and not _is_folder(inputs[0])
     if output == STREAM:
         if not lone:
             raise UsageError("-o - (standard output) takes one picture; give one file, or a folder with -o.")
@@ -93,12 +98,15 @@ def _find(inputs: Sequence[str], output: str) -> list[_Found]:
     found: list[_Found] = []
     seen = {_folder_key(output)} if Path(output).is_dir() else set()
     for text in inputs:
-        if Path(text).is_dir():
+        refusal = _hidden(text)
+        if refusal is not None:
+            found.append(_Found(text, PurePath(PurePath(text).name), refusal))
+        elif _is_folder(text):
             found += _walk(text, PurePath(), seen - {_folder_key(text)})
         elif os.path.lexists(text):
             found.append(_Found(text, PurePath(PurePath(text).name)))
         elif glob.has_magic(text):
-            found += _match(text, seen)
+            found += _match(text, seen, output)
         else:
             raise UsageError(f"There is no file or folder {text!r}.")
     if not found:
@@ -106,16 +114,24 @@ def _find(inputs: Sequence[str], output: str) -> list[_Found]:
     return found
 
 
-def _match(pattern: str, seen: set[tuple[int, int]]) -> Iterator[_Found]:
+def _match(pattern: str, seen: set[tuple[int, int]], output: str) -> Iterator[_Found]:
     parts = PurePath(pattern).parts
-    fixed = PurePath(*parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))])
+    first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
+    if ".." in parts[first:]:
+        raise UsageError(f"The pattern {pattern!r} has .. behind a wildcard; write the folders that it means.")
+    fixed = PurePath(*parts[:first])
+    own = PurePath(_identity(output))
+    # Otherwise the outputs are meant to lie among the inputs.
+    inside = Path(output).is_dir() and PurePath(_identity(fixed)) in own.parents
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
     if not matches:
         raise UsageError(f"No file matches the pattern {pattern!r}.")
     walked = set(seen)
     for match in matches:
+        if inside and PurePath(_identity(match)).is_relative_to(own):
+            continue
         relative = PurePath(os.path.relpath(match, fixed))
-        if not Path(match).is_dir():
+        if not _is_folder(match):
             yield _Found(match, relative)
         elif _folder_key(match) not in walked:
             yield from _walk(match, relative, walked)
@@ -147,11 +163,20 @@ def _walk(folder: str, relative: PurePath, seen: set[tuple[int, int]]) -> Iterat
             yield from _walk(entry.path, relative / entry.name, seen)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(path: str | os.DirEntry[str]) -> bool:
     try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
+        return path.is_dir() if isinstance(path, os.DirEntry) else Path(path).is_dir()
+    except OSError:  # a link that leads to itself, or into a folder that may not be searched
         return False
+
+
+def _hidden(path: str) -> str | None:
+    """Why the system does not tell whether there is such a file; None where it does."""
+    try:
+        Path(path).stat()
+    except OSError as error:
+        return None if error.errno in _ABSENT else f"cannot be opened: {error.strerror or error}"
+    return None
 
 
 def _refusal(path: str) -> str | None:
@@ -194,7 +219,7 @@ def _with_suffix(relative: PurePath, name: str) -> PurePath:
     return relative.with_name(f"{stem}.{name}")
 
 
-def _identity(path: str | Path) -> str:
+def _identity(path: str | PurePath) -> str:
     return os.path.normcase(os.path.realpath(path))
 
 
@@ -211,6 +236,13 @@ def _check_targets(tasks: Sequence[Task], *, overwrite: bool) -> None:
                 "rename one, or give them different output folders."
             )
         taken[key] = task
+    for key, task in taken.items():
+        above = next((taken[str(folder)] for folder in PurePath(key).parents if str(folder) in taken), None)
+        if above is not None:
+            raise UsageError(
+                f"{above.source!r} would become the file {str(above.target)!r}, which {task.source!r} needs as a folder; "
+                "rename one, or give them different output folders."
+            )
         if key not in sources:
             continue
         if key != _identity(task.source):

@@ -64,10 +64,13 @@ def split_alpha(image: Image.Image) -> tuple[Bytes, Bytes | None]:
     """Pixels (H x W or H x W x 3) and alpha (H x W or None) of a loaded Pillow image of any mode, as uint8.
 
     1 bit becomes grey; 16-bit grey is scaled by 255/65535 and rounded; a palette becomes grey if all its colours
-    are, else RGB; CMYK and YCbCr become RGB by Pillow's formulas; a transparent colour becomes alpha.
+    are, else RGB; CMYK and YCbCr become RGB by Pillow's formulas; a transparent colour in `info`, an integer for grey
+    and three for RGB, becomes alpha. Of 16-bit RGB, and of any 16-bit picture with alpha, Pillow gives only the upper
+    8 bits: up to one level below the rounded value.
 
     Raises:
-        PictureError: for floating-point, 32-bit integer and other modes that have no defined range or colours.
+        PictureError: for floating-point, signed or 32-bit integer and other modes that have no defined range or
+            colours.
     """
     mode = image.mode
     if mode.startswith("I;16") or (mode == "I" and image.format == "PPM"):
@@ -78,7 +81,7 @@ def split_alpha(image: Image.Image) -> tuple[Bytes, Bytes | None]:
         # Pillow has no way from a palette to LA that keeps the transparency.
         image = image.convert("RGBA" if wanted == "LA" else wanted)
         image = image.convert("LA") if wanted == "LA" else image
-    elif mode in ("1", "L", "RGB") and "transparency" in image.info:
+    elif _has_transparent_colour(image):
         image = _transparent_colour(image)
     elif mode in ("PA", "RGBa"):
         image = image.convert("RGBA")
@@ -89,7 +92,7 @@ def split_alpha(image: Image.Image) -> tuple[Bytes, Bytes | None]:
     elif mode in ("CMYK", "YCbCr", "RGBX", "HSV"):
         image = image.convert("RGB")
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
-        kind = {"F": "floating-point", "I": "32-bit integer", "LAB": "CIELAB"}.get(mode, f"{mode}-mode")
+        kind = {"F": "floating-point", "I": "signed or 32-bit integer", "LAB": "CIELAB"}.get(mode, f"{mode}-mode")
         raise PictureError(f"{kind} pictures are not read; convert it to 8 or 16 bit grey or RGB first")
     pixels = np.asarray(image)
     if image.mode == "LA":
@@ -115,6 +118,14 @@ def _from_16_bit(image: Image.Image) -> tuple[Bytes, Bytes | None]:
     if isinstance(key, int):
         alpha = np.where(values == key, np.uint8(0), np.uint8(255))
     return scale_to_8_bit(values), alpha
+
+
+def _has_transparent_colour(image: Image.Image) -> bool:
+    """Whether `info` names one. Anything else under that key, such as a palette's alphas, means nothing here."""
+    key = image.info.get("transparency")
+    if image.mode == "RGB":
+        return isinstance(key, tuple) and len(key) == 3 and all(isinstance(part, int) for part in key)
+    return image.mode in ("1", "L") and isinstance(key, int)
 
 
 def _transparent_colour(image: Image.Image) -> Image.Image:

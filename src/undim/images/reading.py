@@ -13,7 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
 from undim.errors import PictureError
-from undim.images.exif import make_upright, read_orientation, strip_prefix, upright_xmp
+from undim.images.exif import ORIENTATION, make_upright, read_orientation, strip_prefix, upright_xmp
 from undim.images.formats import FORMATS, HEADER_BYTES, READ_ONLY, READABLE, foreign, sniff, suffix_of, webp_size
 from undim.images.picture import Bytes, Metadata, Picture, scale_to_8_bit, split_alpha
 
@@ -31,14 +31,19 @@ _TIFF_KEPT = (
 _TIFF_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 _REDUCED = 1
 """Bit of NewSubfileType that marks a smaller copy of another page."""
+_PNG_GREY_ALPHA = 4
+"""Colour type (PNG 1.2, section 4.1.1)."""
 
 
 def read_picture(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read one picture by its content; the name decides nothing except for camera raw files.
 
-    The EXIF orientation is applied to the pixels. More than 8 bits per sample are reduced to 8. CMYK becomes RGB
-    without its profile. Of a JPEG with further pictures behind it (previews, gain maps) the first is taken and
-    `Picture.notes` says so.
+    The EXIF orientation is applied to the pixels. More than 8 bits per sample are reduced to 8, in grey by rounding,
+    else to the upper 8, which is all that Pillow gives. CMYK becomes RGB without its profile. Of a JPEG with further
+    pictures behind it (previews, gain maps) the first is taken and `Picture.notes` says so.
+
+    While a header is read, `PIL.Image.MAX_IMAGE_PIXELS` is None for the whole process, and then as it was before:
+    what other threads open through Pillow in that moment is not limited.
 
     Args:
         source: a path, a file's content, or a binary stream.
@@ -90,7 +95,7 @@ def _read_stream(stream: BinaryIO, suffix: str, max_pixels: int) -> Picture:
     except PictureError:
         raise
     except UnidentifiedImageError as error:
-        raise PictureError(f"is damaged: its {name.upper()} header cannot be read") from error
+        raise PictureError(f"is damaged, or a {name.upper()} picture of a kind that is not read") from error
     except MemoryError as error:
         raise PictureError("does not fit in memory") from error
     except Exception as error:  # on damaged files Pillow's codecs raise almost every built-in exception
@@ -99,6 +104,7 @@ def _read_stream(stream: BinaryIO, suffix: str, max_pixels: int) -> Picture:
 
 def _decode(stream: BinaryIO, name: str, max_pixels: int) -> Picture:
     codec = FORMATS[name].pillow if name in FORMATS else READ_ONLY[name][0]
+    depth, kind = _png_samples(stream) if name == "png" else (8, 0)
     with _PILLOW_LIMIT:
         # Pillow's own limit warns and raises at fixed sizes; `max_pixels` takes its place while the header is read.
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -109,16 +115,19 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> Picture:
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
-        turn, bits, white_is_zero = 1, 16, False
+        bits, white_is_zero = 16, False
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             exif = _tiff_exif(image)
+            orientation, turn = image.getexif().get(ORIENTATION, 1), 1
             bits, white_is_zero = _tiff_samples(image)
             image.load()  # turns a TIFF upright as well
         else:
             image.load()  # first, since PNG may keep EXIF behind the pixels
             exif = strip_prefix(image.info.get("exif") or _text_exif(image))
-            turn = read_orientation(exif)
-        pixels, alpha = split_alpha(image)
+            orientation = turn = read_orientation(exif)
+        notes = (*notes, *_scale_transparent_colour(image, depth))
+        # Of 16-bit grey with alpha Pillow makes RGBA.
+        pixels, alpha = split_alpha(image.convert("LA") if (depth, kind) == (16, _PNG_GREY_ALPHA) else image)
         if image.mode.startswith("I;16") and (bits != 16 or white_is_zero):
             pixels = scale_to_8_bit(np.asarray(image), 2**bits - 1)
             pixels = 255 - pixels if white_is_zero else pixels
@@ -131,7 +140,7 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> Picture:
                 notes = (*notes, "its colour profile is for another colour model and was left out")
         xmp = image.info.get("xmp")
         metadata = Metadata(
-            exif=make_upright(exif, transposed=turn >= 5) if exif else None,
+            exif=make_upright(exif, transposed=orientation in (5, 6, 7, 8)) if exif else None,
             icc=profile,
             xmp=upright_xmp(xmp) if isinstance(xmp, bytes) and turn != 1 else xmp,
             dpi=_dpi(image),
@@ -166,7 +175,8 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise PictureError(
-            f"has {width} x {height} = {width * height} pixels, more than the {max_pixels} that --max-pixels allows"
+            f"has {width} x {height} = {width * height} pixels, "
+            f"more than the limit max_pixels (--max-pixels) of {max_pixels}"
         )
     if width * height == 0:
         raise PictureError(f"has no pixels ({width} x {height})")
@@ -211,6 +221,28 @@ def _tiff_samples(image: TiffImagePlugin.TiffImageFile) -> tuple[int, bool]:
     """Bits per sample, and whether 16-bit grey is stored as a negative, which Pillow leaves as it is."""
     bits = image.tag_v2.get(258, (16,))
     return int(bits[0] if isinstance(bits, tuple) else bits), image.tag_v2.get(262, 1) == 0
+
+
+def _png_samples(stream: BinaryIO) -> tuple[int, int]:
+    """Bits per sample and colour type, from the header chunk that begins every PNG; (0, 0) if it is cut off."""
+    stream.seek(24)
+    samples = stream.read(2)
+    stream.seek(0)
+    return (samples[0], samples[1]) if len(samples) == 2 else (0, 0)
+
+
+def _scale_transparent_colour(image: Image.Image, depth: int) -> tuple[str, ...]:
+    """Bring a PNG's transparent colour, of `depth` bits per sample, to the 8 bits of the pixels, as Pillow does not.
+
+    Returns what is lost by it, in words for the user.
+    """
+    key = image.info.get("transparency")
+    if image.mode == "L" and depth in (2, 4) and isinstance(key, int) and key < 2**depth:
+        image.info["transparency"] = key * (255 // (2**depth - 1))
+    elif image.mode == "RGB" and depth == 16 and isinstance(key, tuple):
+        image.info["transparency"] = tuple(part >> 8 for part in key)
+        return ("of its transparent colour only the upper 8 of 16 bits per sample were compared",)
+    return ()
 
 
 def _text_exif(image: Image.Image) -> bytes:

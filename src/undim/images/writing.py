@@ -74,7 +74,7 @@ def encode_picture(
     limit = {"jpg": _JPEG_SIDE, "webp": _WEBP_SIDE}.get(name, 2**31)
     if max(picture.size) > limit:
         width, height = picture.size
-        raise PictureError(f"is {width} x {height}; {name} holds at most {limit} on a side: choose --format png")
+        raise PictureError(f"is {width} x {height}; {name} holds at most {limit} on a side: choose png (--format png)")
     picture, notes = _fit(picture, name)
     try:
         if name == "bmp" and picture.alpha is not None:
@@ -230,7 +230,7 @@ def _write_tiff(picture: Picture, stream: BinaryIO) -> None:
     tags[273] = tuple(accumulate(lengths[:-1], initial=0))  # from the end of the directory on; saving adds that
     tags[279] = tuple(lengths)
     if sum(lengths) + len(meta.icc or b"") + len(meta.xmp or b"") + len(meta.exif or b"") > _TIFF_LARGEST:
-        raise ValueError("it is over 4 GB; choose --format png")
+        raise ValueError("it is over 4 GB; choose png (--format png)")
     tags.save(stream)
     stream.writelines(strips)
 

@@ -54,15 +54,22 @@ class Scores:
         return math.sqrt(float(np.mean([image.log_brightness_ratio**2 for image in self.images])))
 
     def as_dict(self) -> dict[str, object]:
-        """For JSON: the means, the protocol and each picture's measures."""
+        """For JSON: the means, the protocol and each picture's measures; an infinite PSNR is null."""
         return {
-            "psnr": self.psnr,
+            "psnr": _finite(self.psnr),
             "ssim": self.ssim,
-            "psnr_gt_mean": self.psnr_gt_mean,
+            "psnr_gt_mean": _finite(self.psnr_gt_mean),
             "brightness_error": self.brightness_error,
             "protocol": PROTOCOL,
-            "images": [asdict(image) for image in self.images],
+            "images": [
+                asdict(image) | {"psnr": _finite(image.psnr), "psnr_gt_mean": _finite(image.psnr_gt_mean)}
+                for image in self.images
+            ],
         }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def score(

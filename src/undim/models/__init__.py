@@ -1,1 +1,1 @@
-"""Shipped models: `<name>.onnx` with its card `<name>.json` beside it. No code lives here."""
+"""Shipped models: `<name>.onnx` and `<name>.safetensors` with their card `<name>.md` beside them. No code lives here."""

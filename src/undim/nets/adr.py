@@ -151,12 +151,14 @@ def add_adr(
     if taken:
         raise ModelError(f"{taken[0]} has ADR already: add it once, to a model without.")
     width = model.adr_bottleneck if bottleneck is None else bottleneck
-    for site in sites:
-        attention = site.module
-        if not isinstance(attention, QkvAttention):
-            raise TypeError(f"{site.name} is no QkvAttention")
+    attentions = [site.module for site in sites if isinstance(site.module, QkvAttention)]
+    # All are made before the first is put in place: an error leaves the model as it was.
+    added = [
+        Adr(attention.qkv_channels, width, kernel=kernel, embedding=embedding, identity=identity)
+        for attention in attentions
+    ]
+    for attention, adr in zip(attentions, added, strict=True):
         reference = next(attention.parameters())
-        adr = Adr(attention.qkv_channels, width, kernel=kernel, embedding=embedding, identity=identity)
         attention.adr = adr.to(reference.device, reference.dtype).train(attention.training)
     return model
 
@@ -176,22 +178,29 @@ def replace_convs(
         The same model. A replaced layer keeps its bias; its kernel generator starts at random.
 
     Raises:
-        ModelError: if no convolution matches, or one that matches cannot be replaced (padding other than equal zeros
-            on all sides, or a kernel that is not square).
+        ModelError: if the model is itself a convolution, the pattern is none, no convolution matches, or one that
+            matches cannot be replaced (padding other than equal zeros on all sides, or a kernel that is not square).
     """
+    if isinstance(model, nn.Conv2d):
+        raise ModelError("A convolution cannot be replaced in place: pass the network that contains it.")
+    if kernel not in ("dynamic", "pog"):
+        raise ModelError(f"The kernel must be 'dynamic' or 'pog'. Got {kernel!r}.")
+    try:
+        pattern = re.compile(where)
+    except re.error as error:
+        raise ModelError(f"where={where!r} is no regular expression: {error}.") from error
     matches = [
         (name, layer)
-        for name, layer in model.named_modules()
-        if isinstance(layer, nn.Conv2d) and re.search(where, name)
+        for name, layer in model.named_modules(remove_duplicate=False)
+        if isinstance(layer, nn.Conv2d) and pattern.search(name)
     ]
     if not matches:
         raise ModelError(f"No convolution's name matches {where!r}.")
-    if kernel not in ("dynamic", "pog"):
-        raise ModelError(f"The kernel must be 'dynamic' or 'pog'. Got {kernel!r}.")
-    replacements = {name: _generated(name, conv, kernel, embedding) for name, conv in matches}
-    for name, replacement in replacements.items():
+    # A convolution that stands in several places is one layer afterwards too.
+    generated = {conv: _generated(name, conv, kernel, embedding) for name, conv in matches}
+    for name, conv in matches:
         parent, _, child = name.rpartition(".")
-        setattr(model.get_submodule(parent), child, replacement)
+        setattr(model.get_submodule(parent), child, generated[conv])
     return model
 
 

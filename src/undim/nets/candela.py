@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from undim.errors import ShapeError
 from undim.nets.backbone import Backbone, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
 from undim.nets.registry import Variant, register
-from undim.nets.thumbnail import make_thumbnail
+from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
 
 TARGET_LUMA = 0.4
 """Mean luma that the picture is scaled to before the network: about that of the references of LOL-v1."""
@@ -186,6 +187,9 @@ class Candela(Backbone):
         Raises:
             ShapeError: if the shape is another one.
         """
+        if context is not None and context.shape != (image.shape[0], 3, *THUMBNAIL):
+            expected = (image.shape[0], 3, *THUMBNAIL)
+            raise ShapeError(f"The context must have the shape {expected}. Got {tuple(context.shape)}.")
         extended = self.extend(image)
         restored = self.restore(extended, make_thumbnail(image) if context is None else context)
         return restored[..., : image.shape[-2], : image.shape[-1]]
@@ -217,7 +221,7 @@ register(
         "candela_tiny": Variant(
             Candela,
             {"dims": (12, 16, 20), "blocks": (1, 1, 1), "heads": (1, 2), "global_width": 5},
-            "below 100 k parameters with ADR and POG",
+            "the smallest Candela; below 100 k parameters also with ADR and POG of De 16",
         ),
     }
 )

@@ -25,7 +25,8 @@ EXPANSION = 2.66  # hidden channels of the feed-forward layers per channel
 
 def collapse_radius(intensity: Tensor, density: Tensor) -> Tensor:
     """C_k = sin(pi I / 2)^k, by which HVI shrinks the colour plane of dark pixels: same shape as the intensity."""
-    return torch.pow((intensity * (math.pi / 2)).sin() + EPS, density)
+    # An intensity just below 0 or above 2, where the sine is negative, counts as black.
+    return torch.pow((intensity * (math.pi / 2)).sin().clamp_min(0) + EPS, density)
 
 
 def rgb_to_hvi(image: Tensor, density: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ def per_image_conv2d(
         B x Cout x H' x W'.
 
     Raises:
-        ShapeError: if batch or channels of the two do not fit.
+        ShapeError: if batch or channels of the two do not fit, or the kernels are not square.
     """
     if kernels.ndim != 5 or kernels.shape[0] != images.shape[0] or kernels.shape[2] * groups != images.shape[1]:
         raise ShapeError(
@@ -50,6 +50,8 @@ def per_image_conv2d(
             f" kernels {tuple(kernels.shape)}."
         )
     size = kernels.shape[-1]
+    if kernels.shape[-2] != size:
+        raise ShapeError(f"Kernels must be square. Got {kernels.shape[-2]} x {size}.")
     out_channels = kernels.shape[1]
     if size == 1 and padding == 0 and groups == 1:
         if stride > 1:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undim.errors import ShapeError
+from undim.errors import ModelError, ShapeError
 from undim.nets.dynamic_conv import GeneratedConv2d, check_pooled
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -156,10 +156,10 @@ class FrozenPogKernel(_PogGenerator):
     mapped_normals: Tensor
 
     def __init__(self, kernel: PogKernel) -> None:
-        super().__init__(kernel.in_channels, kernel.shape, kernel.embedding)
+        with torch.random.fork_rng(devices=[]):  # the random layers that are replaced at once cost no random numbers
+            super().__init__(kernel.in_channels, kernel.shape, kernel.embedding)
         for name in ("fc1", "fc2", "m1", "m2"):
-            layer = copy.deepcopy(getattr(kernel, name))
-            setattr(self, name, layer.requires_grad_(False))
+            setattr(self, name, copy.deepcopy(getattr(kernel, name)).requires_grad_(False))
         with torch.no_grad():
             normals, mapped = kernel.basis()
         self.register_buffer("normals", normals)
@@ -204,12 +204,15 @@ def freeze(model: ModuleT) -> ModuleT:
 
     The copy is in evaluation mode and gives the same outputs; its generators can no longer be trained. The model
     itself is left as it is.
+
+    Raises:
+        ModelError: if the model is itself a generator.
     """
+    if isinstance(model, PogKernel):
+        raise ModelError("freeze takes the network or convolution that contains POG generators, not a generator alone.")
     frozen = copy.deepcopy(model).eval()
     for module in list(frozen.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, PogKernel):
                 setattr(module, name, FrozenPogKernel(child).train(mode=False))
-    if isinstance(frozen, PogKernel):
-        raise TypeError("freeze takes the model that contains POG generators, not a generator itself")
     return frozen

@@ -55,5 +55,5 @@ def create_model(name: str, **overrides: Any) -> Backbone:  # noqa: ANN401 - eac
     variant = REGISTRY[name]
     try:
         return variant.build(**{**variant.settings, **overrides})
-    except TypeError as error:
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:  # whatever the layers say to odd settings
         raise ModelError(f"{name} cannot be built with {overrides}: {error}") from error

@@ -39,5 +39,8 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for a damaged file
-        raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path} cannot be read: {reason}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is no checkpoint of a training run.")
     return state

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import csv
 import math
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import lightning_fabric
@@ -22,18 +22,23 @@ from torch.nn import functional as F
 
 from undim.data.crops import PairCrops, read_rgb
 from undim.data.sets import Pair, Split, find_pairs
-from undim.errors import RecipeError, UndimError
+from undim.errors import CheckpointError, RecipeError, TrainingError
 from undim.metrics.networks import network_enhancer
 from undim.metrics.quality import Pixels, log_brightness_ratio, psnr
 from undim.nets import Backbone, add_adr, create_model
+from undim.training.checkpoints import NAME as CHECKPOINT
 from undim.training.checkpoints import load_checkpoint, save_checkpoint
 from undim.training.losses import ssim_index
-from undim.training.recipe import LossSection, ModelSection, OptimiserSection, Recipe, dump_recipe
+from undim.training.recipe import (
+    LossSection,
+    ModelSection,
+    OptimiserSection,
+    Recipe,
+    dump_recipe,
+    find_difference,
+    load_recipe,
+)
 from undim.weights.files import AdrSpec, ModelSpec
-
-
-class TrainingError(UndimError):
-    """Training cannot go on; the last good checkpoint is intact."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,8 @@ def train_network(
     Args:
         recipe: all choices.
         run: folder of the run; it receives recipe.yaml, metrics.csv and last.ckpt.
-        resume: continue from the run's last checkpoint, to the same weights as an unbroken run.
+        resume: continue from the run's last checkpoint, to the same weights as an unbroken run (with `max_minutes` the
+            learning rate follows the clock, and no two runs are the same).
         max_minutes: time budget over all sessions of the run; the learning rate's cosine is laid over it if it ends
             before the steps do.
         report: called after each step.
@@ -127,11 +133,11 @@ def train_network(
         The network with its averaged weights, in evaluation mode, and the number of steps done.
 
     Raises:
-        TrainingError: if the loss is not finite.
-        RecipeError: if the run folder holds another run and `resume` is not set.
+        TrainingError: if the loss or its gradient is not finite; the last checkpoint stays.
+        RecipeError: if the run folder holds a run already and `resume` is not set, or one of another recipe.
+        CheckpointError: if there is nothing to resume, or what is there is damaged.
     """
-    if not resume and (run / "last.ckpt").exists():
-        raise RecipeError(f"{run} holds a run already: continue it with --resume, or give another folder.")
+    state = _start(recipe, run, resume=resume)
     fabric = lightning_fabric.Fabric(precision=recipe.precision, devices=1)
     fabric.seed_everything(recipe.seed, verbose=False)
     network = build_model(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -139,29 +145,31 @@ def train_network(
     average.load_state_dict(network.state_dict())
     average.to(fabric.device).requires_grad_(requires_grad=False)
     optimiser = torch.optim.AdamW(
-        _groups(network, recipe.optimiser), lr=recipe.optimiser.lr, betas=recipe.optimiser.betas
+        parameter_groups(network, recipe.optimiser), lr=recipe.optimiser.lr, betas=recipe.optimiser.betas
     )
     model, optimiser = fabric.setup(network, optimiser)
 
     crops = PairCrops(_pairs(recipe, "train"), seed=recipe.seed, identity=recipe.data.identity)
     held_out = [(read_rgb(pair.low), read_rgb(pair.high)) for pair in _pairs(recipe, "val")]
     first, elapsed = 0, 0.0
-    if resume:
-        state = load_checkpoint(run)
-        network.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        first, elapsed = state["step"], state["seconds"]
-    else:
+    if state is None:
         run.mkdir(parents=True, exist_ok=True)
-        (run / "recipe.yaml").write_text(dump_recipe(recipe))
+        (run / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    else:
+        try:
+            network.load_state_dict(state["model"])
+            average.load_state_dict(state["average"])
+            optimiser.load_state_dict(state["optimiser"])
+            first, elapsed = int(state["step"]), float(state["seconds"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"The checkpoint in {run} is not one of this recipe's network.") from error
 
     budget = math.inf if max_minutes is None else 60 * max_minutes
-    started = time.monotonic() - elapsed
+    started = monotonic() - elapsed
     log = MetricsFile(run / "metrics.csv", resume_at=first if resume else None)
     done = first
     while done < recipe.steps:
-        seconds = time.monotonic() - started
+        seconds = monotonic() - started
         progress = max(done / recipe.steps, seconds / budget)
         if progress >= 1:
             break
@@ -174,12 +182,15 @@ def train_network(
         output = model(low, context) if network.sees_whole else model(low)
         loss = loss_function(output, high, recipe.loss)
         value = float(loss.detach())
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"The loss is {value} at step {done}: lower optimiser.lr. The last checkpoint in {run} is intact."
-            )
         fabric.backward(loss)
-        fabric.clip_gradients(model, optimiser, max_norm=recipe.optimiser.clip)
+        norm = fabric.clip_gradients(model, optimiser, max_norm=recipe.optimiser.clip, error_if_nonfinite=False)
+        if not (math.isfinite(value) and norm is not None and bool(torch.isfinite(norm))):
+            log.flush()
+            kept = "The last checkpoint" if (run / CHECKPOINT).exists() else "Nothing was saved yet"
+            raise TrainingError(
+                f"The loss is {value} at step {done} and its gradient's norm {norm}: lower optimiser.lr."
+                f" {kept}: {run / CHECKPOINT}."
+            )
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         update_average(average, network, done, recipe.ema)
@@ -188,15 +199,30 @@ def train_network(
         validation = None
         if done % recipe.validate_every == 0 or done == recipe.steps:
             validation = validate(average, held_out)
-        log.add(done, value, rate, time.monotonic() - started, validation)
+        log.add(done, value, rate, monotonic() - started, validation)
         if report is not None:
-            report(Progress(done, recipe.steps, value, rate, time.monotonic() - started, validation))
+            report(Progress(done, recipe.steps, value, rate, monotonic() - started, validation))
         if done % recipe.checkpoint_every == 0 and done < recipe.steps:
-            _save(run, network, average, optimiser, done, time.monotonic() - started)
-            log.flush()
-    _save(run, network, average, optimiser, done, time.monotonic() - started)
+            log.flush()  # before the checkpoint: resuming drops rows that are too new, and cannot invent lost ones
+            _save(run, network, average, optimiser, done, monotonic() - started)
+    if done < recipe.steps and done % recipe.validate_every:
+        log.add(done, math.nan, 0.0, monotonic() - started, validate(average, held_out))
     log.flush()
+    _save(run, network, average, optimiser, done, monotonic() - started)
     return average.eval(), done
+
+
+def _start(recipe: Recipe, run: Path, *, resume: bool) -> dict[str, Any] | None:
+    """The checkpoint to go on from, if any, once the run's folder is seen to fit."""
+    if not resume:
+        if (run / CHECKPOINT).exists():
+            raise RecipeError(f"{run} holds a run already: continue it with --resume, or give another folder.")
+        return None
+    state = load_checkpoint(run)
+    difference = find_difference(recipe, load_recipe(run / "recipe.yaml"))
+    if difference is not None:
+        raise RecipeError(f"{run} holds a run of another recipe: {difference}. Only steps may change.")
+    return state
 
 
 class MetricsFile:
@@ -219,12 +245,15 @@ class MetricsFile:
 
     def add(self, step: int, loss: float, rate: float, seconds: float, validation: dict[str, float] | None) -> None:
         """Note one step."""
-        self.losses.append(loss)
+        if not math.isnan(loss):
+            self.losses.append(loss)
         if validation is None and step % 50:
             return
         measured = validation or {}
         figures = [f"{measured[key]:.4f}" if key in measured else "" for key in ("psnr", "brightness_error")]
-        self.rows.append([str(step), f"{np.mean(self.losses):.5f}", f"{rate:.3e}", f"{seconds:.1f}", *figures])
+        self.rows.append(
+            [str(step), f"{np.mean(self.losses):.5f}" if self.losses else "", f"{rate:.3e}", f"{seconds:.1f}", *figures]
+        )
         self.losses.clear()
 
     def flush(self) -> None:
@@ -239,12 +268,16 @@ def _pairs(recipe: Recipe, split: Split) -> list[Pair]:
     return find_pairs(recipe.data.name, split, recipe.data.root)
 
 
-def _groups(network: nn.Module, settings: OptimiserSection) -> Iterator[dict[str, Any]]:
-    """Weight decay acts on matrices and kernels only; on POG's embeddings, whose length has no effect, it does not."""
+def parameter_groups(network: nn.Module, settings: OptimiserSection) -> Iterator[dict[str, Any]]:
+    """Weight decay acts on matrices and kernels only.
+
+    Biases, one temperature a head, and POG's embeddings, whose length has no effect, are left to the loss.
+    """
     decayed: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
-        (others if parameter.ndim < 2 or name.endswith("embeddings") else decayed).append(parameter)
+        kernel = parameter.ndim > 1 and parameter.numel() > parameter.shape[0]
+        (decayed if kernel and not name.endswith("embeddings") else others).append(parameter)
     yield {"params": decayed, "weight_decay": settings.weight_decay}
     yield {"params": others, "weight_decay": 0.0}
 

@@ -13,9 +13,9 @@ from undim.errors import RecipeError
 
 
 class Section(BaseModel):
-    """Base of a recipe's parts: no unknown keys, no silent conversions."""
+    """Base of a recipe's parts: no unknown keys, no infinite values."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class AdrSection(Section):
@@ -80,7 +80,7 @@ class Recipe(Section):
     ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the exponential moving average of the weights, which is what is validated and shipped."""
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     validate_every: int = Field(default=2000, ge=1)
     """Steps."""
     checkpoint_every: int = Field(default=500, ge=1)
@@ -99,13 +99,17 @@ def load_recipe(path: Path, changes: dict[str, str] | None = None) -> Recipe:
             of range.
     """
     try:
-        tree = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"The recipe {path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise RecipeError(f"The recipe {path} must be a mapping of sections.")
     for key, text in (changes or {}).items():
-        _set(tree, key, yaml.safe_load(text))
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"{key} cannot be set to {text!r}: that is no YAML value.") from error
+        _set(tree, key, value)
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
@@ -115,6 +119,22 @@ def load_recipe(path: Path, changes: dict[str, str] | None = None) -> Recipe:
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe with every default filled in, as YAML."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def find_difference(first: Recipe, second: Recipe) -> str | None:
+    """The first key, other than `steps`, in which two recipes differ, with both values; None if there is none."""
+    ours, theirs = _flatten(first.model_dump(mode="json")), _flatten(second.model_dump(mode="json"))
+    for key in ours | theirs:
+        if key != "steps" and ours.get(key) != theirs.get(key):
+            return f"{key} is {ours.get(key)} here and {theirs.get(key)} there"
+    return None
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
 
 
 def _set(tree: dict[str, Any], dotted: str, value: object) -> None:

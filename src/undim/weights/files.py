@@ -66,6 +66,8 @@ class ModelSpec:
 def save_model(spec: ModelSpec, model: Backbone, path: Path, *, overwrite: bool = False) -> None:
     """Write a network's weights; the file appears whole or not at all.
 
+    Weights that 16-bit floats hold exactly (see `round_to_half`) are stored so; nothing is lost.
+
     Args:
         spec: what the weights belong to; checked against them.
         model: the network, not frozen.
@@ -81,12 +83,36 @@ def save_model(spec: ModelSpec, model: Backbone, path: Path, *, overwrite: bool 
         raise UsageError(f"Weights are written as safetensors. Got {path}: let the name end in .safetensors.")
     if path.exists() and not overwrite:
         raise UsageError(f"{path} exists. Allow overwriting (--overwrite) or choose another name.")
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: _compact(tensor.detach().cpu().contiguous()) for name, tensor in model.state_dict().items()}
     with torch.device("meta"):
         expected = spec.build().state_dict()
     check_state(weights, expected, "The model")
     header = {"format": FORMAT, **dataclasses.asdict(spec), "sha256": checksum(weights)}
     write_whole(path, save(weights, metadata={HEADER: json.dumps(header, sort_keys=True)}))
+
+
+def round_to_half(model: Backbone) -> Backbone:
+    """Round every parameter to the nearest value that 16-bit floats hold, in place.
+
+    Files then store them in half the space without any further loss.
+
+    Raises:
+        CheckpointError: if a parameter leaves the range of 16-bit floats (65504), before any is changed.
+    """
+    rounded = [parameter.detach().half().to(parameter.dtype) for parameter in model.parameters()]
+    if not all(bool(values.isfinite().all()) for values in rounded):
+        raise CheckpointError("The weights do not fit 16-bit floats, which end at 65504.")
+    with torch.no_grad():
+        for parameter, values in zip(model.parameters(), rounded, strict=True):
+            parameter.copy_(values)
+    return model
+
+
+def _compact(tensor: Tensor) -> Tensor:
+    if tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    return half if torch.equal(half.float(), tensor) else tensor
 
 
 def load_model(path: Path) -> Backbone:

@@ -1,0 +1,78 @@
+"""The models in the package: small, described, the same in both files, and as good as their card says."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from undim import Enhancer
+from undim.data.crops import read_rgb
+from undim.data.sets import find_pairs
+from undim.enhance.models import DEFAULT_MODEL, MODELS_FOLDER, list_shipped_models
+from undim.metrics.networks import network_enhancer
+from undim.metrics.protocol import score
+from undim.nets.pog import PogKernel
+from undim.weights.files import load_model, read_spec
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(os.environ.get("UNDIM_DATA", "")) / "lol_v1"
+
+
+@pytest.mark.parametrize("name", list_shipped_models())
+def test_files_are_small_and_described(name):
+    files = [MODELS_FOLDER / f"{name}.{suffix}" for suffix in ("onnx", "safetensors", "md")]
+    assert sum(path.stat().st_size for path in files) < 8e6
+    card = files[2].read_text()
+    for word in ("our485", "seed", "steps", "Licence", "Protocol", "brightness error"):
+        assert word in card
+    notes = read_spec(files[1]).notes
+    assert re.search(rf"\b{notes['steps'].split()[0]}\b", card)
+
+
+def test_the_default_has_adr_with_pog():
+    model = load_model(MODELS_FOLDER / f"{DEFAULT_MODEL}.safetensors")
+    sites = [site for site in model.attention_sites() if site.module.adr is not None]
+    assert sites
+    assert all(isinstance(site.module.adr.p1, PogKernel) for site in sites)
+    assert {site.stage.part for site in sites} == {"decoder"}
+    # Trained: the second kernels, which start at zero, do something.
+    assert all(site.module.adr.p2.m2.weight.abs().max() > 0 for site in sites)
+
+
+@pytest.mark.parametrize("name", list_shipped_models())
+def test_onnx_and_safetensors_are_the_same_network(name):
+    enhance = network_enhancer(load_model(MODELS_FOLDER / f"{name}.safetensors"))
+    with Image.open(EXAMPLES / "cat.png") as picture:
+        pixels = np.asarray(picture.convert("RGB"))[:217, :331]
+    difference = np.abs(enhance(pixels).astype(int) - Enhancer(name)(pixels))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.skipif(
+    not os.environ.get("UNDIM_DATA") or not ROOT.is_dir(),
+    reason="needs LOL-v1: set UNDIM_DATA to the folder with lol_v1/",
+)
+def test_scores_on_eval15_are_those_of_the_card():
+    pairs = find_pairs("lol-v1", "test", ROOT)
+    scores = score(Enhancer(), ((pair.name, read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs))
+    assert scores.psnr >= 20.5
+    assert scores.ssim >= 0.79
+    row = re.search(r"eval15[^|]*\|([^\n]*)\|", (MODELS_FOLDER / f"{DEFAULT_MODEL}.md").read_text())
+    psnr, ssim, gt_mean, brightness = (float(cell) for cell in row[1].split("|"))
+    assert psnr == pytest.approx(scores.psnr, abs=0.006)
+    assert ssim == pytest.approx(scores.ssim, abs=6e-4)
+    assert gt_mean == pytest.approx(scores.psnr_gt_mean, abs=0.006)
+    assert brightness == pytest.approx(scores.brightness_error, abs=6e-4)
+
+
+def test_input_alone_scores_as_published():
+    """The untouched eval15 input has 7.773 dB: the protocol reads the files as others do."""
+    if not ROOT.is_dir() or not os.environ.get("UNDIM_DATA"):
+        pytest.skip("needs LOL-v1: set UNDIM_DATA to the folder with lol_v1/")
+    pairs = find_pairs("lol-v1", "test", ROOT)
+    scores = score(lambda low: low, ((pair.name, read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs))
+    assert scores.psnr == pytest.approx(7.773, abs=5e-4)
