@@ -106,7 +106,7 @@ def test_bad_pictures_are_named_and_the_others_finished(folder, undim):
         next(line for line in err if "phone.heic: is a HEIC picture" in line),
         next(line for line in err if "short.jpg: is damaged or truncated" in line),
         "undim: failed: in/text.png: is not a picture that Undim reads (JPEG, PNG, WebP, TIFF, BMP, GIF or PNM)",
-        "undim: failed: in/wide.png: has 100 x 100 = 10000 pixels, more than the 900 that --max-pixels allows",
+        next(line for line in err if "wide.png: has 100 x 100 = 10000 pixels, more than the limit max_pixels" in line),
     ]
     assert err[-1] == "undim: 4 done, 0 skipped, 5 failed"
 
@@ -159,6 +159,32 @@ def test_pipes(folder, undim, monkeypatch):
     status, out, err = undim("-", "-o", "-")
     assert (status, out, len(err)) == (1, b"", 1)
     assert err[0].startswith("undim: failed: -: ")
+
+
+def test_closed_stdin_is_not_needed_for_files_and_named_for_pipes(folder, undim, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert undim("in/a.png", "-o", "out")[0] == 0
+    status, _, err = undim("-", "-o", "clear.png")
+    assert (status, err[0]) == (1, "undim: failed: -: cannot be read: standard input is closed")
+
+
+def test_picture_that_needs_too_much_memory_does_not_cost_the_others(folder, undim, monkeypatch):
+    monkeypatch.setattr("undim.enhance.memory.free_memory", lambda: 10**6)
+    Image.new("L", (100, 100)).save("in/large.png")
+    status, _, err = undim("in", "-o", "out")
+    assert (status, err[-1]) == (1, "undim: 3 done, 0 skipped, 1 failed")
+    assert err[0].startswith("undim: failed: in/large.png: is 100 x 100 pixels, which needs about 0.0 GB of memory")
+
+
+def test_sigterm_is_left_alone_where_the_process_has_its_own_way_with_it():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        assert main(["--version"]) == 0
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert main(["--version"]) == 0
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_more_jobs_give_the_same_files(folder, undim):
@@ -300,7 +326,8 @@ def test_closed_pipe_is_one_line(folder, gain):
     assert (status, err) == (1, "undim: error: standard output was closed before everything was written\n")
 
 
-def test_interrupt_is_clean(folder, gain):
+@pytest.mark.parametrize(("number", "wanted"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupt_is_clean(folder, gain, number, wanted):
     for index in range(300):
         Path(f"in/copy{index}.png").write_bytes(Path("in/a.png").read_bytes())
     words = [sys.executable, "-m", "undim", "enhance", "in", "-o", "out", "--model", str(gain)]
@@ -309,10 +336,10 @@ def test_interrupt_is_clean(folder, gain):
             if Path("out").exists() and any(Path("out").iterdir()):
                 break
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         err = process.stderr.read().decode()
         status = process.wait()
-    assert status == 130
+    assert status == wanted
     assert err.strip() == "undim: stopped"
     assert not [name for name in files_below("out") if name.endswith(".tmp")]
     for name in files_below("out"):

@@ -1,6 +1,8 @@
+import io
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from PIL import Image
 import undim
 from tiny_models import save_gain, save_model, save_unary
 from undim import Enhancer
+from undim.enhance import memory
 from undim.enhance.models import DEFAULT_MODEL, find_model, list_shipped_models
 from undim.errors import ModelError, PictureError, ShapeError, UsageError
 
@@ -99,6 +102,64 @@ def test_pil_modes_stay_and_alpha_is_untouched(enhancer, mode):
     colours = slice(0, 3) if "RGB" in mode else 0
     source = np.atleast_3d(np.asarray(image))[..., colours].astype(np.float64)
     np.testing.assert_array_equal(np.atleast_3d(np.asarray(result))[..., colours], expected(source))
+
+
+@pytest.mark.parametrize(("mode", "key"), [("L", 3), ("RGB", (3, 3, 3))])
+def test_pil_transparent_colour_becomes_alpha(enhancer, mode, key):
+    image = Image.new(mode, (9, 8), key)
+    image.putpixel((0, 0), 7 if mode == "L" else (7, 7, 7))
+    image.info.update(transparency=key, dpi=(72, 72))
+    result = enhancer(image)
+    assert (result.mode, result.info) == (f"{mode}A", {"dpi": (72, 72)})
+    alpha = np.asarray(result)[..., -1]
+    assert alpha[0, 0] == 255
+    assert alpha.sum() == 255
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_transparency_that_is_no_colour_of_the_mode_is_passed_over(enhancer, mode):
+    image = Image.new(mode, (9, 8))
+    for key in (b"\0\xff", (1, 2), "text"):
+        image.info["transparency"] = key
+        assert enhancer(image).mode == ("RGB" if mode == "RGB" else "L")
+
+
+def test_pil_image_that_cannot_be_decoded_is_a_picture_error(enhancer):
+    stream = io.BytesIO()
+    Image.fromarray(np.random.default_rng(4).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(stream, "JPEG")
+    with pytest.raises(PictureError, match="truncated"):
+        enhancer(Image.open(io.BytesIO(stream.getvalue()[:2000])))
+
+
+def test_picture_that_needs_more_memory_than_is_free(enhancer, dark, monkeypatch):
+    needed = dark.shape[0] * dark.shape[1] * memory.BYTES_PER_PIXEL
+    monkeypatch.setattr(memory, "free_memory", lambda: needed - 1)
+    with pytest.raises(PictureError, match=r"^is 17 x 21 pixels, which needs about 0\.0 GB of memory, and 0\.0 GB are"):
+        enhancer(dark)
+    for free in (needed, None):
+        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
+        assert enhancer(dark).shape == dark.shape
+
+
+def test_free_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    (tmp_path / "meminfo").write_text("MemTotal:  9 kB\nMemAvailable:   5 kB\n")
+    assert memory.free_memory() == 5 * 1024
+    (tmp_path / "meminfo").write_text("MemTotal:  9 kB\n")
+    monkeypatch.setattr("os.sysconf", {"SC_AVPHYS_PAGES": 3, "SC_PAGE_SIZE": 4096}.__getitem__)
+    assert memory.free_memory() == 3 * 4096
+    monkeypatch.delattr("os.sysconf")
+    assert memory.free_memory() is None
+
+
+def test_memory_that_runs_out_is_said_for_both_uses(gain, dark, monkeypatch):
+    def run(*_):
+        raise MemoryError
+
+    enhancer = Enhancer(gain)
+    monkeypatch.setattr(enhancer._runtime, "_session", SimpleNamespace(run=run))
+    with pytest.raises(PictureError, match=r"17 x 21 pixels, too large .* fewer jobs \(--jobs\)"):
+        enhancer(dark)
 
 
 def test_pil_palette_comes_back_as_rgb(enhancer, dark):

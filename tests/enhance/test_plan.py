@@ -133,6 +133,50 @@ def test_output_inside_the_input_is_left_out(tree):
     assert [task.source for task in plan(["in"], "in/out")] == ["in/a.jpg", "in/deep/b.PNG", "in/deep/c.gif"]
 
 
+def test_output_inside_a_pattern_is_left_out(tree):
+    Path("in/out/deep").mkdir(parents=True)
+    Image.new("RGB", (4, 4)).save("in/out/a.jpg")
+    Image.new("RGB", (4, 4)).save("in/out/deep/b.PNG")
+    for pattern in ("in/**/*.[jP]*", "in/**"):
+        sources = [task.source for task in plan([pattern], "in/out") if task.source.endswith(("jpg", "PNG"))]
+        assert sources == ["in/a.jpg", "in/deep/b.PNG"]
+    # Here the outputs are meant to replace the inputs.
+    assert [str(task.target) for task in plan(["in/*.jpg"], "in", overwrite=True)] == ["in/a.jpg"]
+
+
+def test_pattern_does_not_climb_behind_a_wildcard(tree):
+    with pytest.raises(UsageError, match=r"has \.\. behind a wildcard"):
+        plan(["*/../lone"], "out")
+    assert str(plan(["in/../l*"], "out")[0].target) == "out/lone"
+
+
+def test_output_that_would_be_a_folder_of_another(tree):
+    Path("other/a/b").mkdir(parents=True)
+    Image.new("L", (2, 2)).save("other/a/b/x.png")
+    Path("lone").rename("a")
+    for inputs in (["a", "other"], ["other", "a"]):
+        with pytest.raises(UsageError, match=r"'a' would become the file 'out/a', which 'other/a/b/x.png' needs as a"):
+            plan(inputs, "out")
+
+
+def test_input_in_a_folder_that_may_not_be_searched_does_not_end_the_others(tree, monkeypatch):
+    def deny(real):
+        def call(path, *rest, **options):
+            if isinstance(path, str | os.PathLike) and "deep" in Path(path).parts[:-1]:
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path, *rest, **options)
+
+        return call
+
+    monkeypatch.setattr(os, "stat", deny(os.stat))
+    monkeypatch.setattr(os, "lstat", deny(os.lstat))
+    tasks = plan(["in/deep/b.PNG", "lone"], "out")
+    assert [(task.source, task.refusal) for task in tasks] == [
+        ("in/deep/b.PNG", "cannot be opened: Permission denied"),
+        ("lone", None),
+    ]
+
+
 def test_links(tree):
     Path("in/deep/loop").symlink_to("..")
     Path("in/again").symlink_to("deep")

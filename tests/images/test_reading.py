@@ -11,7 +11,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from undim.errors import PictureError
-from undim.images import read_picture
+from undim.images import Metadata, Picture, encode_picture, read_picture
 from undim.images.reading import turn_upright
 
 
@@ -116,6 +116,53 @@ def test_transparent_colour_becomes_alpha():
     np.testing.assert_array_equal(picture.pixels, pixels)
 
 
+def png(depth, kind, rows, key=b""):
+    """A PNG file of packed rows; `key` is the content of tRNS."""
+    samples = len(rows[0]) * 8 // depth // {0: 1, 2: 3, 4: 2}[kind]
+    header = struct.pack(">IIBBBBB", samples, len(rows), depth, kind, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"tRNS", key), (b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in (*chunks, (b"IEND", b""))
+        if body or name == b"IEND"
+    )
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "values"),
+    [
+        (2, b"\x1b", [0, 85, 170, 255]),
+        (4, b"\x01\x2f", [0, 17, 34, 255]),
+        (8, b"\0\1\2\3", [0, 1, 2, 3]),
+    ],
+)
+def test_transparent_grey_of_few_bits(depth, row, values):
+    picture = read_picture(png(depth, 0, [row], struct.pack(">H", 2)))
+    np.testing.assert_array_equal(picture.pixels, [values])
+    np.testing.assert_array_equal(picture.alpha, [[255, 255, 0, 255]])
+
+
+def test_transparent_colour_of_16_bits_is_compared_by_its_upper_8():
+    row = struct.pack(">9H", 0, 0, 200, 0, 0, 500, 0, 900, 0)
+    for blue, alpha in ((200, [0, 255, 255]), (500, [255, 0, 255])):
+        picture = read_picture(png(16, 2, [row], struct.pack(">3H", 0, 0, blue)))
+        np.testing.assert_array_equal(picture.alpha, [alpha])
+        assert "upper 8 of 16 bits" in picture.notes[0]
+
+
+def test_sixteen_bit_grey_with_alpha_stays_grey():
+    picture = read_picture(png(16, 4, [struct.pack(">4H", 0x80FF, 0xFFFF, 0x1234, 0x4000)]))
+    np.testing.assert_array_equal(picture.pixels, [[0x80, 0x12]])
+    np.testing.assert_array_equal(picture.alpha, [[0xFF, 0x40]])
+
+
+def test_sixteen_bit_colour_is_at_most_one_level_below_the_rounded_value():
+    values = np.array([[0x01FF, 0x80FF, 0xFFFF]])
+    pixels = read_picture(png(16, 2, [struct.pack(">3H", *values[0])])).pixels[0]
+    np.testing.assert_array_equal(pixels, values >> 8)
+    assert np.all(np.rint(values / 257) - pixels <= 1)
+
+
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
 def test_alpha_is_kept_apart(mode):
     data = np.random.default_rng(2).integers(0, 256, (6, 5, len(mode)), dtype=np.uint8)
@@ -167,6 +214,19 @@ def test_size_tags_change_places_with_a_quarter_turn(rgb):
     assert (kept.get_ifd(0x8769)[0xA002], kept.get_ifd(0x8769)[0xA003]) == (7, 9)
 
 
+def test_size_tags_change_places_in_a_tiff_too(rgb):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif.get_ifd(0x8769).update({0xA002: 9, 0xA003: 7})
+    stream = io.BytesIO()  # Pillow's writer drops the EXIF directory
+    encode_picture(Picture(rgb, metadata=Metadata(exif=exif.tobytes()[6:])), stream, "tif")
+    picture = read_picture(stream.getvalue())
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + picture.metadata.exif)
+    assert picture.size == (7, 9)
+    assert (kept.get_ifd(0x8769)[0xA002], kept.get_ifd(0x8769)[0xA003]) == (7, 9)
+
+
 def test_damaged_exif_does_not_lose_the_picture(rgb):
     picture = read_picture(encoded(Image.fromarray(rgb), "PNG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f"))
     np.testing.assert_array_equal(picture.pixels, rgb)
@@ -177,7 +237,7 @@ def test_damaged_exif_does_not_lose_the_picture(rgb):
     [
         (b"", "empty"),
         (b"just text, no picture", "not a picture"),
-        (b"\x89PNG\r\n\x1a\n", "damaged"),
+        (b"\x89PNG\r\n\x1a\n", "is damaged, or a PNG picture of a kind that is not read"),
         (b"\xff\xd8\xff\xe0", "damaged"),
         (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "not a picture"),
@@ -234,7 +294,7 @@ def test_limit_is_compared_before_decoding_and_without_pillows_warning(recwarn):
 def test_limit_is_inclusive(rgb, form):
     data = encoded(Image.fromarray(rgb), form)
     assert read_picture(data, max_pixels=63).size == (9, 7)
-    with pytest.raises(PictureError, match="max-pixels"):
+    with pytest.raises(PictureError, match=r"limit max_pixels \(--max-pixels\) of 62"):
         read_picture(data, max_pixels=62)
 
 
@@ -274,6 +334,16 @@ def test_floating_point_is_refused_not_clipped(tmp_path):
     tifffile.imwrite(tmp_path / "float.tif", np.full((8, 8), 0.5, np.float32))
     with pytest.raises(PictureError, match="floating-point"):
         read_picture(tmp_path / "float.tif")
+
+
+def test_kinds_of_tiff_that_pillow_does_not_decode(tmp_path):
+    grey_alpha = np.zeros((8, 8, 2), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", grey_alpha, photometric="minisblack", extrasamples=["unassalpha"])
+    with pytest.raises(PictureError, match="a TIF picture of a kind that is not read"):
+        read_picture(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((8, 8), np.int16), photometric="minisblack")
+    with pytest.raises(PictureError, match="signed or 32-bit integer"):
+        read_picture(tmp_path / "b.tif")
 
 
 def test_raw_file_is_not_taken_for_its_thumbnail(tmp_path, rgb):

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from undim.atomic import write_text
 from undim.data.crops import read_rgb
 from undim.data.sets import SPLITS, Pair, Split, find_pairs
 from undim.enhance.enhancer import Enhancer
@@ -53,8 +54,9 @@ def evaluate(
         "split": split,
         "versions": {"undim": __version__, **{name: version(name) for name in ("numpy", "scikit-image")}},
     }
-    (output / "results.json").write_text(json.dumps({**facts, **scores.as_dict()}, indent=1, allow_nan=False) + "\n")
-    (output / "results.md").write_text(_table(scores, f"{model} on {data} ({split}, {len(pairs)} pictures)"))
+    results = {**facts, **scores.as_dict()}
+    write_text(output / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    write_text(output / "results.md", _table(scores, f"{model} on {data} ({split}, {len(pairs)} pictures)"))
     typer.echo(
         f"{model} on {data} {split}, {len(pairs)} pictures: PSNR {scores.psnr:.2f} dB, SSIM {scores.ssim:.4f}"
         f" (GT-mean PSNR {scores.psnr_gt_mean:.2f} dB, brightness error {scores.brightness_error:.3f})"

@@ -236,13 +236,6 @@ def _check_targets(tasks: Sequence[Task], *, overwrite: bool) -> None:
                 "rename one, or give them different output folders."
             )
         taken[key] = task
-    for key, task in taken.items():
-        above = next((taken[str(folder)] for folder in PurePath(key).parents if str(folder) in taken), None)
-        if above is not None:
-            raise UsageError(
-                f"{above.source!r} would become the file {str(above.target)!r}, which {task.source!r} needs as a folder; "
-                "rename one, or give them different output folders."
-            )
         if key not in sources:
             continue
         if key != _identity(task.source):
@@ -253,6 +246,13 @@ def _check_targets(tasks: Sequence[Task], *, overwrite: bool) -> None:
             raise UsageError(
                 f"The output {str(task.target)!r} is the input itself; give another folder, "
                 "or --overwrite to replace it."
+            )
+    for key, task in taken.items():
+        above = next((taken[str(folder)] for folder in PurePath(key).parents if str(folder) in taken), None)
+        if above is not None:
+            raise UsageError(
+                f"{above.source!r} would become the file {str(above.target)!r}, "
+                f"which {task.source!r} needs as a folder; rename one, or give them different output folders."
             )
 
 

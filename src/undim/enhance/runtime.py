@@ -96,7 +96,7 @@ def _reason(error: Exception, shape: tuple[int, ...]) -> str:
     text = _line(error)
     size = f"{shape[3]} x {shape[2]}"
     if isinstance(error, MemoryError) or "alloc" in text.lower() or "memory" in text.lower():
-        return f"is {size} pixels, too large for the free memory; make it smaller, or have fewer pictures in flight (--jobs)"
+        return f"is {size} pixels, too large for the free memory; make it smaller, or use fewer jobs (--jobs)"
     return f"could not be enhanced at {size} pixels: {text}"
 
 

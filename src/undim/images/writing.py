@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
 
+from undim.atomic import replacing
 from undim.errors import PictureError, UsageError
 from undim.images.exif import with_prefix
 from undim.images.formats import FORMATS
@@ -105,28 +103,10 @@ def write_picture(
     target = Path(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _replacing(target) as stream:
+        with replacing(target) as stream:
             return encode_picture(picture, stream, format, quality)
     except OSError as error:
         raise PictureError(f"cannot be written: {error.strerror or error}") from error
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[BinaryIO]:
-    """A new file beside `target` that takes its name when the block ends, and vanishes if it raises."""
-    draft = target.with_name(f".undim-{secrets.token_hex(8)}.tmp")
-    # Not tempfile: its files are readable by their owner only, and the umask is to decide.
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
-        with os.fdopen(descriptor, "w+b") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        draft.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            draft.unlink()
-        raise
 
 
 def _fit(picture: Picture, name: str) -> tuple[Picture, tuple[str, ...]]:

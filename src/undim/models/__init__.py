@@ -1,1 +1,1 @@
-"""Shipped models: `<name>.onnx` and `<name>.safetensors` with their card `<name>.md` beside them. No code lives here."""
+"""Shipped models: `<name>.onnx` and `<name>.safetensors` with the card `<name>.md` of each. No code lives here."""

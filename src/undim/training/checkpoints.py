@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from undim.atomic import replacing
 from undim.errors import CheckpointError
 
 NAME = "last.ckpt"
@@ -16,19 +16,13 @@ NAME = "last.ckpt"
 def save_checkpoint(state: dict[str, Any], folder: Path) -> None:
     """Write the newest checkpoint beside the old one and put it in its place in one step."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".{NAME}.{os.getpid()}"
     try:
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(folder / NAME)
+        with replacing(folder / NAME) as stream:
+            torch.save(state, stream)
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint in {folder} could not be written ({error.strerror}); the one before it is intact."
         ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ budget and the choice of crops live, and a trainer that owns the loop would have
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from undim.atomic import write_text
 from undim.data.crops import PairCrops, read_rgb
 from undim.data.sets import Pair, Split, find_pairs
 from undim.errors import CheckpointError, RecipeError, TrainingError
@@ -154,7 +156,7 @@ def train_network(
     first, elapsed = 0, 0.0
     if state is None:
         run.mkdir(parents=True, exist_ok=True)
-        (run / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+        write_text(run / "recipe.yaml", dump_recipe(recipe))
     else:
         try:
             network.load_state_dict(state["model"])
@@ -258,10 +260,9 @@ class MetricsFile:
 
     def flush(self) -> None:
         """Write the file anew."""
-        partial = self.path.with_suffix(".partial")
-        with partial.open("w", newline="") as file:
-            csv.writer(file).writerows([self.columns, *self.rows])
-        partial.replace(self.path)
+        text = io.StringIO()
+        csv.writer(text).writerows([self.columns, *self.rows])
+        write_text(self.path, text.getvalue())
 
 
 def _pairs(recipe: Recipe, split: Split) -> list[Pair]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from undim.atomic import replacing
 from undim.errors import CheckpointError, ModelError, UndimError, UsageError
 from undim.nets import add_adr, create_model
 from undim.nets.adr import KernelKind, Where
@@ -192,17 +192,11 @@ def write_whole(path: Path, content: bytes) -> None:
     Raises:
         CheckpointError: if that fails; nothing is left behind and a file that was there is intact.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
+        with replacing(path) as stream:
+            stream.write(content)
     except OSError as error:
         raise CheckpointError(f"{path} could not be written: {error.strerror}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
