@@ -1,20 +1,39 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
+import skimage.data
 from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
 
 from undim import Enhancer
 
-ROCKET = Path(__file__).parent.parent.parent / "examples" / "rocket.jpg"
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
 
-def test_night_picture_becomes_brighter_at_its_size():
-    dark = Image.open(ROCKET)
+@pytest.mark.parametrize(("name", "factor"), [("rocket.jpg", 1.05), ("cat.png", 4), ("coffee.png", 3)])
+def test_dark_pictures_become_brighter_at_their_size(name, factor):
+    dark = Image.open(EXAMPLES / name)
     enhancer = Enhancer()
     clear = enhancer(dark)
     assert (clear.mode, clear.size) == (dark.mode, dark.size)
-    assert np.asarray(clear.convert("L")).mean() > 1.2 * np.asarray(dark.convert("L")).mean()
+    assert np.asarray(clear.convert("L")).mean() > factor * np.asarray(dark.convert("L")).mean()
     np.testing.assert_array_equal(np.asarray(enhancer(dark)), np.asarray(clear))
+
+
+def test_a_well_lit_picture_is_left_alone():
+    with Image.open(Path(skimage.data.__file__).parent / "coffee.png") as picture:
+        image = np.asarray(picture.convert("RGB"))
+    assert peak_signal_noise_ratio(image, Enhancer()(image)) > 35
+
+
+def test_what_was_darkened_comes_closer_to_what_it_was():
+    with Image.open(Path(skimage.data.__file__).parent / "coffee.png") as picture:
+        original = np.asarray(picture.convert("RGB"))
+    with Image.open(EXAMPLES / "coffee.png") as picture:
+        dark = np.asarray(picture)
+    scores = [peak_signal_noise_ratio(original, image) for image in (dark, Enhancer()(dark))]
+    assert scores[1] > scores[0] + 5
 
 
 def test_small_and_odd_sizes():

@@ -20,6 +20,8 @@ MINIMUM_SIDE = 8
 """Fewest pixels on a side that a model is asked to take."""
 
 _INPUT, _OUTPUT = "image", "enhanced"
+_KEPT_PIXELS = 1_000_000
+"""Up to this size a run keeps its memory for the next one, which saves a fifth of the time; above, it gives it back."""
 _FATAL = 4
 """ONNX Runtime's log severity at which it prints nothing that is not raised as well."""
 
@@ -33,9 +35,7 @@ class OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL
         options.intra_op_num_threads = threads or 0
-        # Pictures differ in size: plans per shape would pile up, and an arena would keep the largest one's memory.
-        options.enable_mem_pattern = False
-        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False  # pictures differ in size, and plans per shape would pile up
         try:
             self._session = onnxruntime.InferenceSession(
                 os.fspath(Path(path)), options, providers=["CPUExecutionProvider"]
@@ -56,6 +56,8 @@ class OnnxRuntime:
         with self._turn:
             options = onnxruntime.RunOptions()
             options.log_severity_level = _FATAL
+            if batch.shape[-2] * batch.shape[-1] > _KEPT_PIXELS:
+                options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
             self._running = options
             if self._stopped:
                 raise PictureError("was stopped")
