@@ -1,5 +1,20 @@
 """The errors Undim raises: each message says what was received, what is allowed and what to do."""
 
+import difflib
+from collections.abc import Iterable
+
+
+def suggest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
+    """Give " Did you mean 'x'?" with the known word nearest to `word`, for use in a message; "" if none is near.
+
+    Args:
+        word: what was given.
+        known: what is allowed.
+        likeness: from 0 to 1, how near a word must be.
+    """
+    near = difflib.get_close_matches(word, known, n=1, cutoff=likeness)
+    return f" Did you mean {near[0]!r}?" if near else ""
+
 
 class UndimError(Exception):
     """Base of all errors that are about what the user gave, not about a fault in Undim.

@@ -23,7 +23,7 @@ import typer
 from typer.main import get_command
 
 from undim.cli.lines import one_line, put, say
-from undim.errors import UndimError, UsageError
+from undim.errors import UndimError, UsageError, suggest
 from undim.version import __version__
 
 
@@ -118,7 +118,8 @@ def _dispatch(words: list[str]) -> int:
         return OK
     name, rest = words[0], words[1:]
     if name not in VERBS:
-        raise UsageError(f"There is no command {name!r}; commands: {', '.join(VERBS)}.{_hint(name)}")
+        hint = _hint(name) or suggest(name, VERBS)
+        raise UsageError(f"There is no command {name!r}.{hint} Commands: {', '.join(VERBS)}.")
     verb = VERBS[name]
     try:
         result = _command(name, verb).main(rest, prog_name=f"undim {name}", standalone_mode=False)

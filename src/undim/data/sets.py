@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from undim.errors import DataError
+from undim.errors import DataError, suggest
 from undim.images import PICTURE_SUFFIXES
 
 Split = Literal["train", "val", "val-scenes", "test"]
@@ -99,9 +98,7 @@ def find_pairs(name: str, split: Split, root: Path | None = None) -> list[Pair]:
         DataError: for an unknown name, a missing folder, a picture without partner, or a split without pictures.
     """
     if name not in SETS:
-        near = difflib.get_close_matches(name, SETS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise DataError(f"There is no data set {name!r}.{hint} Known: {', '.join(sorted(SETS))}.")
+        raise DataError(f"There is no data set {name!r}.{suggest(name, SETS)} Known: {', '.join(sorted(SETS))}.")
     if split not in SPLITS:
         raise DataError(f"There is no split {split!r}. Known: {', '.join(SPLITS)}.")
     entry = SETS[name]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
-from undim.errors import ModelError
+from undim.errors import ModelError, suggest
 
 DEFAULT_MODEL = "candela"
 
@@ -34,9 +33,9 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     names = list_shipped_models()
     if text in names:
         return MODELS_FOLDER / f"{text}.onnx"
-    near = difflib.get_close_matches(text, names, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ModelError(f"There is no model {text!r}.{hint} Shipped: {_shipped()}; or give the path of a .onnx file.")
+    raise ModelError(
+        f"There is no model {text!r}.{suggest(text, names)} Shipped: {_shipped()}; or give the path of a .onnx file."
+    )
 
 
 def _shipped() -> str:

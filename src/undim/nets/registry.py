@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from undim.errors import ModelError
+from undim.errors import ModelError, suggest
 from undim.nets.backbone import Backbone
 
 
@@ -49,9 +48,9 @@ def create_model(name: str, **overrides: Any) -> Backbone:  # noqa: ANN401 - eac
         ModelError: for an unknown name or an override that the backbone does not have.
     """
     if name not in REGISTRY:
-        near = difflib.get_close_matches(name, REGISTRY, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ModelError(f"There is no model {name!r}.{hint} Registered: {', '.join(list_models())}.")
+        raise ModelError(
+            f"There is no model {name!r}.{suggest(name, REGISTRY)} Registered: {', '.join(list_models())}."
+        )
     variant = REGISTRY[name]
     try:
         return variant.build(**{**variant.settings, **overrides})

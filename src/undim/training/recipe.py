@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from undim.errors import RecipeError
+from undim.errors import RecipeError, suggest
 
 
 class Section(BaseModel):
@@ -170,6 +169,5 @@ def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, _known_keys(), n=1, cutoff=0.3)
-        return f"there is no key {key!r}." + (f" Did you mean {near[0]!r}?" if near else "")
+        return f"there is no key {key!r}.{suggest(key, _known_keys(), likeness=0.3)}"
     return f"{key}: {first['msg']} (got {first['input']!r})."
