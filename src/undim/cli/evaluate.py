@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +13,13 @@ import typer
 
 from undim.atomic import write_text
 from undim.data.crops import read_rgb
-from undim.data.sets import SPLITS, Pair, Split, find_pairs
+from undim.data.sets import SPLITS, Split, find_pairs
 from undim.enhance.enhancer import Enhancer
 from undim.enhance.models import find_model
 from undim.errors import UsageError
 from undim.images import Picture, write_picture
 from undim.metrics.networks import network_enhancer
-from undim.metrics.protocol import PROTOCOL, Scores, score
+from undim.metrics.protocol import PROTOCOL, Scores, measure
 from undim.metrics.quality import Pixels
 from undim.version import __version__
 from undim.weights.files import load_model
@@ -38,15 +38,13 @@ def evaluate(
     enhance, file = _load(model)
     pairs = find_pairs(data, chosen, root)
     output.mkdir(parents=True, exist_ok=True)
-    names = iter([pair.name for pair in pairs])
-
-    def run(pixels: Pixels) -> Pixels:
-        result = enhance(pixels)
+    images = []
+    for pair in pairs:
+        result = enhance(read_rgb(pair.low))
+        images.append(measure(pair.name, result, read_rgb(pair.high)))
         if save_images:
-            write_picture(Picture(result), output / f"{next(names)}.png", "png")
-        return result
-
-    scores = score(run, _pictures(pairs))
+            write_picture(Picture(result), output / f"{pair.name}.png", "png")
+    scores = Scores(tuple(images))
     facts = {
         "model": model,
         "checkpoint_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
@@ -74,11 +72,6 @@ def _load(model: str) -> tuple[Callable[[Pixels], Pixels], Path]:
     if model.endswith(".safetensors"):
         return network_enhancer(load_model(Path(model))), Path(model)
     return Enhancer(model), find_model(model)
-
-
-def _pictures(pairs: list[Pair]) -> Iterator[tuple[str, Pixels, Pixels]]:
-    for pair in pairs:
-        yield pair.name, read_rgb(pair.low), read_rgb(pair.high)
 
 
 def _table(scores: Scores, title: str) -> str:

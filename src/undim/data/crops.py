@@ -95,11 +95,9 @@ class PairCrops:
     def _indices(self, step: int, size: int) -> list[int]:
         """Indices of one step when every picture is drawn once an epoch, in an order of the epoch's own."""
         count = len(self)
-        chosen = []
-        for place in range(step * size, (step + 1) * size):
-            epoch, offset = divmod(place, count)
-            chosen.append(int(np.random.default_rng((self.seed, epoch, 1)).permutation(count)[offset]))
-        return chosen
+        places = [divmod(place, count) for place in range(step * size, (step + 1) * size)]
+        orders = {epoch: np.random.default_rng((self.seed, epoch, 1)).permutation(count) for epoch, _ in places}
+        return [int(orders[epoch][offset]) for epoch, offset in places]
 
     def _sample(self, index: int, crop: int, rng: np.random.Generator) -> tuple[Pixels, Pixels, Tensor]:
         keep = rng.random() < self.identity

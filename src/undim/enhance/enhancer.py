@@ -16,9 +16,7 @@ from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.runtime import MINIMUM_SIDE, OnnxRuntime
 from undim.errors import PictureError, ShapeError, UsageError
 from undim.images.picture import Bytes, Picture, split_alpha
-
-_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-"""Rec. 601 weights of encoded R, G and B."""
+from undim.luma import REC601
 
 
 class Enhancer:
@@ -83,7 +81,7 @@ class Enhancer:
         if strength == 0:
             return pixels.copy()
         height, width = pixels.shape[:2]
-        with self._turn:  # held from the check on, since a run that ends gives its memory back
+        with self._turn:  # one run at a time, held from the check on: a run that ends gives its memory back
             check_memory(width, height)
             output = self._runtime.run(to_batch(pixels))[0, :, :height, :width]
         return blend(pixels, to_bytes(output, grey=pixels.ndim == 2), strength)
@@ -148,7 +146,7 @@ def to_bytes(output: npt.NDArray[np.float32], *, grey: bool) -> Bytes:
     np.clip(output, 0, 1, out=output)
     output *= 255
     if grey:
-        return np.rint(np.tensordot(_LUMA, output, axes=1)).astype(np.uint8)
+        return np.rint(np.tensordot(np.asarray(REC601, np.float32), output, axes=1)).astype(np.uint8)
     np.rint(output, out=output)
     return np.ascontiguousarray(output.transpose(1, 2, 0).astype(np.uint8))  # (H, W, 3)
 

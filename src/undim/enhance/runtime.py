@@ -7,7 +7,6 @@ shape, not clamped; N, H and W free, H and W at least `MINIMUM_SIDE`.
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from undim.errors import ModelError, PictureError
 MINIMUM_SIDE = 8
 """Fewest pixels on a side that a model is asked to take."""
 
-_INPUT, _OUTPUT = "image", "enhanced"
+INPUT, OUTPUT = "image", "enhanced"
 _KEPT_PIXELS = 1_000_000
 """Up to this size a run keeps its memory for the next one, which saves a fifth of the time; above, it gives it back."""
 _FATAL = 4
@@ -27,7 +26,7 @@ _FATAL = 4
 
 
 class OnnxRuntime:
-    """One loaded model on the CPU. Runs of several threads take turns: each run already uses all its threads."""
+    """One loaded model on the CPU, for one run at a time: a run already uses all its threads."""
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
         if threads is not None and threads < 1:
@@ -43,7 +42,6 @@ class OnnxRuntime:
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             raise ModelError(f"{os.fspath(path)} is not a model that ONNX Runtime loads: {_line(error)}") from error
         self._check_contract(os.fspath(path))
-        self._turn = threading.Lock()
         self._running: onnxruntime.RunOptions | None = None
         self._stopped = False
 
@@ -53,24 +51,23 @@ class OnnxRuntime:
         Raises:
             PictureError: if the run fails, as it does when memory runs out, or was stopped.
         """
-        with self._turn:
-            options = onnxruntime.RunOptions()
-            options.log_severity_level = _FATAL
-            if batch.shape[-2] * batch.shape[-1] > _KEPT_PIXELS:
-                options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-            self._running = options
-            if self._stopped:
-                raise PictureError("was stopped")
-            try:
-                (enhanced,) = self._session.run([_OUTPUT], {_INPUT: batch}, options)
-            except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-                raise PictureError(_reason(error, batch.shape)) from error
-            finally:
-                self._running = None
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = _FATAL
+        if batch.shape[-2] * batch.shape[-1] > _KEPT_PIXELS:
+            options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._running = options
+        if self._stopped:
+            raise PictureError("was stopped")
+        try:
+            (enhanced,) = self._session.run([OUTPUT], {INPUT: batch}, options)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
+            raise PictureError(_reason(error, batch.shape)) from error
+        finally:
+            self._running = None
         if enhanced.shape != batch.shape or enhanced.dtype != np.float32:
             raise ModelError(
                 f"The model returned {enhanced.dtype} {enhanced.shape} for float32 {batch.shape}; "
-                f"{_OUTPUT!r} must have the shape and type of {_INPUT!r}."
+                f"{OUTPUT!r} must have the shape and type of {INPUT!r}."
             )
         result: npt.NDArray[np.float32] = enhanced
         return result
@@ -85,8 +82,8 @@ class OnnxRuntime:
     def _check_contract(self, path: str) -> None:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         found = f"inputs {[node.name for node in inputs]}, outputs {[node.name for node in outputs]}"
-        if [node.name for node in inputs] != [_INPUT] or _OUTPUT not in [node.name for node in outputs]:
-            raise ModelError(f"{path} has {found}; an Undim model has input {_INPUT!r} and output {_OUTPUT!r}.")
+        if [node.name for node in inputs] != [INPUT] or OUTPUT not in [node.name for node in outputs]:
+            raise ModelError(f"{path} has {found}; an Undim model has input {INPUT!r} and output {OUTPUT!r}.")
         shape = inputs[0].shape
         if inputs[0].type != "tensor(float)" or len(shape) != 4 or shape[1] != 3:
             raise ModelError(f"{path} takes {inputs[0].type} {shape}; an Undim model takes float N x 3 x H x W.")

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from undim.metrics.quality import Pixels, log_brightness_ratio, psnr, psnr_gt_mean, ssim
+from undim.metrics.quality import Pixels, brightness_error, log_brightness_ratio, psnr, psnr_gt_mean, ssim
 
 PROTOCOL = "undim-1: output clamped to [0, 1] and rounded to 8 bit; RGB; full image; per picture, then the mean"
 
@@ -50,8 +50,8 @@ class Scores:
 
     @property
     def brightness_error(self) -> float:
-        """Root of the mean square of the log brightness ratios: says how much of a PSNR gain is mere brightness."""
-        return math.sqrt(float(np.mean([image.log_brightness_ratio**2 for image in self.images])))
+        """See `undim.metrics.quality.brightness_error`."""
+        return brightness_error([image.log_brightness_ratio for image in self.images])
 
     def as_dict(self) -> dict[str, object]:
         """For JSON: the means, the protocol and each picture's measures; an infinite PSNR is null."""
@@ -85,10 +85,15 @@ def score(
     Raises:
         ShapeError: if an output or a dark picture has not the reference's size.
     """
-    return Scores(tuple(_measure(name, enhance(low), high) for name, low, high in pairs))
+    return Scores(tuple(measure(name, enhance(low), high) for name, low, high in pairs))
 
 
-def _measure(name: str, output: Pixels, reference: Pixels) -> PictureScores:
+def measure(name: str, output: Pixels, reference: Pixels) -> PictureScores:
+    """All measures of one output, H x W x 3 8-bit RGB as its reference.
+
+    Raises:
+        ShapeError: if the two differ in size.
+    """
     return PictureScores(
         name,
         psnr(output, reference),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from undim.errors import ShapeError
+from undim.luma import REC601
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
-LUMA = np.array([0.299, 0.587, 0.114])
-"""Rec. 601 weights of R, G, B."""
 
 
 def psnr(output: Pixels, reference: Pixels) -> float:
@@ -50,7 +50,7 @@ def ssim(output: Pixels, reference: Pixels) -> float:
 
 def mean_luma(picture: Pixels) -> float:
     """Mean Rec. 601 luma of an H x W x 3 8-bit RGB picture, in [0, 1]."""
-    return float((picture.reshape(-1, 3).mean(axis=0) / 255) @ LUMA)
+    return float((picture.reshape(-1, 3).mean(axis=0) / 255) @ REC601)
 
 
 def log_brightness_ratio(output: Pixels, reference: Pixels) -> float:
@@ -58,6 +58,11 @@ def log_brightness_ratio(output: Pixels, reference: Pixels) -> float:
     _check(output, reference)
     floor = 0.5 / 255
     return math.log(max(mean_luma(output), floor) / max(mean_luma(reference), floor))
+
+
+def brightness_error(log_ratios: Sequence[float]) -> float:
+    """Root of the mean square of pictures' log brightness ratios: how much of a PSNR gain is mere brightness."""
+    return math.sqrt(float(np.mean(np.square(log_ratios))))
 
 
 def psnr_gt_mean(output: Pixels, reference: Pixels) -> float:

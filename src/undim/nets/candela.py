@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ShapeError
+from undim.luma import REC601
 from undim.nets.backbone import Backbone, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
 from undim.nets.registry import Variant, register
@@ -27,8 +28,6 @@ from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
 
 TARGET_LUMA = 0.4
 """Mean luma that the picture is scaled to before the network: about that of the references of LOL-v1."""
-LUMA = (0.299, 0.587, 0.114)
-"""Rec. 601 weights of R, G, B."""
 DARKEST = 0.01
 """Mean luma under which a picture is not scaled further (a gain of at most 40)."""
 
@@ -197,7 +196,7 @@ class Candela(Backbone):
     def restore(self, image: Tensor, context: Tensor | None = None) -> Tensor:
         """Map N x 3 x H x W to the same shape, H and W being multiples of 8; `context` as in `forward`."""
         thumbnail = make_thumbnail(image) if context is None else context
-        luma = (thumbnail * thumbnail.new_tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+        luma = (thumbnail * thumbnail.new_tensor(REC601).view(3, 1, 1)).sum(1, keepdim=True).mean((2, 3), keepdim=True)
         exposure = TARGET_LUMA / luma.clamp_min(DARKEST)
         colour, ((s1, b1), (s2, b2), (s3, b3)) = self.whole(thumbnail, exposure)
         scaled: Tensor = image * (exposure * colour.exp())

@@ -15,6 +15,7 @@ where the first term is one vector an image and M1 n_i does not depend on the im
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from typing import TypeVar
 
 import torch
@@ -72,7 +73,7 @@ def generate_weights(
     return F.linear(F.gelu(hidden, approximate="tanh"), m2_weight, m2_bias).squeeze(-1)
 
 
-class _PogGenerator(nn.Module):
+class _PogGenerator(nn.Module, ABC):
     """What the trainable and the frozen generator share: pooled input -> W, and the decoder."""
 
     def __init__(self, in_channels: int, shape: tuple[int, int, int, int], embedding: int) -> None:
@@ -98,9 +99,9 @@ class _PogGenerator(nn.Module):
         check_pooled(pooled, self.in_channels)
         return F.softmax(self.fc2(F.gelu(self.fc1(pooled), approximate="tanh")), dim=-1)
 
+    @abstractmethod
     def basis(self) -> tuple[Tensor, Tensor]:
         """Unit embeddings N x De and their images under M1, N x De/2."""
-        raise NotImplementedError
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Map pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k.

@@ -26,7 +26,7 @@ from undim.data.crops import PairCrops, read_rgb
 from undim.data.sets import Pair, Split, find_pairs
 from undim.errors import CheckpointError, RecipeError, TrainingError
 from undim.metrics.networks import network_enhancer
-from undim.metrics.quality import Pixels, log_brightness_ratio, psnr
+from undim.metrics.quality import Pixels, brightness_error, log_brightness_ratio, psnr
 from undim.nets import Backbone, add_adr, create_model
 from undim.training.checkpoints import NAME as CHECKPOINT
 from undim.training.checkpoints import load_checkpoint, save_checkpoint
@@ -104,11 +104,10 @@ def update_average(average: nn.Module, model: nn.Module, step: int, decay: float
 def validate(model: nn.Module, pairs: list[tuple[Pixels, Pixels]]) -> dict[str, float]:
     """PSNR in dB and brightness error (rms of the log ratio of mean luma) over pairs of 8-bit pictures."""
     enhance = network_enhancer(model)
-    outputs = [enhance(low) for low, _ in pairs]
-    ratios = [log_brightness_ratio(output, high) for output, (_, high) in zip(outputs, pairs, strict=True)]
+    results = [(enhance(low), high) for low, high in pairs]
     return {
-        "psnr": float(np.mean([psnr(output, high) for output, (_, high) in zip(outputs, pairs, strict=True)])),
-        "brightness_error": math.sqrt(float(np.mean(np.square(ratios)))),
+        "psnr": float(np.mean([psnr(output, high) for output, high in results])),
+        "brightness_error": brightness_error([log_brightness_ratio(output, high) for output, high in results]),
     }
 
 
@@ -169,7 +168,7 @@ def train_network(
     budget = math.inf if max_minutes is None else 60 * max_minutes
     started = monotonic() - elapsed
     log = MetricsFile(run / "metrics.csv", resume_at=first if resume else None)
-    done = first
+    done, rate = first, 0.0
     while done < recipe.steps:
         seconds = monotonic() - started
         progress = max(done / recipe.steps, seconds / budget)
@@ -207,8 +206,8 @@ def train_network(
         if done % recipe.checkpoint_every == 0 and done < recipe.steps:
             log.flush()  # before the checkpoint: resuming drops rows that are too new, and cannot invent lost ones
             _save(run, network, average, optimiser, done, monotonic() - started)
-    if done < recipe.steps and done % recipe.validate_every:
-        log.add(done, math.nan, 0.0, monotonic() - started, validate(average, held_out))
+    if first < done < recipe.steps and done % recipe.validate_every:
+        log.add(done, None, rate, monotonic() - started, validate(average, held_out))
     log.flush()
     _save(run, network, average, optimiser, done, monotonic() - started)
     return average.eval(), done
@@ -245,9 +244,11 @@ class MetricsFile:
             with path.open(newline="") as file:
                 self.rows = [row for row in list(csv.reader(file))[1:] if int(row[0]) <= resume_at]
 
-    def add(self, step: int, loss: float, rate: float, seconds: float, validation: dict[str, float] | None) -> None:
-        """Note one step."""
-        if not math.isnan(loss):
+    def add(
+        self, step: int, loss: float | None, rate: float, seconds: float, validation: dict[str, float] | None
+    ) -> None:
+        """Note one step; without a loss, a validation after a step that was noted before."""
+        if loss is not None:
             self.losses.append(loss)
         if validation is None and step % 50:
             return

@@ -14,12 +14,12 @@ import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from undim.enhance.runtime import INPUT, OUTPUT
 from undim.errors import CheckpointError
 from undim.nets import Backbone, freeze
 from undim.weights.files import write_whole
 
 OPSET = 20
-INPUT, OUTPUT = "image", "enhanced"
 TRACED = (2, 3, 72, 104)
 """Shape of the example that the exporter runs: of no special size, so that nothing is specialised."""
 CHECKED = ((1, 3, 33, 47), (2, 3, 64, 40))
