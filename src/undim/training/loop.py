@@ -40,7 +40,7 @@ from undim.training.recipe import (
     find_difference,
     load_recipe,
 )
-from undim.weights.files import AdrSpec, ModelSpec
+from undim.weights.files import AdrSpec, ModelSpec, check_state, load_model
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,29 @@ def build_model(section: ModelSection) -> Backbone:
     if section.adr is not None:
         add_adr(model, **section.adr.model_dump())
     return model
+
+
+def start_from(model: Backbone, path: Path, *, partial: bool = False) -> None:
+    """Give a network the weights of an Undim file.
+
+    Args:
+        model: the network, changed in place.
+        path: a .safetensors file.
+        partial: whether weights that the file lacks keep their initialisation; what the file has must fit always.
+
+    Raises:
+        CheckpointError: if the file is absent or damaged, or does not fit; the first differences are named.
+    """
+    weights = load_model(path).state_dict()
+    expected = model.state_dict()
+    lacking = {} if not partial else {name: tensor for name, tensor in expected.items() if name not in weights}
+    try:
+        check_state({**weights, **lacking}, expected, str(path))
+    except CheckpointError as error:
+        lacks = not partial and expected.keys() - weights.keys()
+        hint = " To keep the initialisation of what it lacks, set model.partial to true." if lacks else ""
+        raise CheckpointError(f"{error}{hint}") from error
+    model.load_state_dict(weights, strict=False)
 
 
 def spec_of(recipe: Recipe, steps: int) -> ModelSpec:
@@ -136,12 +159,15 @@ def train_network(
     Raises:
         TrainingError: if the loss or its gradient is not finite; the last checkpoint stays.
         RecipeError: if the run folder holds a run already and `resume` is not set, or one of another recipe.
-        CheckpointError: if there is nothing to resume, or what is there is damaged.
+        CheckpointError: if there is nothing to resume, what is there is damaged, or `model.start` does not fit.
     """
     state = _start(recipe, run, resume=resume)
     fabric = lightning_fabric.Fabric(precision=recipe.precision, devices=1)
     fabric.seed_everything(recipe.seed, verbose=False)
-    network = build_model(recipe.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build_model(recipe.model)
+    if state is None and recipe.model.start is not None:
+        start_from(network, recipe.model.start, partial=recipe.model.partial)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = build_model(recipe.model)
     average.load_state_dict(network.state_dict())
     average.to(fabric.device).requires_grad_(requires_grad=False)

@@ -34,6 +34,10 @@ class ModelSection(Section):
     settings: dict[str, Any] = {}
     """Constructor arguments that replace the variant's own."""
     adr: AdrSection | None = None
+    start: Path | None = None
+    """An Undim .safetensors file whose weights the network starts from; relative to the working directory."""
+    partial: bool = False
+    """Whether weights that `start` lacks, such as those of ADR added here, keep their initialisation."""
 
 
 class DataSection(Section):
