@@ -1,19 +1,25 @@
 """The LOL-v1 entry: its splits are fixed, disjoint and of the promised kind."""
 
 import os
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from undim.data.sets import LOL_V1, VAL_SCENES, assign_lol_v1, find_pairs
+from undim.data.entries import LOL_V1, VAL_SCENES, assign_lol_v1
+from undim.data.sets import find_pairs
 from undim.errors import DataError
 
 ROOT = Path(os.environ.get("UNDIM_DATA", "")) / "lol_v1"
 needs_lol = pytest.mark.skipif(
     not os.environ.get("UNDIM_DATA") or not ROOT.is_dir(),
     reason="needs LOL-v1: set UNDIM_DATA to the folder with lol_v1/",
+)
+needs_sice = pytest.mark.skipif(
+    not os.environ.get("UNDIM_DATA") or not ROOT.with_name("sice512").is_dir(),
+    reason="needs the SICE pairs: set UNDIM_DATA to the folder with sice512/",
 )
 
 
@@ -61,6 +67,33 @@ def test_scattered_pictures_are_each_18th_of_those_outside_the_blocks():
     names = [p.name for split in ("train", "val") for p in find_pairs("lol-v1", split, ROOT)]
     numbers = sorted(int(name) for name in names)
     assert numbers[9::18][:24] == [n for n in numbers if assign_lol_v1(str(n)) == "val"]
+
+
+@needs_sice
+def test_no_scene_of_sice_is_in_two_splits():
+    splits = {split: find_pairs("sice", split) for split in ("train", "val", "test")}
+    assert {split: len(pairs) for split, pairs in splits.items()} == {"train": 98, "val": 12, "test": 40}
+    thumbnails = {
+        side: {split: np.stack([ranks(getattr(p, side)) for p in pairs]) for split, pairs in splits.items()}
+        for side in ("low", "high")
+    }
+    for found in thumbnails.values():
+        for one, other in combinations(found.values(), 2):
+            mirrored = other.reshape(-1, 16, 16)[:, :, ::-1].reshape(-1, 256)
+            assert max((one @ other.T).max(), (one @ mirrored.T).max()) < 0.85
+        # The same scene twice is found: 705 and 710, 844 and 849, 1307 and 1321, 1622 and 1638.
+        alike = np.argwhere(np.triu(found["train"] @ found["train"].T, 1) > 0.93)
+        names = [tuple(splits["train"][i].name for i in pair) for pair in alike]
+        assert names == [("705", "710"), ("844", "849"), ("1307", "1321"), ("1622", "1638")]
+
+
+def ranks(path):
+    """Grey levels of a 16 x 16 thumbnail as ranks, of mean 0 and length 1: their product is the correlation."""
+    with Image.open(path) as image:
+        small = np.asarray(image.convert("L").resize((16, 16), Image.Resampling.BOX))
+    values = small.ravel().argsort(kind="stable").argsort().astype(float)
+    values -= values.mean()
+    return values / np.linalg.norm(values)
 
 
 def test_pairs_are_sorted_as_numbers(tmp_path):
