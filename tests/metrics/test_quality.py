@@ -7,10 +7,18 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from undim.errors import ShapeError
+from undim.errors import ModelError, ShapeError
 from undim.metrics.networks import network_enhancer
-from undim.metrics.protocol import score
-from undim.metrics.quality import log_brightness_ratio, mean_luma, psnr, psnr_gt_mean, ssim
+from undim.metrics.protocol import Scores, measure, score
+from undim.metrics.quality import (
+    CLIPPED,
+    clipped_share,
+    log_brightness_ratio,
+    mean_luma,
+    psnr,
+    psnr_gt_mean,
+    ssim,
+)
 from undim.training.losses import ssim_index
 
 
@@ -106,3 +114,65 @@ def test_networks_are_clamped_and_rounded():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     expected = np.rint(np.clip(pixels / 255 + 0.103, 0, 1) * 255).astype(np.uint8)
     assert np.abs(network_enhancer(Shift())(pixels).astype(int) - expected).max() == 0
+
+
+def test_a_pixel_is_clipped_if_any_channel_is():
+    picture = np.zeros((4, 5, 3), np.uint8)
+    picture[0, 0] = 255
+    picture[1, 1, 2] = CLIPPED
+    picture[2, 2] = CLIPPED - 1
+    assert clipped_share(picture) == pytest.approx(10)
+
+
+def test_growth_of_clipped_pixels_is_told_by_mean_worst_and_percentile():
+    dark = np.zeros((10, 10, 3), np.uint8)
+    rows = [*range(10), 10]
+    images = []
+    for number in rows:
+        output = dark.copy()
+        output[:number] = 255
+        images.append(measure(str(number), output, low=dark))
+    growth = Scores(tuple(images)).clipped_growth
+    assert growth.worst == 100
+    assert growth.mean == pytest.approx(np.mean(rows) * 10)
+    assert growth.p90 == pytest.approx(90)
+    assert measure("kept", output, low=output).clipped_growth == 0
+
+
+def test_without_reference_or_input_measures_are_absent():
+    output, reference = pictures()
+    alone = measure("a", output)
+    assert (alone.psnr, alone.ssim, alone.psnr_gt_mean, alone.log_brightness_ratio) == (None,) * 4
+    assert (alone.luma_input, alone.clipped_growth) == (None, None)
+    assert alone.luma_output == pytest.approx(mean_luma(output))
+    assert "two blocks" in alone.notes[0]  # 40 x 56 is too small for NIQE
+    assert alone.niqe is None
+    means = Scores((alone,)).as_dict()
+    assert [means[key] for key in ("psnr", "ssim", "niqe", "brightness_error", "clipped_growth")] == [None] * 5
+    mixed = Scores((alone, measure("b", output, reference)))
+    assert mixed.psnr == pytest.approx(psnr(output, reference))
+
+
+def test_an_infinite_psnr_is_null_with_a_note():
+    _, reference = pictures()
+    scores = score(lambda low: low, [("same", reference, reference)])
+    assert scores.psnr == math.inf
+    assert scores.as_dict()["psnr"] is None
+    assert any("infinite" in note for note in scores.as_dict()["images"][0]["notes"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda image: image[..., :-1], r"returned \(1, 3, 5, 6\) for \(1, 3, 5, 7\)"),
+        (lambda image: [image], "returned list"),
+        (lambda image: image / 0, "not finite"),
+    ],
+)
+def test_networks_that_break_the_contract_are_told_so(answer, message):
+    class Answer(torch.nn.Module):
+        def forward(self, image):
+            return answer(image)
+
+    with pytest.raises(ModelError, match=message):
+        network_enhancer(Answer())(np.ones((5, 7, 3), np.uint8))

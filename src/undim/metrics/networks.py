@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from undim.errors import ModelError
 from undim.metrics.quality import Pixels
 
 
@@ -15,15 +17,25 @@ def network_enhancer(model: nn.Module) -> Callable[[Pixels], Pixels]:
 
     The network is put in evaluation mode and runs in float32 on the device of its parameters; its output is clamped to
     [0, 1] and rounded.
+
+    Raises:
+        ModelError: by the function that is returned, if the network gives another shape or values that are not finite.
     """
     model.eval()
-    device = next(model.parameters()).device
+    first = next(chain(model.parameters(), model.buffers()), None)
+    device = torch.device("cpu") if first is None else first.device
 
     @torch.no_grad()
     def enhance(pixels: Pixels) -> Pixels:
         image = torch.from_numpy(pixels.copy()).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
-        output = model(image.contiguous(memory_format=torch.channels_last))[0].float()
-        result: Pixels = (output.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        output = model(image.contiguous(memory_format=torch.channels_last))
+        if not isinstance(output, Tensor) or output.shape != image.shape:
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ModelError(f"The network returned {got} for {tuple(image.shape)}; it must return the same shape.")
+        values = output[0].float()
+        if not bool(values.isfinite().all()):
+            raise ModelError("The network returned values that are not finite.")
+        result: Pixels = (values.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         return result
 
     return enhance

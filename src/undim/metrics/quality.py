@@ -1,4 +1,4 @@
-"""Full-reference measures of one picture, by the protocol that published tables use."""
+"""Measures of one picture, most against its reference, by the protocol that published tables use."""
 
 from __future__ import annotations
 
@@ -46,6 +46,15 @@ def ssim(output: Pixels, reference: Pixels) -> float:
             use_sample_covariance=False,
         )
     )
+
+
+CLIPPED = 250
+"""A pixel with a channel of at least this has lost what was there, for all that viewers can tell."""
+
+
+def clipped_share(picture: Pixels) -> float:
+    """Percentage of an H x W x 3 8-bit RGB picture's pixels that have any channel at `CLIPPED` or above."""
+    return 100 * float((picture >= CLIPPED).any(axis=2).mean())
 
 
 def mean_luma(picture: Pixels) -> float:
