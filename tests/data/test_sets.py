@@ -119,7 +119,7 @@ def test_what_is_wrong_is_named(tmp_path):
         find_pairs("lol_v1", "test", root)
     with pytest.raises(DataError, match="no split 'dev'"):
         find_pairs("lol-v1", "dev", root)
-    with pytest.raises(DataError, match="there should be eval15/low and eval15/high"):
+    with pytest.raises(DataError, match="there should be eval15/{low,high} or Test"):
         find_pairs("lol-v1", "test", tmp_path / "elsewhere")
     (root / "our485" / "high" / "2.png").unlink()
     with pytest.raises(DataError, match="no partner, the first is 2"):

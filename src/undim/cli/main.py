@@ -42,6 +42,7 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "enhance": Verb("undim.cli.enhance:enhance", "Make dark pictures clear."),
     "models": Verb("undim.cli.models:models", "List the networks with their parameters and FLOPs."),
+    "data": Verb("undim.cli.data:data", "List the known data sets, or check one."),
     "train": Verb("undim.cli.train:train", "Train a network by a recipe.", extra="train"),
     "evaluate": Verb("undim.cli.evaluate:evaluate", "Measure a model on a data set.", extra="train"),
     "export": Verb("undim.cli.export:export", "Turn a file of weights into an ONNX file.", extra="torch"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -22,12 +23,12 @@ class Part:
     test: bool | None
     """Whether all of it is the test split, or none of it; None where the entry's `assign` says."""
     prefixes: tuple[str, str] = ("", "")
-    """What the names of the low and of the high files begin with before the name that they share."""
+    """What the names of the low and of the high files may begin with before the name that they share."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which a data set's folders are found in the wild."""
+    """One way in which the folders of a set of pairs are found in the wild."""
 
     parts: tuple[Part, ...]
     note: str = ""
@@ -42,22 +43,67 @@ class PairedSet:
     folders: tuple[str, ...]
     """Where it is looked for under `$UNDIM_DATA`, in this order."""
     layouts: tuple[Layout, ...]
-    counts: tuple[int, int]
+    """In the order in which they are looked for."""
+    counts: tuple[int, int] | None
     """Published numbers of pairs outside the test split (for training and validation) and in it."""
     licence: str
     source: str
-    """Paper, and the page that offers the pictures."""
+    """The paper, and the page that offers the pictures."""
     assign: Callable[[str], Split]
-    """Name of a picture -> its split, whatever other pictures are there."""
+    """Name of a picture -> its split, whatever other pictures are there. A `Part` of test pictures does not ask it;
+    where a `Part` of training pictures holds one that it calls `test`, no split has that picture."""
+    caution: str = ""
+    """What whoever uses it must know."""
+    twin: str = ""
+    """Name of the data set whose test pictures are among these training pictures, and the other way round."""
+
+
+@dataclass(frozen=True)
+class UnpairedSet:
+    """One data set of dark pictures without references."""
+
+    name: str
+    folders: tuple[str, ...]
+    """Where it is looked for under `$UNDIM_DATA`, in this order."""
+    layouts: tuple[str, ...]
+    """Folders in its own folder; the first that holds pictures is taken."""
+    count: int
+    """Published number of pictures."""
+    licence: str
+    source: str
+    """The paper, and the page that offers the pictures."""
+    caution: str = ""
+    """What whoever uses it must know."""
 
 
 def _two_folders(train: tuple[str, str], test: tuple[str, str], prefixes: tuple[str, str] = ("", "")) -> Layout:
     return Layout((Part(*train, test=False, prefixes=prefixes), Part(*test, test=True, prefixes=prefixes)))
 
 
+def _lol_v2(folder: str, prefixes: tuple[str, str]) -> tuple[Layout, ...]:
+    """The layouts of one half of LOL-v2, from the whole data set's folder and from the half's own."""
+    return tuple(
+        _two_folders(
+            (f"{inside}Train/{low}", f"{inside}Train/{high}"), (f"{inside}Test/{low}", f"{inside}Test/{high}"), prefixes
+        )
+        for inside in (f"{folder}/", "")
+        for low, high in (("Low", "Normal"), ("Low", "High"), ("Input", "GT"))
+    )
+
+
 def _number(name: str) -> int:
     return int(name) if name.isdecimal() else -1
 
+
+def _within(number: int, blocks: tuple[tuple[int, int], ...]) -> bool:
+    return any(first <= number <= last for first, last in blocks)
+
+
+RESEARCH = "no licence found; for research use"
+LEAK = (
+    "LOL-v1 and LOL-v2-real are pictures of one series under the same numbers: LOL-v1's training pictures are in"
+    " LOL-v2-real's test split. A model trained on one must not be measured on the other."
+)
 
 VAL_SCENES = ((35, 46), (137, 145), (248, 253), (558, 567), (698, 704))
 """Blocks of LOL-v1 numbers that begin and end between scenes: 42 pictures of scenes that training never sees."""
@@ -76,22 +122,90 @@ def assign_lol_v1(name: str) -> Split:
     `val` is scattered as eval15 is (its scenes' neighbours stay in training), `val-scenes` lies in blocks.
     """
     number = _number(name)
-    if any(low <= number <= high for low, high in VAL_SCENES):
+    if _within(number, VAL_SCENES):
         return "val-scenes"
     return "val" if number in VAL else "train"
 
 
+_LOL_V1_FOLDERS = (
+    (("our485/low", "our485/high"), ("eval15/low", "eval15/high")),
+    (("Train/input", "Train/target"), ("Test/input", "Test/target")),
+)
+
 LOL_V1 = PairedSet(
     name="lol-v1",
-    folders=("lol_v1",),
-    layouts=(
-        _two_folders(("our485/low", "our485/high"), ("eval15/low", "eval15/high")),
-        _two_folders(("Train/input", "Train/target"), ("Test/input", "Test/target")),
-    ),
+    folders=("lol_v1", "LOLdataset"),
+    layouts=tuple(_two_folders(train, test) for train, test in _LOL_V1_FOLDERS),
     counts=(485, 15),
     licence="research use only",
-    source="Wei et al., Deep Retinex Decomposition for Low-Light Enhancement, BMVC 2018",
+    source=(
+        "Wei et al., Deep Retinex Decomposition for Low-Light Enhancement, BMVC 2018,"
+        " daooshee.github.io/BMVC2018website"
+    ),
     assign=assign_lol_v1,
+    caution=LEAK,
+    twin="lol-v2-real",
+)
+
+LOL_V2_REAL_LAST = 689
+"""The last number of LOL-v2-real's training pictures; 690 to 789 are its test pictures."""
+LOL_V2_REAL_VAL_SCENES = ((39, 46), (137, 146), (248, 253), (558, 567), (654, 661))
+"""Blocks of LOL-v2-real numbers that begin and end between scenes: 42 pictures."""
+
+
+def assign_lol_v2_real(name: str) -> Split:
+    """The split of one picture: by its number alone, wherever its file lies."""
+    number = _number(name)
+    if number > LOL_V2_REAL_LAST:
+        return "test"
+    if _within(number, LOL_V2_REAL_VAL_SCENES):
+        return "val-scenes"
+    return "val" if number in VAL else "train"
+
+
+LOL_V2_REAL = PairedSet(
+    name="lol-v2-real",
+    folders=("lol_v2", "lol_v2_real", "lol_v1", "LOLdataset"),
+    layouts=(
+        *_lol_v2("Real_captured", ("low", "normal")),
+        *(
+            Layout(
+                (Part(*train, test=None), Part(*test, test=None)),
+                note=(
+                    "Read from LOL-v1's files, which hold a subset of LOL-v2-real: 411 of its 689 training pictures and"
+                    " 89 of its 100 test pictures."
+                ),
+            )
+            for train, test in _LOL_V1_FOLDERS
+        ),
+    ),
+    counts=(689, 100),
+    licence=RESEARCH,
+    source=(
+        "Yang et al., Sparse Gradient Regularized Deep Retinex Network for Robust Low-Light Image Enhancement,"
+        " TIP 2021, github.com/flyywh/CVPR-2020-Semi-Low-Light"
+    ),
+    assign=assign_lol_v2_real,
+    caution=LEAK,
+    twin=LOL_V1.name,
+)
+
+
+def assign_lol_v2_syn(name: str) -> Split:
+    """The split of one training picture: about each 36th is `val`, by a checksum, since names are no numbers."""
+    return "val" if zlib.crc32(name.encode()) % 36 == 0 else "train"
+
+
+LOL_V2_SYN = PairedSet(
+    name="lol-v2-syn",
+    folders=("lol_v2", "lol_v2_syn", "lol_v2_synthetic"),
+    # Some copies name the references without the leading r of RAISE's names.
+    layouts=_lol_v2("Synthetic", ("r", "r")),
+    counts=(900, 100),
+    licence=RESEARCH,
+    source=LOL_V2_REAL.source,
+    assign=assign_lol_v2_syn,
+    caution="The dark pictures are made from well-lit ones by computation.",
 )
 
 SICE_TEST = frozenset(
@@ -121,12 +235,76 @@ SICE = PairedSet(
     folders=("sice512", "sice"),
     layouts=(Layout((Part("low", "high", test=None),)),),
     counts=(110, 40),
-    licence="research use only",
+    licence=RESEARCH,
     source=(
         "Cai et al., Learning a Deep Single Image Contrast Enhancer from Multi-Exposure Images, TIP 2018,"
-        " github.com/csjcai/SICE; 150 pairs of part 1, cut to 512 x 512, under the numbers of that selection"
+        " github.com/csjcai/SICE"
     ),
     assign=assign_sice,
+    caution=(
+        "A selection of 150 pairs from part 1, cut to 512 x 512; splits go by that selection's numbers. A reference is"
+        " one exposure of its sequence, not the authors' tuned reference."
+    ),
 )
 
-SETS: dict[str, PairedSet] = {entry.name: entry for entry in (LOL_V1, SICE)}
+FOLDER = PairedSet(
+    name="folder",
+    folders=(),
+    layouts=(),  # the two folders that are given are its only layout
+    counts=None,
+    licence="that of the pictures",
+    source="any two folders: --low DIR --high DIR",
+    assign=lambda _: "train",
+    caution="All pairs are both its training and its test split.",
+)
+
+
+def _unpaired(name: str, count: int, source: str, *, folders: tuple[str, ...] = (), caution: str = "") -> UnpairedSet:
+    upper = name.upper()
+    return UnpairedSet(
+        name=name,
+        folders=(f"unpaired/{upper}", upper, *folders),
+        layouts=(".", "low", "images", "input", upper),
+        count=count,
+        licence=RESEARCH,
+        source=source,
+        caution=caution,
+    )
+
+
+DICM = _unpaired(
+    "dicm",
+    69,
+    "Lee et al., Contrast Enhancement Based on Layered Difference Representation of 2D Histograms, TIP 2013,"
+    " mcl.korea.ac.kr/projects/LDR",
+    caution="Copies of 64 pictures are as common, without 23, 24, 51, 59 and 68: say which was measured.",
+)
+LIME = _unpaired(
+    "lime",
+    10,
+    "Guo et al., LIME: Low-Light Image Enhancement via Illumination Map Estimation, TIP 2017,"
+    " sites.google.com/view/xjguo/lime",
+)
+MEF = _unpaired(
+    "mef",
+    17,
+    "Ma et al., Perceptual Quality Assessment for Multi-Exposure Image Fusion, TIP 2015, ece.uwaterloo.ca/~k29ma",
+    caution="Of each of its multi-exposure sequences, one dark picture.",
+)
+NPE = _unpaired(
+    "npe",
+    8,
+    "Wang et al., Naturalness Preserved Enhancement Algorithm for Non-Uniform Illumination Images, TIP 2013,"
+    " github.com/baidut/BIMEF",
+    folders=("unpaired/NPE-data", "NPE-data"),
+    caution="NPE-data alone, without NPE-ex1, NPE-ex2 and NPE-ex3.",
+)
+VV = _unpaired(
+    "vv",
+    24,
+    "Vonikakis, Busting Image Enhancement and Tone-Mapping Algorithms, sites.google.com/site/vonikakis/datasets",
+)
+
+SETS: dict[str, PairedSet | UnpairedSet] = {
+    entry.name: entry for entry in (LOL_V1, LOL_V2_REAL, LOL_V2_SYN, SICE, DICM, LIME, MEF, NPE, VV, FOLDER)
+}
