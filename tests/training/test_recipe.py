@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from undim.errors import RecipeError
-from undim.training.loop import build_model, spec_of
+from undim.training.network import build_model, spec_of
 from undim.training.recipe import dump_recipe, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))

@@ -5,7 +5,8 @@ import torch
 
 from undim.errors import CheckpointError
 from undim.nets import create_model
-from undim.training.loop import build_model, start_from, train_network
+from undim.training.loop import train_network
+from undim.training.network import build_model, start_from
 from undim.training.recipe import AdrSection, ModelSection, load_recipe
 from undim.weights.files import AdrSpec, ModelSpec, save_model
 

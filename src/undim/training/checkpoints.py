@@ -10,23 +10,31 @@ import torch
 from undim.atomic import replacing
 from undim.errors import CheckpointError
 
-NAME = "last.ckpt"
+NAME = "checkpoint.pt"
 
 
 def save_checkpoint(state: dict[str, Any], folder: Path) -> None:
-    """Write the newest checkpoint beside the old one and put it in its place in one step."""
+    """Write the newest checkpoint beside the old one and put it in its place in one step.
+
+    Raises:
+        OSError: if it cannot be written; the one before it is intact.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with replacing(folder / NAME) as stream:
+    with replacing(folder / NAME) as stream:
+        try:
             torch.save(state, stream)
-    except OSError as error:
-        raise CheckpointError(
-            f"The checkpoint in {folder} could not be written ({error.strerror}); the one before it is intact."
-        ) from error
+        except RuntimeError as error:  # what torch's archive writer makes of the stream's OSError while it closes
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any]:
-    """Read the newest checkpoint of a run."""
+    """Read the newest checkpoint.
+
+    Raises:
+        CheckpointError: if there is none or it is damaged.
+    """
     path = folder / NAME
     if not path.is_file():
         raise CheckpointError(f"There is nothing to resume: {path} does not exist.")

@@ -1,12 +1,17 @@
-"""Recipes: every choice of a training run, typed, with unknown keys refused."""
+"""Recipes: every choice of a training run, typed, with unknown keys refused.
+
+A recipe may say `extends: other.yaml`, relative to its own folder: it then states only what differs. Sections are
+merged key by key; lists and single values replace what was there.
+"""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from undim.errors import RecipeError, suggest
 
@@ -38,6 +43,14 @@ class ModelSection(Section):
     """An Undim .safetensors file whose weights the network starts from; relative to the working directory."""
     partial: bool = False
     """Whether weights that `start` lacks, such as those of ADR added here, keep their initialisation."""
+    freeze: Literal["none", "backbone"] = "none"
+    """With "backbone", only the parameters of ADR are trained."""
+
+    @model_validator(mode="after")
+    def _something_trains(self) -> Self:
+        if self.freeze == "backbone" and self.adr is None:
+            raise ValueError("freezing the backbone leaves nothing to train without model.adr")
+        return self
 
 
 class DataSection(Section):
@@ -52,23 +65,76 @@ class DataSection(Section):
     """Share of samples that are well-lit pictures to be left as they are."""
 
 
-class OptimiserSection(Section):
-    """AdamW with warm-up and a cosine to zero."""
+class Phase(Section):
+    """One part of the learning rate's schedule."""
 
+    steps: int = Field(ge=1)
+    """Its share of the schedule: the whole is stretched to the run's `steps`."""
+    start: float | None = Field(default=None, ge=0, alias="from")
+    """Rate at its beginning; without it, where the phase before ended (the first: `lr`)."""
+    end: float | None = Field(default=None, ge=0, alias="to")
+    """Rate at its end; without it, zero (constant: that of its beginning)."""
+    shape: Literal["cosine", "linear", "constant"] = "cosine"
+
+    @model_validator(mode="after")
+    def _constant_is_constant(self) -> Self:
+        if self.shape == "constant" and self.end is not None and self.end != self.start:
+            raise ValueError("a constant phase ends where it begins: leave `to` out")
+        return self
+
+
+class OptimiserSection(Section):
+    """Adam or AdamW, its learning rate over the run, and clipping."""
+
+    name: Literal["adamw", "adam"] = "adamw"
     lr: float = Field(default=1e-3, gt=0)
+    """Rate after the warm-up."""
     betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = Field(default=1e-4, ge=0)
+    """Apart from the gradient in AdamW, added to it in Adam; acts on kernels and matrices only."""
     warmup: int = Field(default=200, ge=0)
-    """Steps over which the rate rises linearly from zero."""
-    clip: float = Field(default=1.0, gt=0)
-    """Largest norm of the gradient over all parameters."""
+    """Steps over which the rate rises linearly from zero; it multiplies what the phases say."""
+    clip: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient over all parameters; null for no limit."""
+    phases: tuple[Phase, ...] = ()
+    """What the rate does after the warm-up; none: one cosine from `lr` to zero."""
+
+    @model_validator(mode="after")
+    def _phases_begin_at_lr(self) -> Self:
+        if self.phases and self.phases[0].start not in (None, self.lr):
+            raise ValueError("the first phase begins at optimiser.lr: leave its `from` out")
+        return self
 
 
 class LossSection(Section):
-    """Weights of the loss terms."""
+    """Weights of the loss terms; see `undim.training.losses`."""
 
     l1: float = Field(default=1.0, ge=0)
+    charbonnier: float = Field(default=0.0, ge=0)
     ssim: float = Field(default=0.3, ge=0)
+    """Of 1 - SSIM."""
+    edge: float = Field(default=0.0, ge=0)
+    """Charbonnier distance of the Laplacians, as MPRNet has it."""
+    edge_squared: float = Field(default=0.0, ge=0)
+    """Mean square distance of the Laplacians, as CIDNet has it."""
+    hvi: float = Field(default=0.0, ge=0)
+    """Of the sum of all terms above, once more in CIDNet's colour space."""
+
+    @model_validator(mode="after")
+    def _some_term(self) -> Self:
+        if not any((self.l1, self.charbonnier, self.ssim, self.edge, self.edge_squared)):
+            raise ValueError("at least one of l1, charbonnier, ssim, edge and edge_squared must be above zero")
+        return self
+
+
+class CropStage(Section):
+    """One part of a run with its own size of crops, as Restormer grows them."""
+
+    steps: int = Field(ge=1)
+    """Its share: the stages together are stretched to the run's `steps`."""
+    crop: int = Field(ge=16)
+    """Side in pixels."""
+    batch: int = Field(ge=1)
 
 
 class Recipe(Section):
@@ -80,14 +146,31 @@ class Recipe(Section):
     loss: LossSection = LossSection()
     steps: int = Field(ge=1)
     batch: int = Field(default=8, ge=1)
+    """Pictures a step, over all processes and micro-batches together."""
+    progressive: tuple[CropStage, ...] = ()
+    """Sizes of crops and batches that replace `data.crop` and `batch` as the run goes on."""
+    accumulate: int = Field(default=1, ge=1)
+    """Micro-batches that a process splits its share of a step into, where the whole does not fit in memory."""
     ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the exponential moving average of the weights, which is what is validated and shipped."""
+    # No 16-mixed: half floats need a gradient scaler, one more state to resume exactly, and bfloat16 runs as fast.
     precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    compile: bool = False
+    """Whether torch.compile builds the network's kernels; needs a C++ compiler."""
+    channels_last: bool = True
+    """Memory layout of the weights and so of the features."""
     seed: int = Field(default=0, ge=0)
     validate_every: int = Field(default=2000, ge=1)
     """Steps."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps."""
+
+    @model_validator(mode="after")
+    def _batches_split_evenly(self) -> Self:
+        for batch in {self.batch, *(stage.batch for stage in self.progressive)}:
+            if batch % self.accumulate:
+                raise ValueError(f"a batch of {batch} does not split evenly: accumulate is {self.accumulate}")
+        return self
 
 
 def load_recipe(path: Path, changes: dict[str, str] | None = None) -> Recipe:
@@ -98,15 +181,24 @@ def load_recipe(path: Path, changes: dict[str, str] | None = None) -> Recipe:
         changes: dotted key -> value as YAML text, such as {"optimiser.lr": "5e-4"}.
 
     Raises:
-        RecipeError: if the file is no YAML mapping, a key is unknown (the closest known one is named) or a value is out
-            of range.
+        RecipeError: if the file is no YAML mapping, a key is unknown (the closest known one is named), a value is out
+            of range, or files extend each other in a circle.
     """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"The recipe {path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(tree, dict):
-        raise RecipeError(f"The recipe {path} must be a mapping of sections.")
+    return make_recipe(read_tree(path), changes, owner=str(path))
+
+
+def make_recipe(tree: dict[str, Any], changes: dict[str, str] | None = None, *, owner: str) -> Recipe:
+    """Check a recipe given as a mapping of sections.
+
+    Args:
+        tree: as YAML has it; not changed.
+        changes: as in `load_recipe`.
+        owner: begins the message, such as the file's name.
+
+    Raises:
+        RecipeError: as `load_recipe`.
+    """
+    tree = copy.deepcopy(tree)
     for key, text in (changes or {}).items():
         try:
             value = yaml.safe_load(text)
@@ -116,17 +208,47 @@ def load_recipe(path: Path, changes: dict[str, str] | None = None) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(f"{path}: {_explain(error)}") from error
+        raise RecipeError(f"{owner}: {_explain(error)}") from error
+
+
+def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """A recipe file as nested mappings, with what it extends merged in.
+
+    Raises:
+        RecipeError: as `load_recipe`, keys and values not yet checked.
+    """
+    if path.resolve() in extended_by:
+        raise RecipeError(f"{path} extends itself, by way of {extended_by[-1].name}.")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"The recipe {path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict):
+        raise RecipeError(f"The recipe {path} must be a mapping of sections.")
+    parent = tree.pop("extends", None)
+    if parent is None:
+        return tree
+    if not isinstance(parent, str):
+        raise RecipeError(f"{path}: extends names one other recipe. Got {parent!r}.")
+    return _merged(read_tree(path.parent / parent, (*extended_by, path.resolve())), tree)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = base.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe with every default filled in, as YAML."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    return yaml.safe_dump(recipe.model_dump(mode="json", by_alias=True), sort_keys=False)
 
 
 def find_difference(first: Recipe, second: Recipe) -> str | None:
     """The first key, other than `steps`, in which two recipes differ, with both values; None if there is none."""
-    ours, theirs = _flatten(first.model_dump(mode="json")), _flatten(second.model_dump(mode="json"))
+    ours, theirs = (_flatten(recipe.model_dump(mode="json", by_alias=True)) for recipe in (first, second))
     for key in ours | theirs:
         if key != "steps" and ours.get(key) != theirs.get(key):
             return f"{key} is {ours.get(key)} here and {theirs.get(key)} there"
@@ -162,10 +284,11 @@ def _is_number(text: str) -> bool:
 def _known_keys(model: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in model.model_fields.items():
-        keys.append(prefix + name)
+        key = f"{prefix}{field.alias or name}"
+        keys.append(key)
         for candidate in (field.annotation, *getattr(field.annotation, "__args__", ())):
             if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-                keys += _known_keys(candidate, f"{prefix}{name}.")
+                keys += _known_keys(candidate, f"{key}.")
     return keys
 
 
@@ -173,5 +296,8 @@ def _explain(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        return f"there is no key {key!r}.{suggest(key, _known_keys(), likeness=0.3)}"
+        plain = ".".join(part for part in first["loc"] if isinstance(part, str))  # without places in lists
+        return f"there is no key {key!r}.{suggest(plain, _known_keys(), likeness=0.3)}"
+    if first["type"] == "value_error":
+        return f"{key}: {first['ctx']['error']}." if key else f"{first['ctx']['error']}."
     return f"{key}: {first['msg']} (got {first['input']!r})."

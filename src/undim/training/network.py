@@ -1,0 +1,98 @@
+"""The network that a recipe describes: built, started from other weights, partly frozen, grouped, averaged, noted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from undim.errors import CheckpointError
+from undim.nets import Backbone, add_adr, create_model
+from undim.training.recipe import ModelSection, OptimiserSection, Recipe
+from undim.weights.files import AdrSpec, ModelSpec, check_state, load_model
+
+
+def build_model(section: ModelSection) -> Backbone:
+    """The network that a recipe names, with ADR where it says so and random weights."""
+    model = create_model(section.name, **section.settings)
+    if section.adr is not None:
+        add_adr(model, **section.adr.model_dump())
+    if section.freeze == "backbone":
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(".adr." in name)
+    return model
+
+
+def start_from(model: Backbone, path: Path, *, partial: bool = False) -> None:
+    """Give a network the weights of an Undim file.
+
+    Args:
+        model: the network, changed in place.
+        path: a .safetensors file.
+        partial: whether weights that the file lacks keep their initialisation; what the file has must fit always.
+
+    Raises:
+        CheckpointError: if the file is absent or damaged, or does not fit; the first differences are named.
+    """
+    weights = load_model(path).state_dict()
+    expected = model.state_dict()
+    lacking = {} if not partial else {name: tensor for name, tensor in expected.items() if name not in weights}
+    try:
+        check_state({**weights, **lacking}, expected, str(path))
+    except CheckpointError as error:
+        lacks = not partial and expected.keys() - weights.keys()
+        hint = " To keep the initialisation of what it lacks, set model.partial to true." if lacks else ""
+        raise CheckpointError(f"{error}{hint}") from error
+    model.load_state_dict(weights, strict=False)
+
+
+def parameter_groups(network: nn.Module, settings: OptimiserSection) -> Iterator[dict[str, Any]]:
+    """Weight decay acts on matrices and kernels only; frozen parameters are left out.
+
+    Biases, one temperature a head, and POG's embeddings, whose length has no effect, are left to the loss.
+    """
+    decayed: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            kernel = parameter.ndim > 1 and parameter.numel() > parameter.shape[0]
+            (decayed if kernel and not name.endswith("embeddings") else others).append(parameter)
+    yield {"params": decayed, "weight_decay": settings.weight_decay}
+    yield {"params": others, "weight_decay": 0.0}
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
+    """Move the averaged weights towards the model's; the decay grows from 0.1 at first to `decay`."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    sources = dict(model.named_parameters())
+    pairs = [(target, sources[name]) for name, target in average.named_parameters()]
+    torch._foreach_lerp_([t for t, _ in pairs], [s for _, s in pairs], weight)
+
+
+def spec_of(recipe: Recipe, steps: int) -> ModelSpec:
+    """What a run's weights belong to, with what they were trained on.
+
+    Args:
+        recipe: of the run.
+        steps: how many were done.
+    """
+    section = recipe.model
+    adr = None if section.adr is None else AdrSpec(**section.adr.model_dump(exclude={"identity"}))
+    stages = recipe.progressive
+    batch = " then ".join(str(stage.batch) for stage in stages) or str(recipe.batch)
+    crops = " then ".join(str(stage.crop) for stage in stages) or str(recipe.data.crop)
+    notes = {
+        "data": f"{recipe.data.name}, split train",
+        "steps": f"{steps} of batch {batch}, crops of {crops}",
+        "iterations": str(steps),
+        "batch": batch,
+        "crops": crops,
+        "seed": str(recipe.seed),
+    }
+    if section.start is not None:
+        notes["start"] = section.start.name
+    return ModelSpec(section.name, section.settings, adr, notes)

@@ -1,0 +1,146 @@
+"""One step of training: the same in the loop, in a dry run, and on every process of several."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import lightning_fabric
+import torch
+from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.strategies.strategy import Strategy
+from torch import Tensor, nn
+
+from undim.data.crops import Batch
+from undim.errors import CheckpointError, RecipeError
+from undim.nets import Backbone
+from undim.nets.cidnet import ColourTransform
+from undim.training.losses import recipe_loss
+from undim.training.network import build_model, parameter_groups, start_from, update_average
+from undim.training.recipe import Recipe
+
+
+class Stepper:
+    """Network, its moving average and optimiser, on the device and in the process group that the environment gives.
+
+    Under `torchrun`, each process takes its share of a step's pictures; gradients are averaged over the processes.
+
+    Args:
+        recipe: all choices.
+        state: what `state()` returned; `None` begins anew, from `model.start` if the recipe has it.
+
+    Raises:
+        RecipeError: if a batch does not split evenly over the processes and their micro-batches.
+        CheckpointError: if the state is not of this recipe's network, or `model.start` does not fit.
+    """
+
+    def __init__(self, recipe: Recipe, state: dict[str, Any] | None = None) -> None:
+        self.recipe = recipe
+        self.accumulate = recipe.accumulate
+        lightning_fabric.seed_everything(recipe.seed, verbose=False)
+        self.network = build_model(recipe.model)
+        if state is None and recipe.model.start is not None:
+            start_from(self.network, recipe.model.start, partial=recipe.model.partial)
+        self.average = build_model(recipe.model)
+        self.average.load_state_dict(self.network.state_dict())
+        if recipe.channels_last:
+            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+        self.fabric = make_fabric(recipe, self.network)
+        self.average.to(self.fabric.device).requires_grad_(requires_grad=False)
+        settings = recipe.optimiser
+        kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
+        optimiser = kind(parameter_groups(self.network, settings), lr=settings.lr, betas=settings.betas)
+        module: nn.Module = torch.compile(self.network) if recipe.compile else self.network  # type: ignore[assignment]
+        self._model, self._optimiser = self.fabric.setup(module, optimiser)
+        colour = next((part for part in self.network.modules() if isinstance(part, ColourTransform)), None)
+        self._density = None if colour is None else colour.density_k
+        if state is not None:
+            self._restore(state)
+
+    def run(self, batch: Batch, step: int, rate: float) -> tuple[float, float]:
+        """Take one step, unless its loss or gradient is not finite: then the weights stay.
+
+        Args:
+            batch: this process's share.
+            step: its number, from 0.
+            rate: learning rate.
+
+        Returns:
+            Mean loss over all processes, and the norm of the gradient before it is clipped.
+        """
+        loss = float(self.fabric.all_reduce(self._backward(batch), reduce_op="mean"))  # type: ignore[arg-type]
+        # After the last backward and before the step. (CIDNet's public code clips what it then sets to zero.)
+        limit = self.recipe.optimiser.clip or math.inf
+        norm = self.fabric.clip_gradients(self._model, self._optimiser, max_norm=limit, error_if_nonfinite=False)
+        size = math.nan if norm is None else float(norm)
+        if math.isfinite(loss) and math.isfinite(size):
+            for group in self._optimiser.param_groups:
+                group["lr"] = rate
+            self._optimiser.step()
+            update_average(self.average, self.network, step, self.recipe.ema)
+        self._optimiser.zero_grad(set_to_none=True)
+        return loss, size
+
+    def _backward(self, batch: Batch) -> Tensor:
+        """Add up the gradients of the micro-batches; the mean of their losses, which is that of the whole share."""
+        self._model.train()
+        parts = batch.low.shape[0] // self.accumulate
+        total = torch.zeros((), device=self.fabric.device)
+        for index, begin in enumerate(range(0, batch.low.shape[0], parts)):
+            last = index == self.accumulate - 1
+            with self.fabric.no_backward_sync(self._model, enabled=not last):
+                loss = self._loss(batch, slice(begin, begin + parts)) / self.accumulate
+                self.fabric.backward(loss)
+            total += loss.detach()
+        return total
+
+    def _loss(self, batch: Batch, part: slice) -> Tensor:
+        low, high = (self.fabric.to_device(tensor[part]) for tensor in (batch.low, batch.high))
+        if self.network.sees_whole:
+            output = self._model(low, self.fabric.to_device(batch.context[part]))
+        else:
+            output = self._model(low)
+        return recipe_loss(output, high, self.recipe.loss, density=self._density)
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of this."""
+        return {
+            "model": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        try:
+            self.network.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self._optimiser.load_state_dict(state["optimiser"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError("The checkpoint is not one of this recipe's network.") from error
+
+
+def make_fabric(recipe: Recipe, network: Backbone) -> lightning_fabric.Fabric:
+    """Devices and processes as the environment says: one process, or those that `torchrun` started.
+
+    Raises:
+        RecipeError: if a batch does not split evenly over the processes and their micro-batches.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    for batch in {recipe.batch, *(stage.batch for stage in recipe.progressive)}:
+        if batch % (world * recipe.accumulate):
+            raise RecipeError(
+                f"A batch of {batch} does not split evenly over {world} processes with {recipe.accumulate}"
+                " micro-batches each: choose another batch."
+            )
+    strategy: str | Strategy = "auto"
+    if world > 1:
+        # Parameters that nothing reads get no gradient, which DDP has to be told.
+        strategy = DDPStrategy(find_unused_parameters=bool(network.unread))
+    fabric = lightning_fabric.Fabric(
+        precision=recipe.precision, devices=here, num_nodes=world // here, strategy=strategy
+    )
+    fabric.launch()
+    return fabric
