@@ -3,62 +3,220 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
-from importlib.metadata import version
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Annotated
 
+import torch
 import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from undim.atomic import write_text
-from undim.data.crops import read_rgb
-from undim.data.sets import SPLITS, Split, find_pairs
+from undim.cli.lines import put, say
+from undim.data.entries import SETS, PairedSet, Split
+from undim.data.sets import SPLITS, find_note, find_pairs, find_pictures, group_by_name, list_sets, numerically
 from undim.enhance.enhancer import Enhancer
-from undim.enhance.models import find_model
-from undim.errors import UsageError
-from undim.images import Picture, write_picture
+from undim.enhance.models import MODELS_FOLDER, find_model, list_shipped_models
+from undim.errors import CheckpointError, DataError, ModelError, UndimError, UsageError
+from undim.metrics.evaluation import Case, cases_without_reference, check_cases, evaluate_cases
 from undim.metrics.networks import network_enhancer
-from undim.metrics.protocol import PROTOCOL, Scores, measure
 from undim.metrics.quality import Pixels
-from undim.version import __version__
-from undim.weights.files import load_model
+from undim.metrics.report import summary, versions, write_report
+from undim.weights.files import load_model, read_spec
+from undim.weights.foreign import describe_failure, load_network, names_factory
+
+FOLDER = "folder"
+"""The data set that is given by its folders."""
+_RUN_WEIGHTS = ("best.safetensors", "average.safetensors")
+"""What is measured of a training run's folder: the first that is there."""
 
 
 def evaluate(
-    model: Annotated[str, typer.Argument(help="A shipped model's name, an .onnx file or an Undim .safetensors file.")],
-    data: Annotated[str, typer.Option(help="Name of the data set, such as lol-v1.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for results.json and results.md.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A shipped model's name, an .onnx or Undim .safetensors file, the folder of a training run, or"
+            " package.module:factory, a function without arguments that returns a torch.nn.Module."
+        ),
+    ],
+    data: Annotated[str, typer.Option(metavar="NAME", help=f"Data set: {', '.join(list_sets())}.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="For results.json and results.md.")],
     root: Annotated[Path | None, typer.Option(help="The data set's folder; else it is sought in $UNDIM_DATA.")] = None,
-    split: Annotated[str, typer.Option(help="test, val, val-scenes or train.")] = "test",
-    save_images: Annotated[bool, typer.Option("--save-images", help="Also write the enhanced pictures.")] = False,
+    low: Annotated[Path | None, typer.Option(help="Of --data folder: the dark pictures.")] = None,
+    high: Annotated[Path | None, typer.Option(help="Of --data folder: their references, if there are.")] = None,
+    split: Annotated[
+        str | None, typer.Option(metavar="|".join(SPLITS), help="Of sets with references; default: test.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Of package.module:factory: .safetensors, or .pth with tensors alone.")
+    ] = None,
+    multiple_of: Annotated[
+        int, typer.Option(metavar="N", help="Of package.module:factory: pad sides by reflection, and crop back.")
+    ] = 1,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Of networks that run in PyTorch.")] = "auto",
+    save_images: Annotated[
+        bool, typer.Option("--save-images", help="Also write the enhanced pictures, as DIR/images/NAME.png.")
+    ] = False,
+    worst: Annotated[int, typer.Option(metavar="N", help="Pictures to show in DIR/worst, the worst first.")] = 3,
 ) -> None:
-    """Measure a model: PSNR and SSIM, and beside them PSNR at matched brightness and the brightness error."""
-    chosen = _split(split)
-    enhance, file = _load(model)
-    pairs = find_pairs(data, chosen, root)
-    output.mkdir(parents=True, exist_ok=True)
-    images = []
-    for pair in pairs:
-        result = enhance(read_rgb(pair.low))
-        images.append(measure(pair.name, result, read_rgb(pair.high)))
-        if save_images:
-            write_picture(Picture(result), output / f"{pair.name}.png", "png")
-    scores = Scores(tuple(images))
-    facts = {
+    """Measure a model.
+
+    PSNR and SSIM are the headline (output rounded to 8 bit, RGB, full image). Beside them, never as a headline: NIQE,
+    PSNR at matched brightness, the brightness error, and the growth of clipped pixels. Of sets without references (and
+    --data folder with --low alone) there are NIQE, mean luma and the growth of clipped pixels. LPIPS is left out: no
+    package holds its network's weights, so that it cannot be computed offline.
+    """
+    if worst < 0:
+        raise UsageError(f"--worst is {worst}; allowed: 0 or more.")
+    cases, chosen, notes = find_cases(data, root, low, high, split)
+    subject = load_subject(model, weights, multiple_of, device)
+    if subject.told:
+        say(subject.told)
+    with progress("reading", len(cases)) as done:
+        check_cases(cases, done)
+    prepare(output)
+    with progress("measuring", len(cases)) as done:
+        measured = evaluate_cases(
+            cases, subject.enhance, worst=worst, images=output / "images" if save_images else None, done=done
+        )
+    facts: dict[str, object] = {
         "model": model,
-        "checkpoint_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "data": data,
-        "split": split,
-        "versions": {"undim": __version__, **{name: version(name) for name in ("numpy", "scikit-image")}},
+        "split": chosen,
+        "seed": _number(subject.notes.get("seed")),
+        "iterations": _number(subject.notes.get("iterations", subject.notes.get("steps"))),
+        "checkpoint": None if subject.file is None else subject.file.name,
+        "checkpoint_sha256": None if subject.file is None else hashlib.sha256(subject.file.read_bytes()).hexdigest(),
+        "device": subject.device,
+        "versions": versions(subject.runtime),
+        "notes": [*notes, *subject.cautions, *_leak(subject, data)],
     }
-    results = {**facts, **scores.as_dict()}
-    write_text(output / "results.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
-    write_text(output / "results.md", _table(scores, f"{model} on {data} ({split}, {len(pairs)} pictures)"))
-    typer.echo(
-        f"{model} on {data} {split}, {len(pairs)} pictures: PSNR {scores.psnr:.2f} dB, SSIM {scores.ssim:.4f}"
-        f" (GT-mean PSNR {scores.psnr_gt_mean:.2f} dB, brightness error {scores.brightness_error:.3f})"
-    )
+    title = f"{model} on {data} ({f'{chosen}, ' if chosen else ''}{len(cases)} pictures)"
+    write_report(output, title, facts, measured)
+    put(f"{title}: {summary(measured.scores)}\n".encode())
+
+
+def find_cases(
+    data: str, root: Path | None, low: Path | None, high: Path | None, split: str | None
+) -> tuple[list[Case], Split | None, list[str]]:
+    """The pictures to measure, the split that they are (None without references), and notes about them."""
+    alone = data == FOLDER and low is not None and high is None
+    if alone or (data in SETS and not isinstance(SETS[data], PairedSet)):
+        if split is not None:
+            raise UsageError(f"--split is for sets with references. {data} has none: leave it out.")
+        if not alone and (low is not None or high is not None):
+            raise UsageError(f"--low and --high belong to --data {FOLDER}; {data} takes --root DIR.")
+        pictures = _pictures_in(low) if alone and low is not None else find_pictures(data, root)
+        return cases_without_reference(pictures), None, []
+    chosen = _split(split or "test")
+    pairs = find_pairs(data, chosen, root, low=low, high=high)
+    note = find_note(data, root, low=low, high=high)
+    return [Case(pair.name, pair.low, pair.high) for pair in pairs], chosen, [note] if note else []
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder of the results and see that files can be written there, before the work."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder):
+        pass
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, nothing otherwise; yields what to call after each step."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield partial(bar.advance, bar.add_task(what, total=total))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured."""
+
+    enhance: Callable[[Pixels], Pixels]
+    runtime: str
+    """The package that runs it."""
+    device: str
+    file: Path | None
+    """The file that its figures belong to."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """What the file says about its training."""
+    told: str = ""
+    """A line for the terminal: which of several files was taken."""
+    cautions: tuple[str, ...] = ()
+    """Lines for the results."""
+
+
+def load_subject(model: str, weights: Path | None = None, multiple_of: int = 1, device: str = "auto") -> Subject:
+    """Find and load what the command line names, see `evaluate`.
+
+    Raises:
+        UndimError: if it cannot be used, or the options do not fit it.
+    """
+    chosen = _device(device)
+    if model not in list_shipped_models() and names_factory(model):
+        network = load_network(model, weights, multiple_of).to(chosen)
+        missing = "checkpoint_sha256 is null: the factory was called without --weights, and no file was read for it"
+        return Subject(
+            partial(_guarded, network_enhancer(network), model),
+            "torch",
+            chosen,
+            weights,
+            cautions=() if weights is not None else (missing,),
+        )
+    if weights is not None or multiple_of != 1:
+        raise UsageError(f"--weights and --multiple-of belong to package.module:factory. Got the model {model!r}.")
+    path, told = Path(model), ""
+    if model not in list_shipped_models() and path.is_dir():
+        there = [name for name in _RUN_WEIGHTS if (path / name).is_file()]
+        if not there:
+            raise CheckpointError(f"The folder {path} holds neither {' nor '.join(_RUN_WEIGHTS)}.")
+        path = path / there[0]
+        told = f"{model}: {there[0]} is measured"
+    if path.suffix == ".safetensors":
+        spec = read_spec(path)
+        enhance = network_enhancer(load_model(path).to(chosen))
+        return Subject(partial(_guarded, enhance, model), "torch", chosen, path, spec.notes, told)
+    if path.suffix in (".pth", ".pt", ".ckpt"):
+        raise UsageError(
+            f"{path} does not say which network it belongs to: run undim convert first, or give"
+            " package.module:factory with --weights."
+        )
+    file = find_model(model)
+    if device == "cuda":
+        raise UsageError(f"{file.name} runs in ONNX Runtime on the CPU; for --device cuda give a .safetensors file.")
+    twin = file.with_suffix(".safetensors")
+    notes = read_spec(twin).notes if file.parent == MODELS_FOLDER and twin.is_file() else {}
+    return Subject(Enhancer(model), "onnxruntime", "cpu", file, notes)
+
+
+def _guarded(enhance: Callable[[Pixels], Pixels], model: str, pixels: Pixels) -> Pixels:
+    """Any failure of a network as one line: its code may be anybody's."""
+    try:
+        return enhance(pixels)
+    except UndimError:
+        raise
+    except Exception as error:
+        height, width = pixels.shape[:2]
+        raise ModelError(f"{model} failed on a picture of {width} x {height}: {describe_failure(error)}.") from error
+
+
+def _device(name: str) -> str:
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"There is no device {name!r}. Known: auto, cpu, cuda.")
+    there = torch.cuda.is_available()
+    if name == "cuda" and not there:
+        raise UsageError("PyTorch finds no CUDA device here; leave --device out or give cpu.")
+    if name == "cpu" or not there:
+        return "cpu"
+    torch.backends.cudnn.allow_tf32 = False  # figures of convolutions in float32, as on the CPU
+    return "cuda"
 
 
 def _split(name: str) -> Split:
@@ -68,21 +226,23 @@ def _split(name: str) -> Split:
     raise UsageError(f"There is no split {name!r}. Known: {', '.join(SPLITS)}.")
 
 
-def _load(model: str) -> tuple[Callable[[Pixels], Pixels], Path]:
-    if model.endswith(".safetensors"):
-        return network_enhancer(load_model(Path(model))), Path(model)
-    return Enhancer(model), find_model(model)
+def _pictures_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder.")
+    groups = group_by_name(folder)
+    if not groups:
+        raise DataError(f"{folder} holds no pictures.")
+    return [path for name in sorted(groups, key=numerically) for path in groups[name]]
 
 
-def _table(scores: Scores, title: str) -> str:
-    rows = [
-        f"| {image.name} | {image.psnr:.2f} | {image.ssim:.4f} | {image.psnr_gt_mean:.2f} |"
-        f" {image.log_brightness_ratio:+.3f} |"
-        for image in scores.images
-    ]
-    mean = (
-        f"| **all** | **{scores.psnr:.2f}** | **{scores.ssim:.4f}** | {scores.psnr_gt_mean:.2f} |"
-        f" {scores.brightness_error:.3f} (rms) |"
-    )
-    head = ["| picture | PSNR, dB | SSIM | PSNR at matched mean, dB | ln brightness ratio |", "|---|---|---|---|---|"]
-    return "\n".join([f"# {title}", "", f"Protocol {PROTOCOL}.", "", *head, *rows, mean, ""])
+def _number(note: str | None) -> int | None:
+    """The number that a note begins with."""
+    found = re.match(r"\d+", note or "")
+    return int(found[0]) if found else None
+
+
+def _leak(subject: Subject, data: str) -> list[str]:
+    """A caution if the model was trained on the set that shares pictures with this one."""
+    entry = SETS[data]
+    trained = subject.notes.get("data", "")
+    return [entry.caution] if isinstance(entry, PairedSet) and entry.twin and entry.twin in trained else []

@@ -45,6 +45,7 @@ VERBS: dict[str, Verb] = {
     "data": Verb("undim.cli.data:data", "List the known data sets, or check one."),
     "train": Verb("undim.cli.train:train", "Train a network by a recipe.", extra="train"),
     "evaluate": Verb("undim.cli.evaluate:evaluate", "Measure a model on a data set.", extra="train"),
+    "score": Verb("undim.cli.score:score", "Measure pictures against references.", extra="train"),
     "export": Verb("undim.cli.export:export", "Turn a file of weights into an ONNX file.", extra="torch"),
     "convert": Verb("undim.cli.convert:convert", "Convert a public checkpoint to a file of weights.", extra="torch"),
 }

@@ -1,0 +1,54 @@
+"""`undim score`: the scores of pictures that anything has made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from undim.cli.evaluate import prepare, progress
+from undim.cli.lines import put
+from undim.errors import UsageError
+from undim.metrics.evaluation import cases_of_outputs, check_cases, evaluate_cases
+from undim.metrics.report import dump_results, make_results, make_table, summary, versions, write_report
+
+
+def score(
+    outputs: Annotated[Path, typer.Argument(metavar="OUT", help="Pictures to measure: a folder or a file.")],
+    references: Annotated[Path, typer.Argument(metavar="REF", help="What they should be: a folder or a file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="For results.json and results.md.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    worst: Annotated[int, typer.Option(metavar="N", help="With -o: pictures to show in DIR/worst.")] = 3,
+) -> None:
+    """Measure pictures against references, as `undim evaluate` does.
+
+    The pictures of two folders are paired by their names without the suffix. PSNR and SSIM are the headline; NIQE,
+    PSNR at matched brightness and the brightness error never are.
+    """
+    if worst < 0:
+        raise UsageError(f"--worst is {worst}; allowed: 0 or more.")
+    cases = cases_of_outputs(outputs, references)
+    with progress("reading", len(cases)) as done:
+        check_cases(cases, done)
+    if output is not None:
+        prepare(output)
+    with progress("measuring", len(cases)) as done:
+        measured = evaluate_cases(cases, worst=0 if output is None else worst, done=done)
+    facts: dict[str, object] = {
+        "model": None,
+        "outputs": str(outputs),
+        "references": str(references),
+        **dict.fromkeys(("data", "split", "seed", "iterations", "checkpoint", "checkpoint_sha256")),
+        "versions": versions(),
+        "notes": ["checkpoint_sha256 is null: the pictures were there already, and nothing says what made them"],
+    }
+    results = make_results(facts, measured)
+    if output is not None:
+        write_report(output, f"{outputs} against {references} ({len(cases)} pictures)", facts, measured)
+    if as_json:
+        put(dump_results(results).encode())
+    else:
+        put(f"{make_table(measured.scores)}\n{summary(measured.scores)}\n".encode())

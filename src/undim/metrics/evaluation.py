@@ -1,0 +1,172 @@
+"""A walk over a set of pictures, one in memory at a time: read, enhance, measure, and keep the worst to look at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from undim.data.crops import read_rgb
+from undim.data.sets import group_by_name, match_names, numerically
+from undim.errors import DataError, ModelError, UsageError
+from undim.images import Picture, write_picture
+from undim.metrics.protocol import PictureScores, Scores, measure
+from undim.metrics.quality import Pixels
+
+SMALLEST = 11
+"""Pixels on a side that SSIM's window needs."""
+_GAP = 8
+"""Grey columns between the pictures of a sheet."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One picture to measure. There is a dark picture, an output that somebody made of it, or both."""
+
+    name: str
+    low: Path | None
+    high: Path | None
+    """The reference."""
+    output: Path | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of one set."""
+
+    scores: Scores
+    worst: tuple[tuple[Case, Pixels], ...]
+    """The pictures with the lowest PSNR, or of unpaired sets with the highest NIQE, with their outputs; worst first."""
+
+
+def cases_without_reference(pictures: Sequence[Path]) -> list[Case]:
+    """Dark pictures alone, named by their stem, or by the whole file name where a stem comes twice."""
+    stems = Counter(path.stem for path in pictures)
+    return [Case(path.stem if stems[path.stem] == 1 else path.name, path, None) for path in pictures]
+
+
+def cases_of_outputs(outputs: Path, references: Path) -> list[Case]:
+    """Two files, or the pictures of two folders paired by stem, sorted as numbers where they are.
+
+    Raises:
+        DataError: for pictures without partner or with two, and for folders without pictures.
+        UsageError: if something is not there, or one is a file and the other a folder.
+    """
+    for path in (outputs, references):
+        if not path.exists():
+            raise UsageError(f"There is nothing at {path}.")
+    if outputs.is_dir() != references.is_dir():
+        raise UsageError(f"Give two files or two folders. Got {outputs} and {references}.")
+    if not outputs.is_dir():
+        return [Case(outputs.stem, None, references, outputs)]
+    made, wanted = group_by_name(outputs), group_by_name(references)
+    for folder, groups in ((outputs, made), (references, wanted)):
+        if not groups:
+            raise DataError(f"{folder} holds no pictures.")
+        for paths in groups.values():
+            if len(paths) > 1:
+                raise DataError(f"{folder} holds {paths[0].name} and {paths[1].name}: which one is meant?")
+    both, single = match_names(made, wanted)
+    if single:
+        lacking = references if single[0] in made else outputs
+        raise DataError(f"{lacking} has no partner for {single[0]} ({len(single)} pictures have none).")
+    return [Case(name, None, wanted[name][0], made[name][0]) for name in sorted(both, key=numerically)]
+
+
+def check_cases(cases: Sequence[Case], done: Callable[[], None] = lambda: None) -> None:
+    """Decode every picture once, so that nothing fails after work that would be lost.
+
+    Args:
+        cases: at least one.
+        done: called after each.
+
+    Raises:
+        DataError: naming the file that cannot be read, has another size than its reference, or is too small for SSIM.
+    """
+    for case in cases:
+        sizes = {
+            path: read_rgb(path).shape[:2] for path in (case.low, case.output, case.high) if path is not None
+        }  # (H, W)
+        first, *others = sizes
+        for path in others:
+            if sizes[path] != sizes[first]:
+                one, other = (f"{width} x {height}" for height, width in (sizes[first], sizes[path]))
+                raise DataError(f"{first} is {one} and {path} is {other}; they must be of one size.")
+        if case.high is not None and min(sizes[first]) < SMALLEST:
+            raise DataError(f"{first} has a side of {min(sizes[first])}; SSIM needs {SMALLEST} pixels.")
+        done()
+
+
+def evaluate_cases(
+    cases: Sequence[Case],
+    enhance: Callable[[Pixels], Pixels] | None = None,
+    *,
+    worst: int = 0,
+    images: Path | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> Measured:
+    """Enhance the dark pictures (outputs that are there are taken as they are) and measure what comes out.
+
+    Args:
+        cases: checked, see `check_cases`.
+        enhance: H x W x 3 8-bit RGB to the same; not needed where all outputs are there.
+        worst: how many outputs to keep; they stay in memory.
+        images: a folder for the enhanced pictures, as NAME.png.
+        done: called after each.
+
+    Raises:
+        ModelError: if an output is of another size than its input.
+        PictureError: if a picture cannot be enhanced or written.
+    """
+    scores: list[PictureScores] = []
+    kept: list[tuple[float, Case, Pixels]] = []
+    for case in cases:
+        low = None if case.low is None else read_rgb(case.low)
+        output = _output_of(case, low, enhance)
+        if low is not None and output.shape != low.shape:
+            raise ModelError(f"The model made {output.shape} of {case.low}, which is {low.shape}.")
+        result = measure(case.name, output, None if case.high is None else read_rgb(case.high), low)
+        scores.append(result)
+        badness = _badness(result)
+        if badness is not None:
+            kept = sorted([*kept, (badness, case, output)], key=lambda entry: -entry[0])[:worst]
+        if images is not None:
+            write_picture(Picture(output), images / f"{case.name}.png", "png")
+        done()
+    return Measured(Scores(tuple(scores)), tuple((case, output) for _, case, output in kept))
+
+
+def make_sheet(case: Case, output: Pixels) -> Pixels:
+    """Input, output and reference side by side at full size, those that there are."""
+    parts = [
+        *([] if case.low is None else [read_rgb(case.low)]),
+        output,
+        *([] if case.high is None else [read_rgb(case.high)]),
+    ]
+    gap = np.full((output.shape[0], _GAP, 3), 128, np.uint8)
+    row = [parts[0]]
+    for part in parts[1:]:
+        row += [gap, part]
+    return np.concatenate(row, axis=1)
+
+
+def sheet_order(case: Case) -> str:
+    """What `make_sheet` shows, from left to right."""
+    return " | ".join(
+        [*([] if case.low is None else ["input"]), "output", *([] if case.high is None else ["reference"])]
+    )
+
+
+def _badness(scores: PictureScores) -> float | None:
+    return scores.niqe if scores.psnr is None else -scores.psnr
+
+
+def _output_of(case: Case, low: Pixels | None, enhance: Callable[[Pixels], Pixels] | None) -> Pixels:
+    if case.output is not None:
+        return read_rgb(case.output)
+    if low is None or enhance is None:
+        raise UsageError(f"{case.name} has no output, and there is nothing to make one of.")
+    return enhance(low)

@@ -1,0 +1,239 @@
+"""What an evaluation leaves behind: results.json, results.md, the worst pictures, and a table for the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import quote
+
+from undim.atomic import write_text
+from undim.images import Picture, write_picture
+from undim.metrics.evaluation import Case, Measured, make_sheet, sheet_order
+from undim.metrics.protocol import PROTOCOL, PictureScores, Scores
+from undim.version import __version__
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measure in the tables."""
+
+    title: str
+    form: str
+    """How a value is formatted."""
+    value: Callable[[PictureScores], float | None]
+    overall: Callable[[Scores], float | None]
+    caution: str = ""
+    """Why it is never a headline; empty where it is one."""
+    rms: bool = False
+    """Whether the figure over all pictures is a root mean square instead of a mean."""
+
+
+COLUMNS = (
+    Column("PSNR, dB", ".2f", lambda image: image.psnr, lambda scores: scores.psnr),
+    Column("SSIM", ".4f", lambda image: image.ssim, lambda scores: scores.ssim),
+    Column(
+        "NIQE",
+        ".3f",
+        lambda image: image.niqe,
+        lambda scores: scores.niqe,
+        "of the output alone, lower is better; it does not see wrong brightness or colours",
+    ),
+    Column(
+        "PSNR at matched mean, dB",
+        ".2f",
+        lambda image: image.psnr_gt_mean,
+        lambda scores: scores.psnr_gt_mean,
+        "the output is scaled by the reference's brightness, which adds 2 to 4 dB",
+    ),
+    Column(
+        "ln brightness ratio",
+        "+.3f",
+        lambda image: image.log_brightness_ratio,
+        lambda scores: scores.brightness_error,
+        "mean luma of output over reference: how much of the PSNR is one number per picture",
+        rms=True,
+    ),
+    Column(
+        "input luma",
+        ".3f",
+        lambda image: image.luma_input,
+        lambda scores: scores.luma_input,
+        "mean, 0 to 1",
+    ),
+    Column(
+        "output luma",
+        ".3f",
+        lambda image: image.luma_output,
+        lambda scores: scores.luma_output,
+        "mean, 0 to 1",
+    ),
+    Column(
+        "growth of clipped pixels, %",
+        "+.2f",
+        lambda image: image.clipped_growth,
+        lambda scores: None if scores.clipped_growth is None else scores.clipped_growth.mean,
+        "pixels with a channel of 250 or more, output minus input",
+    ),
+)
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Undim, Python, what the measures are computed with, and the packages named."""
+    names = ("numpy", "scipy", "scikit-image", "pillow", *packages)
+    return {"undim": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def write_report(folder: Path, title: str, facts: dict[str, object], measured: Measured) -> dict[str, object]:
+    """Write worst/NAME.png, results.md and, last, results.json.
+
+    Args:
+        folder: is there.
+        title: heading of results.md.
+        facts: what was measured with what; `notes` among them is a list of lines.
+        measured: the measures.
+
+    Returns:
+        What is in results.json.
+
+    Raises:
+        OSError, PictureError: if a file cannot be written.
+    """
+    for case, output in measured.worst:
+        write_picture(Picture(make_sheet(case, output)), folder / _sheet_name(case), "png")
+    results = make_results(facts, measured)
+    write_text(folder / "results.md", make_markdown(title, facts, measured))
+    write_text(folder / "results.json", dump_results(results))
+    return results
+
+
+def make_results(facts: dict[str, object], measured: Measured) -> dict[str, object]:
+    """The facts with the measures of `Scores.as_dict` and the names of the worst pictures."""
+    return {**measured.scores.as_dict(), **facts, "worst": [case.name for case, _ in measured.worst]}
+
+
+def dump_results(results: dict[str, object]) -> str:
+    """The text of results.json."""
+    return json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def make_markdown(title: str, facts: dict[str, object], measured: Measured) -> str:
+    """The text of results.md."""
+    scores = measured.scores
+    shown = shown_columns(scores)
+    noted = facts.get("notes")
+    notes = [*(noted if isinstance(noted, list) else ()), *scores.notes]
+    known = {key: value for key, value in facts.items() if key != "notes" and value is not None}
+    told = [
+        f"- {key}: {', '.join(f'{name} {text}' for name, text in value.items()) if isinstance(value, dict) else value}"
+        for key, value in known.items()
+    ]
+    lines = [
+        f"# {_cell(title)}",
+        "",
+        f"**{summary(scores)}**",
+        "",
+        f"Protocol {PROTOCOL}.",
+        *told,
+        "",
+        *_markdown_table(scores, shown),
+        "",
+        "Never headline figures: "
+        + "; ".join(f"{column.title} ({column.caution})" for column in shown if column.caution)
+        + ".",
+        "",
+    ]
+    if measured.worst:
+        rank = "lowest PSNR" if scores.psnr is not None else "highest NIQE"
+        lines += [f"## The worst ({rank})", ""]
+        for case, _ in measured.worst:
+            lines += [f"{_cell(case.name)}: {sheet_order(case)}", "", f"![{_cell(case.name)}]({_link(case)})", ""]
+    if notes:
+        lines += ["## Notes", "", *(f"- {_cell(str(note))}" for note in notes), ""]
+    return "\n".join(lines)
+
+
+def summary(scores: Scores) -> str:
+    """The figures over all pictures in one line, the headline first."""
+    parts: list[str] = []
+    if scores.psnr is not None and scores.ssim is not None:
+        parts.append(f"PSNR {scores.psnr:.2f} dB, SSIM {scores.ssim:.4f}")
+    if scores.psnr_gt_mean is not None and scores.brightness_error is not None:
+        parts.append(f"GT-mean PSNR {scores.psnr_gt_mean:.2f} dB, brightness error {scores.brightness_error:.3f}")
+    if scores.niqe is not None:
+        parts.append(f"NIQE {scores.niqe:.3f}")
+    if scores.psnr is None and scores.luma_input is not None and scores.luma_output is not None:
+        parts.append(f"mean luma {scores.luma_input:.3f} to {scores.luma_output:.3f}")
+    growth = scores.clipped_growth
+    if growth is not None:
+        parts.append(
+            f"growth of clipped pixels {growth.mean:+.2f} % (worst {growth.worst:+.2f}, 90th percentile"
+            f" {growth.p90:+.2f})"
+        )
+    return "; ".join(parts) or "nothing could be measured"
+
+
+def make_table(scores: Scores) -> str:
+    """One line a picture and one for all, in columns of equal width."""
+    shown = shown_columns(scores)
+    rows = [["picture", *(column.title for column in shown)], *_rows(scores, shown)]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def shown_columns(scores: Scores) -> list[Column]:
+    """The columns that at least one picture has a value for."""
+    return [column for column in COLUMNS if any(column.value(image) is not None for image in scores.images)]
+
+
+def _rows(scores: Scores, shown: Sequence[Column]) -> list[list[str]]:
+    """The cells, pictures first, then the line for all."""
+    pictures = [[image.name, *(_format(column, column.value(image)) for column in shown)] for image in scores.images]
+    overall = [
+        _format(column, column.overall(scores)).lstrip("+" if column.rms else "") + (" (rms)" if column.rms else "")
+        for column in shown
+    ]
+    return [*pictures, ["all", *overall]]
+
+
+def _markdown_table(scores: Scores, shown: Sequence[Column]) -> list[str]:
+    *pictures, overall = _rows(scores, shown)
+    bold = [
+        cell if column is not None and column.caution else f"**{cell}**"
+        for column, cell in zip([None, *shown], overall, strict=True)
+    ]
+    head = ["picture", *(column.title for column in shown)]
+    rows = [head, ["---"] * len(head), *([_cell(row[0]), *row[1:]] for row in pictures), bold]
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def _format(column: Column, value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "inf" if math.isinf(value) else format(value, column.form)
+
+
+def _sheet_name(case: Case) -> str:
+    return f"worst/{case.name}.png"
+
+
+def _link(case: Case) -> str:
+    return quote(_sheet_name(case))
+
+
+def _cell(text: str) -> str:
+    """Text that does not end a cell of a table or begin anything else in Markdown."""
+    plain = " ".join(text.split())
+    for letter in "\\|*_[]<>`":
+        plain = plain.replace(letter, f"\\{letter}")
+    return plain
