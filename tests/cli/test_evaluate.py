@@ -120,7 +120,9 @@ def test_results_are_those_of_the_saved_pictures(gain, lol, tmp_path, capsys):
     assert "ln brightness ratio" in never
     assert "PSNR, dB" not in never
     assert "SSIM" not in never
-    assert f"PSNR {results['psnr']:.2f} dB" in capsys.readouterr().out
+    bold = [line for line in table.splitlines() if line.startswith("**")]
+    assert bold == [f"**PSNR {results['psnr']:.2f} dB, SSIM {results['ssim']:.4f}**"]
+    assert f"{bold[0].strip('*')} (GT-mean PSNR {results['psnr_gt_mean']:.2f} dB" in capsys.readouterr().out
 
 
 def test_the_worst_pictures_are_shown_side_by_side(gain, lol, tmp_path):
@@ -243,7 +245,8 @@ def test_sets_without_references_have_niqe_and_clipping(gain, dark, tmp_path, ca
     assert read(output / "worst" / "2.png").shape == (100, 2 * 200 + 8, 3)
     text = (output / "results.md").read_text()
     assert "2: input | output\n" in text
-    assert "PSNR, dB" not in text
+    assert "PSNR" not in text.replace("lowest PSNR", "")
+    assert "**" not in text.replace("**all**", "")
     assert "NIQE" in capsys.readouterr().out
 
 

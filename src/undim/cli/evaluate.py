@@ -68,8 +68,8 @@ def evaluate(
 
     PSNR and SSIM are the headline (output rounded to 8 bit, RGB, full image). Beside them, never as a headline: NIQE,
     PSNR at matched brightness, the brightness error, and the growth of clipped pixels. Of sets without references (and
-    --data folder with --low alone) there are NIQE, mean luma and the growth of clipped pixels. LPIPS is left out: no
-    package holds its network's weights, so that it cannot be computed offline.
+    --data folder with --low alone) there are NIQE, mean luma and the growth of clipped pixels. LPIPS is left out: the
+    packages that offer it download their networks' weights, and need torchvision.
     """
     if worst < 0:
         raise UsageError(f"--worst is {worst}; allowed: 0 or more.")

@@ -113,7 +113,9 @@ def write_report(folder: Path, title: str, facts: dict[str, object], measured: M
 
 def make_results(facts: dict[str, object], measured: Measured) -> dict[str, object]:
     """The facts with the measures of `Scores.as_dict` and the names of the worst pictures."""
-    return {**measured.scores.as_dict(), **facts, "worst": [case.name for case, _ in measured.worst]}
+    measures = measured.scores.as_dict()
+    images = measures.pop("images")
+    return {**facts, **measures, "worst": [case.name for case, _ in measured.worst], "images": images}
 
 
 def dump_results(results: dict[str, object]) -> str:
@@ -128,14 +130,12 @@ def make_markdown(title: str, facts: dict[str, object], measured: Measured) -> s
     noted = facts.get("notes")
     notes = [*(noted if isinstance(noted, list) else ()), *scores.notes]
     known = {key: value for key, value in facts.items() if key != "notes" and value is not None}
-    told = [
-        f"- {key}: {', '.join(f'{name} {text}' for name, text in value.items()) if isinstance(value, dict) else value}"
-        for key, value in known.items()
-    ]
+    told = [f"- {key}: {_told(value)}" for key, value in known.items()]
     lines = [
         f"# {_cell(title)}",
         "",
-        f"**{summary(scores)}**",
+        *([f"**{headline(scores)}**", ""] if headline(scores) else []),
+        f"Beside it, never as a headline: {figures_beside(scores)}." if headline(scores) else f"{summary(scores)}.",
         "",
         f"Protocol {PROTOCOL}.",
         *told,
@@ -158,12 +158,23 @@ def make_markdown(title: str, facts: dict[str, object], measured: Measured) -> s
 
 
 def summary(scores: Scores) -> str:
-    """The figures over all pictures in one line, the headline first."""
+    """The figures over all pictures in one line: the headline, and in brackets what never is one."""
+    first, beside = headline(scores), figures_beside(scores)
+    return f"{first} ({beside})" if first and beside else first or beside or "nothing could be measured"
+
+
+def headline(scores: Scores) -> str:
+    """PSNR and SSIM in words; empty without references."""
+    if scores.psnr is None or scores.ssim is None:
+        return ""
+    return f"PSNR {scores.psnr:.2f} dB, SSIM {scores.ssim:.4f}"
+
+
+def figures_beside(scores: Scores) -> str:
+    """The figures that are no headline, in words."""
     parts: list[str] = []
-    if scores.psnr is not None and scores.ssim is not None:
-        parts.append(f"PSNR {scores.psnr:.2f} dB, SSIM {scores.ssim:.4f}")
     if scores.psnr_gt_mean is not None and scores.brightness_error is not None:
-        parts.append(f"GT-mean PSNR {scores.psnr_gt_mean:.2f} dB, brightness error {scores.brightness_error:.3f}")
+        parts += [f"GT-mean PSNR {scores.psnr_gt_mean:.2f} dB", f"brightness error {scores.brightness_error:.3f}"]
     if scores.niqe is not None:
         parts.append(f"NIQE {scores.niqe:.3f}")
     if scores.psnr is None and scores.luma_input is not None and scores.luma_output is not None:
@@ -171,10 +182,10 @@ def summary(scores: Scores) -> str:
     growth = scores.clipped_growth
     if growth is not None:
         parts.append(
-            f"growth of clipped pixels {growth.mean:+.2f} % (worst {growth.worst:+.2f}, 90th percentile"
-            f" {growth.p90:+.2f})"
+            f"growth of clipped pixels {growth.mean:+.2f} %, at worst {growth.worst:+.2f} %, 90th percentile"
+            f" {growth.p90:+.2f} %"
         )
-    return "; ".join(parts) or "nothing could be measured"
+    return ", ".join(parts)
 
 
 def make_table(scores: Scores) -> str:
@@ -229,6 +240,12 @@ def _sheet_name(case: Case) -> str:
 
 def _link(case: Case) -> str:
     return quote(_sheet_name(case))
+
+
+def _told(fact: object) -> str:
+    if isinstance(fact, dict):
+        return _cell(", ".join(f"{name} {value}" for name, value in fact.items()))
+    return _cell(str(fact))
 
 
 def _cell(text: str) -> str:
