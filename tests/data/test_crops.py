@@ -1,11 +1,13 @@
 """Crops: aligned, within the pictures, and decided by the step's number alone."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from undim.data.crops import PairCrops
+from undim.data.crops import PairCrops, Sampling, Source
 from undim.data.sets import Pair
 from undim.errors import DataError
 from undim.nets.thumbnail import make_thumbnail
@@ -26,15 +28,19 @@ def pairs(tmp_path_factory):
     return made
 
 
+def crops_of(pairs, **sampling):
+    return PairCrops([Source(pairs)], Sampling(**sampling))
+
+
 def test_both_sides_are_cut_at_the_same_place(pairs):
-    batch = PairCrops(pairs).batch(3, 8, 16)
+    batch = crops_of(pairs).batch(3, 8, 16)
     assert batch.low.shape == (8, 3, 16, 16)
     assert batch.context.shape == (8, 3, 64, 96)
     assert torch.allclose(batch.high, batch.low * 2, atol=1e-6)
 
 
 def test_crops_are_contiguous_windows(pairs):
-    batch = PairCrops(pairs).batch(0, 16, 16)
+    batch = crops_of(pairs).batch(0, 16, 16)
     for crop in (batch.low * 255).round().int():
         rows, columns = crop[0], crop[1]
         steps = {tuple(map(int, pair)) for pair in ((rows[1, 0] - rows[0, 0], rows[0, 1] - rows[0, 0]),)}
@@ -44,7 +50,7 @@ def test_crops_are_contiguous_windows(pairs):
 
 
 def test_thumbnail_is_flipped_as_the_crop_is(pairs):
-    crops = PairCrops(pairs)
+    crops = crops_of(pairs)
     wholes = [torch.from_numpy(low.copy()).permute(2, 0, 1)[None].float() / 255 for low in crops.lows]
     batch = crops.batch(1, 16, 16)
     for crop, context in zip(batch.low, batch.context, strict=True):
@@ -61,40 +67,131 @@ def test_thumbnail_is_flipped_as_the_crop_is(pairs):
 
 
 def test_a_step_draws_the_same_again_and_another_step_does_not(pairs):
-    first, second = PairCrops(pairs, seed=4), PairCrops(pairs, seed=4)
+    first, second = crops_of(pairs, seed=4), crops_of(pairs, seed=4)
     first.batch(0, 4, 16)
     assert torch.equal(first.batch(7, 4, 16).low, second.batch(7, 4, 16).low)
     assert not torch.equal(first.batch(7, 4, 16).low, first.batch(8, 4, 16).low)
-    assert not torch.equal(first.batch(7, 4, 16).low, PairCrops(pairs, seed=5).batch(7, 4, 16).low)
+    assert not torch.equal(first.batch(7, 4, 16).low, crops_of(pairs, seed=5).batch(7, 4, 16).low)
 
 
 def test_each_epoch_shows_each_picture_once(pairs):
-    crops = PairCrops(pairs)
+    crops = crops_of(pairs)
     seen = [int(value * 255 + 0.5) - 10 for step in range(5) for value in crops.batch(step, 2, 16).low[:, 2, 0, 0]]
     assert sorted(seen[:5]) == sorted(seen[5:]) == [0, 1, 2, 3, 4]
 
 
 def test_identity_samples_keep_the_well_lit_picture(pairs):
-    batch = PairCrops(pairs, identity=1.0).batch(0, 8, 16)
+    batch = crops_of(pairs, identity=1.0).batch(0, 8, 16)
     assert torch.equal(batch.low, batch.high)
     assert batch.low[:, 2].min() * 255 >= 20 - 1e-3
     assert batch.context[:, 2].min() * 255 >= 20 - 1e-3
     shares = [
         float((b.low == b.high).flatten(1).all(1).float().mean())
-        for b in (PairCrops(pairs, identity=0.3).batch(step, 16, 16) for step in range(20))
+        for b in (crops_of(pairs, identity=0.3).batch(step, 16, 16) for step in range(20))
     ]
     assert 0.2 < np.mean(shares) < 0.4
 
 
 def test_what_cannot_be_cut_is_named(pairs, tmp_path):
     with pytest.raises(DataError, match="Crops of 64 need larger pictures than 60 x 40"):
-        PairCrops(pairs).batch(0, 1, 64)
+        crops_of(pairs).batch(0, 1, 64)
     with pytest.raises(DataError, match="no picture"):
         PairCrops([])
     odd = tmp_path / "odd.png"
     Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(odd)
     with pytest.raises(DataError, match="differ in size"):
-        PairCrops([Pair("x", pairs[0].low, odd)])
+        crops_of([Pair("x", pairs[0].low, odd)])
     (tmp_path / "broken.png").write_bytes(b"no picture")
     with pytest.raises(DataError, match=r"broken\.png is not a picture"):
-        PairCrops([Pair("x", tmp_path / "broken.png", odd)])
+        crops_of([Pair("x", tmp_path / "broken.png", odd)])
+
+
+def test_processes_share_a_batch(pairs):
+    crops = crops_of(pairs, mixup=1.2, darken=0.5)
+    for step in range(6):
+        whole = crops.batch(step, 6, 16)
+        for rank in range(3):
+            part = crops.batch(step, 6, 16, rank=rank, world=3)
+            assert torch.equal(part.low, whole.low[rank::3])
+            assert torch.equal(part.high, whole.high[rank::3])
+            assert torch.equal(part.context, whole.context[rank::3])
+
+
+def test_batches_made_ahead_are_the_same(pairs):
+    crops = crops_of(pairs, identity=0.3)
+    requests = [(step, 4, 16 + 4 * step) for step in range(5)]
+    made = list(crops.ahead(iter(requests)))
+    assert len(made) == 5
+    assert all(torch.equal(batch.low, crops.batch(*request).low) for batch, request in zip(made, requests, strict=True))
+
+
+def test_an_error_in_the_thread_reaches_the_reader_and_the_thread_ends(pairs):
+    crops = crops_of(pairs)
+    with pytest.raises(DataError, match="need larger pictures"):
+        list(crops.ahead(iter([(0, 2, 16), (1, 2, 64)])))
+    ahead = crops.ahead((step, 2, 16) for step in range(1000))
+    next(ahead)
+    ahead.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "undim-crops"]
+
+
+def test_sources_are_drawn_by_their_shares(pairs):
+    crops = PairCrops([Source(pairs[:2], share=3), Source(pairs[2:])], Sampling())
+    seen = [int(v * 255 + 0.5) - 10 for step in range(50) for v in crops.batch(step, 16, 16).low[:, 2, 0, 0]]
+    assert np.mean([index < 2 for index in seen]) == pytest.approx(0.75, abs=0.06)
+    assert set(seen) == {0, 1, 2, 3, 4}
+
+
+def test_mixup_blends_low_high_and_thumbnail_alike(pairs):
+    mixed, plain = crops_of(pairs, mixup=1.2), crops_of(pairs)
+    blended = 0
+    for step in range(12):
+        batch, single = mixed.batch(step, 4, 16), plain.batch(step, 4, 16)
+        assert torch.allclose(batch.high, batch.low * 2, atol=1e-6)  # linear, so blending keeps it
+        if not torch.equal(batch.low, single.low):
+            blended += 1
+            weights = torch.linalg.lstsq(single.low.flatten(1).t(), batch.low.flatten(1).t()).solution
+            mixture = torch.einsum("ij,ichw->jchw", weights, single.context)
+            assert torch.allclose(batch.context, mixture, atol=1e-4)
+    assert 2 <= blended <= 10
+
+
+def test_jitter_changes_the_dark_picture_and_its_thumbnail_by_one_gain(pairs):
+    batch, plain = crops_of(pairs, jitter=0.3).batch(0, 8, 16), crops_of(pairs).batch(0, 8, 16)
+    gains = (batch.low / plain.low.clamp_min(1e-6)).flatten(1).median(1).values
+    assert torch.equal(batch.high, plain.high)
+    assert gains.log().std() > 0.05
+    assert torch.allclose(batch.context, plain.context * gains.view(-1, 1, 1, 1), atol=1e-4)
+
+
+def test_darkened_samples_come_from_the_reference(pairs):
+    batch, plain = crops_of(pairs, darken=1.0).batch(0, 32, 16), crops_of(pairs).batch(0, 32, 16)
+    assert (batch.high <= plain.high + 1e-6).all()
+    assert batch.low.mean() < 0.7 * plain.high.mean()
+    assert batch.context.mean() < 0.7 * plain.context.mean() * 2
+
+
+def test_pixels_clipped_in_the_reference_alone_are_forgiven(tmp_path):
+    low, high = np.full((32, 32, 3), 50, np.uint8), np.full((32, 32, 3), 100, np.uint8)
+    high[:16, :, 1] = 255
+    low[:8, :, 0] = 252
+    for name, pixels in (("low", low), ("high", high)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    pair = Pair("x", tmp_path / "low.png", tmp_path / "high.png")
+    batch = crops_of([pair], forgive_clipped=True, turn=0.0).batch(0, 1, 32)
+    clipped = (batch.high[:, 1:2] == 1) & (batch.low[:, 0:1] < 0.9)
+    assert torch.equal(batch.weight == 0, clipped)
+    assert int(clipped.sum()) == 8 * 32
+
+
+def test_a_network_with_memory_is_taught_the_dark_thumbnails_and_the_references(pairs):
+    class Recorder:
+        def remember(self, thumbnails, references):
+            self.thumbnails, self.references = thumbnails, references
+
+    recorder, crops = Recorder(), crops_of(pairs)
+    crops.teach(recorder)
+    crops.teach(object())
+    whole = torch.from_numpy(crops.lows[3].copy()).permute(2, 0, 1)[None].float() / 255
+    assert torch.allclose(recorder.thumbnails[3], make_thumbnail(whole)[0], atol=1e-6)
+    assert recorder.references[3].tolist() == pytest.approx((crops.highs[3].reshape(-1, 3).mean(0) / 255).tolist())

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from undim.errors import ShapeError
+from undim.errors import ModelError, ShapeError
 from undim.nets import add_adr, create_model
 from undim.nets.thumbnail import make_thumbnail
 
@@ -69,3 +69,31 @@ def test_black_picture_is_finite():
 def test_tiny_stays_below_100_k_parameters_with_adr():
     model = add_adr(create_model("candela_tiny"), embedding=16)
     assert sum(p.numel() for p in model.parameters()) < 100_000
+
+
+def test_the_shoulder_leaves_white_white_and_clips_nothing():
+    torch.manual_seed(0)
+    model = create_model("candela_tiny", curve="shoulder").eval()
+    with torch.no_grad():
+        for parameter in model.predict.parameters():
+            parameter.normal_(0, 0.05)
+        ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64) ** 2
+        output = model(ramp)
+    assert torch.allclose(output[..., -1], torch.ones(1, 3, 64), atol=1e-5)
+    assert output[..., :-6].max() < 250 / 255
+    assert output.mean() > ramp.mean()
+
+
+def test_the_shoulder_is_linear_in_the_dark_and_composes():
+    model = create_model("candela_tiny", curve="shoulder")
+    dark = torch.full((1, 3, 4, 4), 1e-4)
+    gains = torch.tensor(5.0), torch.tensor(3.0)
+    assert torch.allclose(model._raise(dark, gains[0]), 5 * dark, rtol=1e-3)
+    image = torch.rand(1, 3, 4, 4)
+    twice = model._raise(model._raise(image, gains[0]), gains[1])
+    assert torch.allclose(twice, model._raise(image, gains[0] * gains[1]), atol=1e-6)
+
+
+def test_an_unknown_curve_is_refused():
+    with pytest.raises(ModelError, match="'linear' or 'shoulder'"):
+        create_model("candela_tiny", curve="round")

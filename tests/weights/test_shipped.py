@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from undim import Enhancer
-from undim.data.crops import read_rgb
+from undim.data.reading import read_rgb
 from undim.data.sets import find_pairs
 from undim.enhance.models import DEFAULT_MODEL, MODELS_FOLDER, list_shipped_models
 from undim.metrics.networks import network_enhancer

@@ -1,23 +1,32 @@
-"""Training crops: pictures decoded once, crops and flips drawn by step number alone, so a resumed run sees the same."""
+"""Training crops: pictures decoded once; crops are drawn by step number alone, so a resumed run sees the same."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from undim.data.darkening import at_window, darken, dim, draw_darkening
+from undim.data.fusion import fuse_highlights
+from undim.data.reading import read_rgb
 from undim.data.sets import Pair
-from undim.errors import DataError, PictureError
-from undim.images import read_picture
-from undim.nets.thumbnail import make_thumbnail
+from undim.data.store import PixelStore
+from undim.errors import DataError
+from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
 
 Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+CLIPPED = 250 / 255
+"""Value from which on a channel counts as clipped."""
 
 
 @dataclass(frozen=True)
@@ -30,104 +39,228 @@ class Batch:
     """N x 3 x S x S, float32 in [0, 1]."""
     context: Tensor
     """N x 3 x 64 x 96, float32 in [0, 1], of the dark pictures."""
+    weight: Tensor | None = None
+    """N x 1 x S x S in [0, 1], how much a pixel counts in the loss; `None`: all alike."""
+
+    def part(self, start: int, end: int) -> Batch:
+        """The samples `start` to `end`, without the last."""
+        weight = None if self.weight is None else self.weight[start:end]
+        return Batch(self.low[start:end], self.high[start:end], self.context[start:end], weight)
 
 
-def read_rgb(path: Path) -> Pixels:
-    """Decode a picture to H x W x 3, 8 bit; grey fills all three channels, alpha is left out.
+@dataclass(frozen=True)
+class Source:
+    """Pairs of one data set."""
 
-    Raises:
-        DataError: naming the file and the reason, if it cannot be read.
-    """
-    try:
-        pixels = read_picture(path).pixels
-    except PictureError as error:
-        raise DataError(f"{path} {error}.") from error
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    pairs: Sequence[Pair]
+    share: float = 1.0
+    """Of the samples, relative to the other sources'."""
+    fuse: bool = False
+    """Whether burnt-out parts of the references are replaced, see `fuse_highlights`."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How samples are made of pictures."""
+
+    seed: int = 0
+    identity: float = 0.0
+    """Probability that a sample is the reference itself as input and as target: well-lit pictures to be left alone."""
+    darken: float = 0.0
+    """Probability that a sample's dark picture is computed from its reference, see `undim.data.darkening`."""
+    jitter: float = 0.0
+    """Standard deviation of the natural logarithm of a gain on the dark picture."""
+    mixup: float = 0.0
+    """Beta of the distribution by which half of the batches blend pairs of samples; 0 for none."""
+    turn: float = 0.25
+    """Probability that a sample's rows and columns are exchanged."""
+    forgive_clipped: bool = False
+    """Whether pixels that are clipped in the target and not in the dark picture count nothing in the loss."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """A network that stores the scenes it is trained on."""
+
+    def remember(self, thumbnails: Tensor, references: Tensor) -> None:
+        """Store M x 3 x 64 x 96 thumbnails of dark pictures and M x 3 mean colours of their references."""
 
 
 class PairCrops:
-    """Pairs held decoded in memory (about 1.4 MB a pair of 600x400), and random crops of them.
+    """Pairs held decoded (about 1.4 MB a pair of 600x400), and random crops of them.
 
     What a step draws depends on the seed and the step's number only.
 
     Args:
-        pairs: the pairs.
-        seed: of all draws.
-        identity: probability that a sample is the reference itself as input and as target, so that the network learns
-            to leave well-lit pictures alone.
+        sources: the data sets.
+        sampling: how samples are drawn.
+        memory_gb: how much is held in memory, in units of 10^9 bytes; the rest lies in a file.
 
     Raises:
         DataError: if there is no pair, or the two pictures of one differ in size.
     """
 
-    def __init__(self, pairs: Sequence[Pair], *, seed: int = 0, identity: float = 0.0) -> None:
-        if not pairs:
+    def __init__(self, sources: Sequence[Source], sampling: Sampling | None = None, *, memory_gb: float = 4.0) -> None:
+        if not sources or not all(source.pairs for source in sources):
             raise DataError("There is no picture to train on.")
-        self.seed = seed
-        self.identity = identity
-        with ThreadPoolExecutor() as pool:
-            self.lows = list(pool.map(read_rgb, [pair.low for pair in pairs]))
-            self.highs = list(pool.map(read_rgb, [pair.high for pair in pairs]))
-        for pair, low, high in zip(pairs, self.lows, self.highs, strict=True):
-            if low.shape != high.shape:
-                raise DataError(f"{pair.low} and {pair.high} differ in size: {low.shape[:2]} and {high.shape[:2]}.")
-        self._thumbnails: dict[tuple[int, bool, bool], Tensor] = {}
+        self.sampling = sampling or Sampling()
+        self.sources = sources
+        self._starts = np.cumsum([0, *(len(source.pairs) for source in sources)])
+        shares = np.array([source.share for source in sources], float)
+        self._borders = np.cumsum(shares / shares.sum())
+        pairs = [pair for source in sources for pair in source.pairs]
+        budget = memory_gb * 1e9 / 2
+        self.lows = PixelStore([partial(read_rgb, pair.low) for pair in pairs], budget)
+        targets: list[Callable[[], Pixels]] = []
+        for index, source in enumerate(sources):
+            for place, pair in enumerate(source.pairs):
+                targets.append(partial(self._read_target, int(self._starts[index]) + place, pair, fuse=source.fuse))
+        self.highs = PixelStore(targets, budget)
+        self._thumbnails: dict[tuple[int, bool, bool], Floats] = {}
+
+    def _read_target(self, index: int, pair: Pair, *, fuse: bool) -> Pixels:
+        low, high = self.lows[index], read_rgb(pair.high)
+        if low.shape != high.shape:
+            raise DataError(f"{pair.low} and {pair.high} differ in size: {low.shape[:2]} and {high.shape[:2]}.")
+        return fuse_highlights(low, high) if fuse else high
 
     def __len__(self) -> int:
         return len(self.lows)
 
-    def batch(self, step: int, size: int, crop: int) -> Batch:
+    def teach(self, network: object) -> None:
+        """Let a network that remembers scenes (see `Remembering`) store these."""
+        if isinstance(network, Remembering):
+            count = range(len(self))
+            thumbnails = torch.from_numpy(
+                np.stack([self._thumbnail(index, well_lit=False, turned=False) for index in count])
+            )
+            means = np.stack([self.highs[index].reshape(-1, 3).mean(0) / 255 for index in count])
+            network.remember(thumbnails.permute(0, 3, 1, 2), torch.from_numpy(means).float())
+
+    def ahead(self, requests: Iterable[tuple[int, int, int]], *, rank: int = 0, world: int = 1) -> Iterator[Batch]:
+        """The batches of the given (step, size, crop), each made by a thread while the one before is used."""
+        line: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=2)
+        stopped = threading.Event()
+
+        def put(item: Batch | BaseException | None) -> None:
+            while not stopped.is_set():
+                try:
+                    line.put(item, timeout=0.2)
+                except queue.Full:
+                    continue
+                return
+
+        def work() -> None:
+            try:
+                for step, size, crop in requests:
+                    if stopped.is_set():
+                        return
+                    put(self.batch(step, size, crop, rank=rank, world=world))
+                put(None)
+            except Exception as error:
+                put(error)
+
+        worker = threading.Thread(target=work, name="undim-crops", daemon=True)
+        worker.start()
+        try:
+            while (item := line.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            stopped.set()
+            worker.join()
+
+    def batch(self, step: int, size: int, crop: int, *, rank: int = 0, world: int = 1) -> Batch:
         """The crops of one step.
 
         Args:
             step: the step's number, from 0.
-            size: N, of the whole batch.
+            size: N, of the whole batch over all processes.
             crop: S in pixels.
+            rank: this process's number; it gets the samples rank, rank + world, ... of the batch.
+            world: number of processes; divides `size`.
 
         Raises:
             DataError: if a picture is smaller than the crop.
         """
-        rng = np.random.default_rng((self.seed, step))
-        samples = [self._sample(index, crop, rng) for index in self._indices(step, size)]
-        lows, highs, contexts = zip(*samples, strict=True)
-        return Batch(_to_tensor(lows), _to_tensor(highs), torch.stack(contexts))
+        mixing = self._mixing(step, size)
+        wanted = list(range(rank, size, world))
+        needed = sorted({*wanted, *(int(mixing[1][place]) for place in wanted)}) if mixing else wanted
+        samples = {place: self._sample(step * size + place, crop) for place in needed}
+        if mixing is not None:
+            share, partners = mixing
+            samples = {place: _blend(samples[place], samples[int(partners[place])], share) for place in wanted}
+        lows, highs, contexts = zip(*(samples[place] for place in wanted), strict=True)
+        low, high = _to_tensor(lows), _to_tensor(highs)
+        weight = None
+        if self.sampling.forgive_clipped:
+            burnt = (high.amax(1, keepdim=True) >= CLIPPED) & (low.amax(1, keepdim=True) < CLIPPED)
+            weight = 1 - burnt.float()
+        return Batch(low, high, _to_tensor(contexts).contiguous(), weight)
 
-    def _indices(self, step: int, size: int) -> list[int]:
-        """Indices of one step when every picture is drawn once an epoch, in an order of the epoch's own."""
-        count = len(self)
-        places = [divmod(place, count) for place in range(step * size, (step + 1) * size)]
-        orders = {epoch: np.random.default_rng((self.seed, epoch, 1)).permutation(count) for epoch, _ in places}
-        return [int(orders[epoch][offset]) for epoch, offset in places]
+    def _mixing(self, step: int, size: int) -> tuple[float, npt.NDArray[np.int64]] | None:
+        rng = np.random.default_rng((self.sampling.seed, step, 2))
+        if not self.sampling.mixup or rng.random() < 0.5:
+            return None
+        return float(rng.beta(self.sampling.mixup, self.sampling.mixup)), rng.permutation(size)
 
-    def _sample(self, index: int, crop: int, rng: np.random.Generator) -> tuple[Pixels, Pixels, Tensor]:
-        keep = rng.random() < self.identity
-        high = self.highs[index]
-        low = high if keep else self.lows[index]
-        height, width = high.shape[:2]
+    def _index(self, place: int, rng: np.random.Generator) -> int:
+        """The picture of one sample; a single source's pictures are drawn once an epoch, in an order of its own."""
+        number = int(np.searchsorted(self._borders, rng.random(), side="right")) if len(self.sources) > 1 else 0
+        first = int(self._starts[min(number, len(self.sources) - 1)])
+        count = int(self._starts[min(number, len(self.sources) - 1) + 1]) - first
+        epoch, offset = divmod(place, count)
+        return first + int(np.random.default_rng((self.sampling.seed, epoch, 1)).permutation(count)[offset])
+
+    def _sample(self, place: int, crop: int) -> tuple[Floats, Floats, Floats]:
+        """Dark crop, target and thumbnail, H x W x 3 each, of the sample with this number in the run."""
+        rng = np.random.default_rng((self.sampling.seed, place))
+        index, kind = self._index(place, rng), rng.random()
+        height, width = self.highs[index].shape[:2]
         if min(height, width) < crop:
             raise DataError(f"Crops of {crop} need larger pictures than {width} x {height}.")
         top, left = int(rng.integers(height - crop + 1)), int(rng.integers(width - crop + 1))
-        turned, upside_down, mirrored = rng.random() < 0.25, rng.random() < 0.5, rng.random() < 0.5
+        turned, upside_down, mirrored = rng.random() < self.sampling.turn, rng.random() < 0.5, rng.random() < 0.5
+        gain = np.float32(np.exp(self.sampling.jitter * rng.standard_normal()))
         window = (slice(top, top + crop), slice(left, left + crop))
-        low, high = low[window], high[window]
-        context = self._thumbnail(index, keep, bool(turned))
+        high: Floats = self.highs[index][window].astype(np.float32) / np.float32(255)
+        if kind < self.sampling.identity:
+            low, context = high, self._thumbnail(index, well_lit=True, turned=turned)
+        elif kind < self.sampling.identity + self.sampling.darken:
+            draw = draw_darkening(rng)
+            place_of = partial(at_window, size=(height, width), window=(top, left, crop, crop))
+            low = darken(high, place_of(draw.stops), draw, rng)
+            high = dim(high, place_of(draw.kept))
+            stops = at_window(draw.stops.T if turned else draw.stops, THUMBNAIL)
+            context = darken(self._thumbnail(index, well_lit=True, turned=turned), stops, draw, None)
+        else:
+            low = self.lows[index][window].astype(np.float32) / np.float32(255)
+            context = self._thumbnail(index, well_lit=False, turned=turned)
+            if self.sampling.jitter:
+                low, context = (low * gain).clip(0, 1), (context * gain).clip(0, 1)
         if turned:
             low, high = low.swapaxes(0, 1), high.swapaxes(0, 1)
-        if upside_down:
-            low, high, context = low[::-1], high[::-1], context.flip(1)
-        if mirrored:
-            low, high, context = low[:, ::-1], high[:, ::-1], context.flip(2)
+        for flipped, axis in ((upside_down, 0), (mirrored, 1)):
+            if flipped:
+                low, high, context = np.flip(low, axis), np.flip(high, axis), np.flip(context, axis)
         return low, high, context
 
-    def _thumbnail(self, index: int, well_lit: bool, turned: bool) -> Tensor:
+    def _thumbnail(self, index: int, *, well_lit: bool, turned: bool) -> Floats:
         key = (index, well_lit, turned)
         if key not in self._thumbnails:
-            pixels = (self.highs if well_lit else self.lows)[index]
+            pixels: Floats = (self.highs if well_lit else self.lows)[index].astype(np.float32) / np.float32(255)
             image = _to_tensor([pixels.swapaxes(0, 1) if turned else pixels])
-            self._thumbnails[key] = make_thumbnail(image)[0]
+            self._thumbnails[key] = make_thumbnail(image)[0].permute(1, 2, 0).numpy()
         return self._thumbnails[key]
 
 
-def _to_tensor(pictures: Sequence[Pixels]) -> Tensor:
-    stacked = torch.from_numpy(np.stack(pictures))
-    return stacked.permute(0, 3, 1, 2).to(torch.float32).div_(255)  # channels-last in memory
+def _blend(
+    first: tuple[Floats, Floats, Floats], second: tuple[Floats, Floats, Floats], share: float
+) -> tuple[Floats, Floats, Floats]:
+    low, high, context = (share * one + (1 - share) * other for one, other in zip(first, second, strict=True))
+    return low, high, context
+
+
+def _to_tensor(pictures: Sequence[Floats]) -> Tensor:
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)  # channels-last in memory

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from undim.data.crops import read_rgb
+from undim.data.reading import read_rgb
 from undim.data.sets import group_by_name, match_names, numerically
 from undim.errors import DataError, ModelError, UsageError
 from undim.images import Picture, write_picture

@@ -6,26 +6,29 @@ dense 3x3 residual blocks without normalisation, which CPUs run near their peak 
 attention, the place where ADR acts, stands at 1/4 and 1/8 of the size, where it costs little.
 
 How bright a picture should become can hardly be told from a crop. So a small branch sees a 64 x 96 thumbnail of the
-whole picture: it sets the gain of each colour and modulates the coarse levels.
+whole picture: it sets the gain of each colour and modulates the coarse levels. It can be given a memory of the
+training scenes (`undim.nets.scene_memory`), off by default.
 
 Licence: Apache-2.0, as the project.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undim.errors import ShapeError
+from undim.errors import ModelError, ShapeError
 from undim.luma import REC601
 from undim.nets.backbone import Backbone, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
 from undim.nets.registry import Variant, register
+from undim.nets.scene_memory import SceneMemory
 from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
 
+Curve = Literal["linear", "shoulder"]
 TARGET_LUMA = 0.4
 """Mean luma that the picture is scaled to before the network: about that of the references of LOL-v1."""
 DARKEST = 0.01
@@ -82,11 +85,15 @@ class GlobalBranch(nn.Module):
     Args:
         width: channels after the first convolution; they double twice.
         modulated: channels of the feature levels to modulate.
+        memory: slots of the memory of scenes; 0 for none.
+        dropout: share of the features of the whole picture that a training step leaves out.
     """
 
-    def __init__(self, width: int, modulated: tuple[int, ...]) -> None:
+    def __init__(self, width: int, modulated: tuple[int, ...], memory: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         self.modulated = modulated
+        self.dropout = dropout
+        self.memory = SceneMemory(memory) if memory else None
         self.body = nn.Sequential(
             nn.Conv2d(6, width, 3, stride=2, padding=1),
             nn.ReLU(),
@@ -101,6 +108,7 @@ class GlobalBranch(nn.Module):
         cells = 4 * 6  # the 8 x 12 map is averaged to 4 x 6 places before the fully connected layer
         self.reduce = nn.Conv2d(4 * width, width, 1)
         self.fc1 = nn.Linear(width * cells + 4 * width, 4 * width)
+        self.recall = nn.Linear(5, 4 * width, bias=False) if memory else None
         self.fc2 = nn.Linear(4 * width, 3 + 2 * sum(modulated))
         nn.init.zeros_(self.fc2.weight)
         nn.init.zeros_(self.fc2.bias)
@@ -119,21 +127,38 @@ class GlobalBranch(nn.Module):
         level = exposure.log().expand(-1, 3, *thumbnail.shape[-2:])
         features = self.body(torch.cat((thumbnail * exposure, level), 1))
         places = F.avg_pool2d(F.relu(self.reduce(features)), 2).flatten(1)
-        hidden = F.relu(self.fc1(torch.cat((places, F.adaptive_avg_pool2d(features, 1).flatten(1)), 1)))
+        seen = torch.cat((places, F.adaptive_avg_pool2d(features, 1).flatten(1)), 1)
+        seen = F.dropout(seen, self.dropout, self.training)
+        hidden, shift = self.fc1(seen), None
+        if self.memory is not None and self.recall is not None:
+            recalled, trust, likeness = self.memory(thumbnail)
+            now = (thumbnail * exposure).mean((2, 3)).clamp_min(1e-3).log()
+            shift = trust * (recalled - now)  # (N, 3): ln of the gain that gives the remembered colours
+            hidden = hidden + self.recall(torch.cat((shift, trust, likeness), 1))
+        hidden = F.dropout(F.relu(hidden), self.dropout, self.training)
         parts = self.fc2(hidden)[..., None, None].split([3, *(c for c in self.modulated for _ in range(2))], dim=1)
-        return parts[0], list(zip(parts[1::2], parts[2::2], strict=True))
+        colour = parts[0] if shift is None else parts[0] + shift[..., None, None]
+        return colour, list(zip(parts[1::2], parts[2::2], strict=True))
 
 
 class Candela(Backbone):
     """U-Net over the un-shuffled picture that predicts a gain map and a residual.
 
-    output = scaled * exp(gain) + residual, scaled = image * exposure * exp(colour gain of the whole picture).
+    With the linear curve, output = scaled * exp(gain) + residual, scaled = image * exposure * exp(colour gain of the
+    whole picture). With the shoulder, a gain g acts as x -> g x / (1 + (g - 1) x), which is linear in the dark and
+    leaves white white, and the residual fades towards white: what was not white before does not become so.
 
     Args:
         dims: channels at 1/2, 1/4 and 1/8 of the size.
         blocks: residual blocks on each side at each of these levels.
         heads: attention heads at 1/4 and 1/8.
         global_width: first width of the branch that sees the thumbnail.
+        curve: "linear" or "shoulder".
+        memory: slots of the memory of training scenes; 0 for none.
+        dropout: of the features of the whole picture, in training.
+
+    Raises:
+        ModelError: for an unknown curve.
     """
 
     multiple_of: ClassVar[int] = 8
@@ -153,8 +178,14 @@ class Candela(Backbone):
         blocks: tuple[int, int, int] = (1, 2, 3),
         heads: tuple[int, int] = (2, 4),
         global_width: int = 32,
+        curve: Curve = "linear",
+        memory: int = 0,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if curve not in ("linear", "shoulder"):
+            raise ModelError(f"The curve must be 'linear' or 'shoulder'. Got {curve!r}.")
+        self.curve = curve
         d1, d2, d3 = dims
         self.embed = nn.Conv2d(24, d1, 3, padding=1)
         self.encoder1 = nn.Sequential(*(ResidualBlock(d1) for _ in range(blocks[0])))
@@ -168,7 +199,7 @@ class Candela(Backbone):
         self.up1 = nn.Conv2d(d2, 4 * d1, 1)
         self.decoder1 = nn.Sequential(*(ResidualBlock(d1) for _ in range(blocks[0])))
         self.predict = nn.Conv2d(d1, 24, 3, padding=1)
-        self.whole = GlobalBranch(global_width, (d1, d2, d3))
+        self.whole = GlobalBranch(global_width, (d1, d2, d3), memory, dropout)
         for parameter in self.predict.parameters():
             nn.init.zeros_(parameter)  # at first, the output is the scaled picture
 
@@ -199,7 +230,7 @@ class Candela(Backbone):
         luma = (thumbnail * thumbnail.new_tensor(REC601).view(3, 1, 1)).sum(1, keepdim=True).mean((2, 3), keepdim=True)
         exposure = TARGET_LUMA / luma.clamp_min(DARKEST)
         colour, ((s1, b1), (s2, b2), (s3, b3)) = self.whole(thumbnail, exposure)
-        scaled: Tensor = image * (exposure * colour.exp())
+        scaled = self._raise(image, exposure * colour.exp())
 
         first = self.embed(F.pixel_unshuffle(torch.cat((image, scaled), 1), 2))
         first = self.encoder1(first * (1 + s1) + b1)
@@ -211,7 +242,16 @@ class Candela(Backbone):
         first = self.decoder1(first + F.pixel_shuffle(self.up1(second), 2))
         predicted: Tensor = F.pixel_shuffle(self.predict(first), 2)
         gain, residual = predicted.chunk(2, dim=1)
-        return scaled * gain.clamp(-3, 3).exp() + residual
+        raised = self._raise(scaled, gain.clamp(-3, 3).exp())
+        return raised + residual * (1 - raised) if self.curve == "shoulder" else raised + residual
+
+    def _raise(self, image: Tensor, gain: Tensor) -> Tensor:
+        return image * gain if self.curve == "linear" else image * gain / (1 + (gain - 1) * image)
+
+    def remember(self, thumbnails: Tensor, references: Tensor) -> None:
+        """Store the training scenes, as `SceneMemory.store` says; without a memory, nothing happens."""
+        if self.whole.memory is not None:
+            self.whole.memory.store(thumbnails, references)
 
 
 register(

@@ -9,13 +9,13 @@ from time import monotonic
 
 import torch
 
-from undim.data.crops import PairCrops, read_rgb
-from undim.data.sets import find_pairs
+from undim.data.reading import read_rgb
 from undim.enhance.memory import free_memory
 from undim.errors import TrainingError
 from undim.nets import count_flops
 from undim.nets.flops import GIGA
 from undim.training.recipe import Recipe
+from undim.training.samples import find_split, load_crops
 from undim.training.schedule import mean_pixels, rate_at, stages_of
 from undim.training.stepper import Stepper
 
@@ -70,7 +70,7 @@ class Rehearsal:
             f"memory       {self.memory / 1e9:.2f} GB ({fitting})",
             f"time         {spell_time(self.seconds)}, {spell_time(self.validation_seconds)} of it validation",
             f"speed        {self.step_seconds:.3f} s a step, {mean_batch(recipe) / self.step_seconds:.1f} images/s",
-            f"measured on  {self.measured_steps} steps of {self.measured_batch} pictures",
+            f"measured     steps: {self.measured_steps}, pictures in each: {self.measured_batch}",
         ]
 
 
@@ -81,11 +81,9 @@ def rehearse(recipe: Recipe) -> Rehearsal:
         TrainingError: if not even one picture fits in memory.
     """
     crop, batch, _ = max(stages_of(recipe), key=lambda stage: stage[0] ** 2 * stage[1])
-    crops = PairCrops(
-        find_pairs(recipe.data.name, "train", recipe.data.root), seed=recipe.seed, identity=recipe.data.identity
-    )
-    held_out = find_pairs(recipe.data.name, "val", recipe.data.root)
     stepper = Stepper(recipe)
+    held_out = find_split(recipe.data, "val")
+    crops = load_crops(recipe)
     device = stepper.fabric.device
 
     def timed(step: int, pictures: int, micro: int) -> float:

@@ -7,18 +7,21 @@ budget and the choice of crops live, and a trainer that owns the loop would have
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import queue
+from collections import deque
+from collections.abc import Callable, Generator
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
-from undim.data.crops import Batch, PairCrops, read_rgb
-from undim.data.sets import Pair, Split, find_pairs
+from undim.data.crops import Batch, PairCrops
+from undim.data.reading import read_rgb
 from undim.errors import CheckpointError, TrainingError
 from undim.nets import Backbone
 from undim.training.metrics_file import Progress
 from undim.training.recipe import Recipe
 from undim.training.run_folder import RunFolder, find_state
+from undim.training.samples import find_split, load_crops
 from undim.training.schedule import rate_at, sizes_at
 from undim.training.stepper import Stepper
 from undim.training.validation import validate
@@ -64,8 +67,11 @@ def train_network(
     folder = RunFolder(run, recipe, state) if fabric.is_global_zero else None
     if resume and state is None and notify is not None and folder is not None:
         notify(f"{run} has no checkpoint yet: the run starts from the beginning.")
-    held_out = [] if folder is None else [(read_rgb(pair.low), read_rgb(pair.high)) for pair in _pairs(recipe, "val")]
-    crops = PairCrops(_pairs(recipe, "train"), seed=recipe.seed, identity=recipe.data.identity)
+    pairs = [] if folder is None else find_split(recipe.data, "val")
+    held_out = [(read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs]
+    crops = load_crops(recipe)
+    for network in (stepper.network, stepper.average):
+        crops.teach(network)
 
     started = monotonic() - elapsed
     budget = math.inf if max_minutes is None else 60 * max_minutes
@@ -76,21 +82,22 @@ def train_network(
         return passed if budget == math.inf else fabric.broadcast(max(passed, (monotonic() - started) / budget))
 
     progress = share()
-    while progress < 1:
-        begun = monotonic()
-        rate = rate_at(done, progress, recipe.optimiser)
-        crop, size = sizes_at(progress, recipe)
-        batch = _share_of(crops.batch(done, size, crop), fabric.global_rank, fabric.world_size)
-        loss, norm = stepper.run(batch, done, rate)
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            kept = "" if folder is None else folder.kept()
-            raise TrainingError(
-                f"The loss is {loss} at step {done} and its gradient's norm {norm}: lower optimiser.lr. {kept}"
-            )
-        done += 1
-        now, progress = monotonic(), share()
-        over = progress >= 1
-        if folder is not None:
+    with _Ahead(crops, recipe, done, rank=fabric.global_rank, world=fabric.world_size) as ahead:
+        while progress < 1:
+            begun = monotonic()
+            rate = rate_at(done, progress, recipe.optimiser)
+            batch, size = ahead.get(progress)
+            loss, norm = stepper.run(batch, done, rate)
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                kept = "" if folder is None else folder.kept()
+                raise TrainingError(
+                    f"The loss is {loss} at step {done} and its gradient's norm {norm}: lower optimiser.lr. {kept}"
+                )
+            done += 1
+            now, progress = monotonic(), share()
+            over = progress >= 1
+            if folder is None:
+                continue
             due = over or done % recipe.validate_every == 0
             step = Progress(done, recipe.steps, loss, rate, now - started, now - begun, size, min(progress, 1.0))
             step = folder.record(step, validate(stepper.average, held_out) if due else None, stepper.average)
@@ -105,18 +112,51 @@ def train_network(
     return stepper.average.eval(), done
 
 
+class _Ahead:
+    """The batches of a run, some steps ahead of their use, in the sizes that its progress asks for.
+
+    Args:
+        crops: makes them, in a thread.
+        recipe: of the run.
+        first: number of the first step.
+        rank: this process's number.
+        world: number of processes.
+    """
+
+    lead = 3
+    """Steps that are asked for before the first is used: sizes that follow the clock lag behind by as many."""
+
+    def __init__(self, crops: PairCrops, recipe: Recipe, first: int, *, rank: int, world: int) -> None:
+        self._recipe = recipe
+        self._next = first
+        self._sizes: deque[int] = deque()
+        self._requests: queue.SimpleQueue[tuple[int, int, int] | None] = queue.SimpleQueue()
+        self._batches = crops.ahead(iter(self._requests.get, None), rank=rank, world=world)
+
+    def get(self, progress: float) -> tuple[Batch, int]:
+        """This process's share of the next step's batch, and the size of the whole batch.
+
+        Args:
+            progress: 0..1 of the run, the same on all processes.
+        """
+        while len(self._sizes) < self.lead:
+            crop, size = sizes_at(max(progress, self._next / self._recipe.steps), self._recipe)
+            self._requests.put((self._next, size, crop))
+            self._sizes.append(size)
+            self._next += 1
+        return next(self._batches), self._sizes.popleft()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._requests.put(None)  # the thread may be waiting for one
+        if isinstance(self._batches, Generator):
+            self._batches.close()
+
+
 def _position(state: dict[str, Any]) -> tuple[int, float]:
     try:
         return int(state["step"]), float(state["seconds"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The checkpoint lacks the run's position: {error!r}.") from error
-
-
-def _pairs(recipe: Recipe, split: Split) -> list[Pair]:
-    return find_pairs(recipe.data.name, split, recipe.data.root)
-
-
-def _share_of(batch: Batch, rank: int, world: int) -> Batch:
-    if world == 1:
-        return batch
-    return Batch(batch.low[rank::world], batch.high[rank::world], batch.context[rank::world])

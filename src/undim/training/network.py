@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,19 +27,24 @@ def build_model(section: ModelSection) -> Backbone:
     return model
 
 
-def start_from(model: Backbone, path: Path, *, partial: bool = False) -> None:
+def start_from(model: Backbone, path: Path, *, partial: bool = False, fresh: str | None = None) -> None:
     """Give a network the weights of an Undim file.
 
     Args:
         model: the network, changed in place.
         path: a .safetensors file.
         partial: whether weights that the file lacks keep their initialisation; what the file has must fit always.
+        fresh: regular expression, searched in the names of weights that keep their initialisation although the file has
+            them.
 
     Raises:
         CheckpointError: if the file is absent or damaged, or does not fit; the first differences are named.
     """
-    weights = load_model(path).state_dict()
     expected = model.state_dict()
+    weights = load_model(path).state_dict()
+    if fresh is not None:
+        renewed = {name: tensor for name, tensor in expected.items() if re.search(fresh, name)}
+        weights = {name: tensor for name, tensor in weights.items() if not re.search(fresh, name)} | renewed
     lacking = {} if not partial else {name: tensor for name, tensor in expected.items() if name not in weights}
     try:
         check_state({**weights, **lacking}, expected, str(path))
@@ -82,11 +88,12 @@ def spec_of(recipe: Recipe, steps: int) -> ModelSpec:
     """
     section = recipe.model
     adr = None if section.adr is None else AdrSpec(**section.adr.model_dump(exclude={"identity"}))
+    names = [recipe.data.name, *(more.name for more in recipe.data.also)]
     stages = recipe.progressive
     batch = " then ".join(str(stage.batch) for stage in stages) or str(recipe.batch)
     crops = " then ".join(str(stage.crop) for stage in stages) or str(recipe.data.crop)
     notes = {
-        "data": f"{recipe.data.name}, split train",
+        "data": ", ".join(f"{name}, split train" for name in names),
         "steps": f"{steps} of batch {batch}, crops of {crops}",
         "iterations": str(steps),
         "batch": batch,

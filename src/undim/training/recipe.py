@@ -41,6 +41,8 @@ class ModelSection(Section):
     adr: AdrSection | None = None
     start: Path | None = None
     """An Undim .safetensors file whose weights the network starts from; relative to the working directory."""
+    fresh: str | None = None
+    """Regular expression, searched in the names of weights of `start` that are not taken over."""
     partial: bool = False
     """Whether weights that `start` lacks, such as those of ADR added here, keep their initialisation."""
     freeze: Literal["none", "backbone"] = "none"
@@ -53,16 +55,50 @@ class ModelSection(Section):
         return self
 
 
-class DataSection(Section):
-    """What it learns from."""
+class DataFolders(Section):
+    """Where one data set is, and how its samples count."""
 
-    name: str = "lol-v1"
     root: Path | None = None
     """The data set's folder; without it, it is looked for under $UNDIM_DATA."""
+    low: Path | None = None
+    """Folder of the dark pictures, for `folder` only."""
+    high: Path | None = None
+    """Folder of the references, for `folder` only."""
+    share: float = Field(default=1.0, gt=0)
+    """Of the samples, relative to the other data sets' shares."""
+    fuse: bool = False
+    """Replace what is burnt out in the references by the exposure fusion of both pictures."""
+
+
+class MoreData(DataFolders):
+    """One more data set to learn from."""
+
+    name: str
+
+
+class DataSection(DataFolders):
+    """What it learns from, and how samples are made of it."""
+
+    name: str = "lol-v1"
+    """The first data set; its split `val` chooses the best checkpoint."""
+    also: tuple[MoreData, ...] = ()
+    """More data sets to draw samples from."""
     crop: int = Field(default=128, ge=16)
     """Side of a crop in pixels."""
     identity: float = Field(default=0.0, ge=0, le=1)
     """Share of samples that are well-lit pictures to be left as they are."""
+    darken: float = Field(default=0.0, ge=0, le=1)
+    """Share of samples whose dark picture is computed from the reference."""
+    jitter: float = Field(default=0.0, ge=0)
+    """Standard deviation of the natural logarithm of a random gain on the dark pictures."""
+    mixup: float = Field(default=0.0, ge=0)
+    """Beta of the distribution by which every second batch blends samples; 0 for none."""
+    turn: float = Field(default=0.25, ge=0, le=1)
+    """Share of samples whose rows and columns are exchanged."""
+    forgive_clipped: bool = False
+    """Whether pixels that are clipped in the reference alone count nothing in L1 and Charbonnier."""
+    memory_gb: float = Field(default=4.0, ge=0)
+    """What decoded pictures may take in memory, in 10^9 bytes; the others lie in a temporary file."""
 
 
 class Phase(Section):

@@ -41,7 +41,8 @@ class Stepper:
         lightning_fabric.seed_everything(recipe.seed, verbose=False)
         self.network = build_model(recipe.model)
         if state is None and recipe.model.start is not None:
-            start_from(self.network, recipe.model.start, partial=recipe.model.partial)
+            section = recipe.model
+            start_from(self.network, recipe.model.start, partial=section.partial, fresh=section.fresh)
         self.average = build_model(recipe.model)
         self.average.load_state_dict(self.network.state_dict())
         if recipe.channels_last:
@@ -70,6 +71,8 @@ class Stepper:
         Returns:
             Mean loss over all processes, and the norm of the gradient before it is clipped.
         """
+        # What dropout draws depends on the step alone, as the crops do.
+        torch.manual_seed(hash((self.recipe.seed, step, self.fabric.global_rank)) % 2**63)
         loss = float(self.fabric.all_reduce(self._backward(batch), reduce_op="mean"))  # type: ignore[arg-type]
         # After the last backward and before the step. (CIDNet's public code clips what it then sets to zero.)
         limit = self.recipe.optimiser.clip or math.inf
@@ -86,23 +89,21 @@ class Stepper:
     def _backward(self, batch: Batch) -> Tensor:
         """Add up the gradients of the micro-batches; the mean of their losses, which is that of the whole share."""
         self._model.train()
-        parts = batch.low.shape[0] // self.accumulate
+        size = batch.low.shape[0] // self.accumulate
         total = torch.zeros((), device=self.fabric.device)
-        for index, begin in enumerate(range(0, batch.low.shape[0], parts)):
+        for index in range(self.accumulate):
             last = index == self.accumulate - 1
             with self.fabric.no_backward_sync(self._model, enabled=not last):
-                loss = self._loss(batch, slice(begin, begin + parts)) / self.accumulate
+                loss = self._loss(batch.part(index * size, (index + 1) * size)) / self.accumulate
                 self.fabric.backward(loss)
             total += loss.detach()
         return total
 
-    def _loss(self, batch: Batch, part: slice) -> Tensor:
-        low, high = (self.fabric.to_device(tensor[part]) for tensor in (batch.low, batch.high))
-        if self.network.sees_whole:
-            output = self._model(low, self.fabric.to_device(batch.context[part]))
-        else:
-            output = self._model(low)
-        return recipe_loss(output, high, self.recipe.loss, density=self._density)
+    def _loss(self, batch: Batch) -> Tensor:
+        low, high = self.fabric.to_device(batch.low), self.fabric.to_device(batch.high)
+        output = self._model(low, self.fabric.to_device(batch.context)) if self.network.sees_whole else self._model(low)
+        weight = None if batch.weight is None else self.fabric.to_device(batch.weight)
+        return recipe_loss(output, high, self.recipe.loss, weight=weight, density=self._density)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of this."""

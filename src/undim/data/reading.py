@@ -1,0 +1,26 @@
+"""A data set's picture as training and measuring want it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from undim.errors import DataError, PictureError
+from undim.images import read_picture
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def read_rgb(path: Path) -> Pixels:
+    """Decode a picture to H x W x 3, 8 bit; grey fills all three channels, alpha is left out.
+
+    Raises:
+        DataError: naming the file and the reason, if it cannot be read.
+    """
+    try:
+        pixels = read_picture(path).pixels
+    except PictureError as error:
+        raise DataError(f"{path} {error}.") from error
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)

@@ -1,0 +1,35 @@
+"""From a recipe's data section to the crops that training draws."""
+
+from __future__ import annotations
+
+from undim.data.crops import PairCrops, Sampling, Source
+from undim.data.sets import Pair, Split, find_pairs
+from undim.training.recipe import DataSection, Recipe
+
+
+def load_crops(recipe: Recipe) -> PairCrops:
+    """Decode the training pictures of all data sets of a recipe.
+
+    Raises:
+        DataError: if pictures are missing, unreadable or without partner.
+    """
+    data = recipe.data
+    sources = [Source(find_split(data, "train"), data.share, fuse=data.fuse)]
+    for more in data.also:
+        pairs = find_pairs(more.name, "train", more.root, low=more.low, high=more.high)
+        sources.append(Source(pairs, more.share, fuse=more.fuse))
+    sampling = Sampling(
+        seed=recipe.seed,
+        identity=data.identity,
+        darken=data.darken,
+        jitter=data.jitter,
+        mixup=data.mixup,
+        turn=data.turn,
+        forgive_clipped=data.forgive_clipped,
+    )
+    return PairCrops(sources, sampling, memory_gb=data.memory_gb)
+
+
+def find_split(data: DataSection, split: Split) -> list[Pair]:
+    """The pairs of a split of the recipe's first data set."""
+    return find_pairs(data.name, split, data.root, low=data.low, high=data.high)
