@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ def train(
 
 def run_recipe(recipe: Recipe, output: Path | None, resume: bool, max_minutes: float | None, dry_run: bool) -> None:
     """Train, or say what training would take, with a progress bar on a terminal and a line a validation elsewhere."""
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would tell the precision, twice
     if dry_run:
         for line in rehearse(recipe).lines():
             typer.echo(line)
