@@ -44,6 +44,7 @@ VERBS: dict[str, Verb] = {
     "models": Verb("undim.cli.models:models", "List the networks with their parameters and FLOPs."),
     "data": Verb("undim.cli.data:data", "List the known data sets, or check one."),
     "train": Verb("undim.cli.train:train", "Train a network by a recipe.", extra="train"),
+    "finetune": Verb("undim.cli.finetune:finetune", "Add ADR to a trained network and train on.", extra="train"),
     "evaluate": Verb("undim.cli.evaluate:evaluate", "Measure a model on a data set.", extra="train"),
     "score": Verb("undim.cli.score:score", "Measure pictures against references.", extra="train"),
     "export": Verb("undim.cli.export:export", "Turn a file of weights into an ONNX file.", extra="torch"),

@@ -70,8 +70,9 @@ def train_network(
     pairs = [] if folder is None else find_split(recipe.data, "val")
     held_out = [(read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs]
     crops = load_crops(recipe)
-    for network in (stepper.network, stepper.average):
-        crops.teach(network)
+    if recipe.model.freeze == "none":
+        for network in (stepper.network, stepper.average):
+            crops.teach(network)
 
     started = monotonic() - elapsed
     budget = math.inf if max_minutes is None else 60 * max_minutes

@@ -7,11 +7,12 @@ merged key by key; lists and single values replace what was there.
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from undim.errors import RecipeError, suggest
 
@@ -47,6 +48,15 @@ class ModelSection(Section):
     """Whether weights that `start` lacks, such as those of ADR added here, keep their initialisation."""
     freeze: Literal["none", "backbone"] = "none"
     """With "backbone", only the parameters of ADR are trained."""
+
+    @field_validator("fresh")
+    @classmethod
+    def _is_a_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from error
+        return value
 
     @model_validator(mode="after")
     def _something_trains(self) -> Self:
