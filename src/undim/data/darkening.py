@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
-BOUND = 4.5
-"""Stops by which a dark part of a picture is raised at most, where other parts are lit."""
-UNIFORM_SHARE, NIGHT_SHARE = 0.35, 0.35
+SHADOW_BOUND, NIGHT_BOUND = 4.5, 3.0
+"""Stops by which the dark part is raised at most, in pictures with a part in shadow and in night scenes."""
+UNIFORM_SHARE, NIGHT_SHARE = 0.3, 0.35
 """Shares of pictures that are dark as a whole, and of night scenes; in the others one part lies in shadow."""
 
 
@@ -47,11 +47,12 @@ class Darkening:
     """Standard deviation of the noise without light, in units of white."""
 
 
-def draw_darkening(rng: np.random.Generator, grid: tuple[int, int] = (32, 48)) -> Darkening:
+def draw_darkening(rng: np.random.Generator, grid: tuple[int, int] = (64, 96)) -> Darkening:
     """Draw light, balance and noise.
 
     A third of the pictures is dark as a whole; their reference is the well-lit picture. In the others part of the
-    picture stays lit, and the reference raises the dark part by `BOUND` stops at most, so that night stays night.
+    picture stays lit, and the reference raises the dark part by a bounded number of stops. A night scene is very dark
+    but for a few lit places, and stays a night scene.
     """
     kind = rng.random()
     balance = np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
@@ -61,10 +62,10 @@ def draw_darkening(rng: np.random.Generator, grid: tuple[int, int] = (32, 48)) -
         stops = np.full(grid, rng.uniform(2, 6), np.float32)
         return Darkening(stops, np.zeros(grid, np.float32), balance, shot, read)
     night = kind < UNIFORM_SHARE + NIGHT_SHARE
-    depth = rng.uniform(5, 8.5) if night else rng.uniform(1.5, 5)
-    shade = _draw_shade(rng, grid, lit=rng.uniform(0.03, 0.3) if night else rng.uniform(0.25, 0.75))
+    depth, bound = (rng.uniform(5, 9), NIGHT_BOUND) if night else (rng.uniform(1.5, 5), SHADOW_BOUND)
+    shade = _draw_shade(rng, grid, lit=10 ** rng.uniform(-2.5, -0.9) if night else rng.uniform(0.25, 0.75))
     stops = (depth * shade).astype(np.float32)
-    kept = (stops - BOUND * np.tanh(stops / BOUND)).clip(0)  # rounding leaves tiny negative ones
+    kept = (stops - bound * np.tanh(stops / bound)).clip(0)  # rounding leaves tiny negative ones
     return Darkening(stops, kept.astype(np.float32), balance, shot, read)
 
 
