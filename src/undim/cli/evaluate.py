@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from undim.cli.lines import put, say
+from undim.cli.results import prepare, progress
 from undim.data.entries import SETS, PairedSet, Split
 from undim.data.sets import SPLITS, find_note, find_pairs, find_pictures, group_by_name, list_sets, numerically
 from undim.enhance.enhancer import Enhancer
@@ -117,22 +114,6 @@ def find_cases(
     pairs = find_pairs(data, chosen, root, low=low, high=high)
     note = find_note(data, root, low=low, high=high)
     return [Case(pair.name, pair.low, pair.high) for pair in pairs], chosen, [note] if note else []
-
-
-def prepare(folder: Path) -> None:
-    """Make the folder of the results and see that files can be written there, before the work."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryFile(dir=folder):
-        pass
-
-
-@contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, nothing otherwise; yields what to call after each step."""
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        yield partial(bar.advance, bar.add_task(what, total=total))
 
 
 @dataclass(frozen=True)
