@@ -2,16 +2,10 @@
 
 import csv
 import itertools
-import os
-import signal
-import subprocess
-import sys
-import time
 
 import pytest
 import torch
 
-from undim.cli.main import main
 from undim.errors import CheckpointError, RecipeError, TrainingError
 from undim.nets import create_model
 from undim.training import loop
@@ -19,8 +13,6 @@ from undim.training.checkpoints import load_checkpoint, save_checkpoint
 from undim.training.loop import train_network
 from undim.training.network import build_model, parameter_groups, update_average
 from undim.training.recipe import OptimiserSection, load_recipe
-from undim.training.schedule import rate_at
-from undim.weights.files import load_model
 
 
 @pytest.fixture(autouse=True)
@@ -34,11 +26,6 @@ def _one_thread():
 def rows_of(run):
     with (run / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
-
-
-def timeless(run):
-    """The table's rows without what the clock says."""
-    return [{k: v for k, v in row.items() if k not in ("seconds", "images_per_second")} for row in rows_of(run)]
 
 
 def equal(first, second):
@@ -56,53 +43,6 @@ def test_loss_falls_and_the_run_is_recorded(recipe, tmp_path):
     assert [int(row["step"]) for row in rows if row["psnr"]] == list(range(4, 61, 4))
     assert float(rows[-1]["psnr"]) > float(rows[0]["psnr"])
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == plan
-
-
-def test_stopped_and_resumed_equals_unbroken(recipe, tmp_path):
-    plan = load_recipe(recipe)
-    whole, _ = train_network(plan, tmp_path / "whole")
-
-    class StoppedError(Exception):
-        pass
-
-    def stop(progress):
-        if progress.step == 5:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        train_network(plan, tmp_path / "broken", report=stop)
-    assert load_checkpoint(tmp_path / "broken" / "last")["step"] == 3
-    again, steps = train_network(plan, tmp_path / "broken", resume=True)
-    assert steps == 8
-    assert equal(whole.state_dict(), again.state_dict())
-    assert timeless(tmp_path / "whole") == timeless(tmp_path / "broken")
-    best = [(tmp_path / run / "best.safetensors").read_bytes() for run in ("whole", "broken")]
-    assert best[0] == best[1]
-
-
-def saved(run):
-    return load_checkpoint(run / "last")["step"] if (run / "last" / "checkpoint.pt").exists() else 0
-
-
-@pytest.mark.slow
-def test_killed_and_resumed_equals_unbroken(recipe, tmp_path):
-    command = [sys.executable, "-m", "undim", "train", str(recipe), "--set", "steps=300", "--set", "validate_every=300"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "-o", str(tmp_path / "whole")], check=True, env=environment)
-    killed = [*command, "-o", str(tmp_path / "killed")]
-    reached = 0
-    for kill in range(2):
-        with subprocess.Popen([*killed, *(["--resume"] if kill else [])], env=environment) as process:
-            deadline = time.monotonic() + 120
-            while saved(tmp_path / "killed") < reached + 9 and time.monotonic() < deadline:
-                time.sleep(0.02)
-            process.kill()
-        assert process.returncode == -signal.SIGKILL
-        reached = saved(tmp_path / "killed")
-        assert 0 < reached < 300
-    subprocess.run([*killed, "--resume"], check=True, env=environment)
-    weights = [load_model(tmp_path / run / "average.safetensors").state_dict() for run in ("whole", "killed")]
-    assert equal(*weights)
 
 
 def test_a_run_is_not_overwritten(recipe, tmp_path):
@@ -163,14 +103,6 @@ def test_weight_decay_acts_on_kernels_and_matrices_only(recipe):
     assert {names[id(parameter)].rpartition(".")[2] for parameter in decayed["params"]} == {"weight"}
 
 
-def test_rate_warms_up_and_falls_to_zero():
-    settings = OptimiserSection(lr=1.0, warmup=10)
-    assert rate_at(0, 0.0, settings) == pytest.approx(0.1)
-    assert rate_at(10, 0.0, settings) == pytest.approx(1.0)
-    assert rate_at(50, 0.5, settings) == pytest.approx(0.5)
-    assert rate_at(100, 1.0, settings) == pytest.approx(0.0)
-
-
 def test_average_follows_the_definition():
     torch.manual_seed(0)
     model, average = create_model("candela_tiny"), create_model("candela_tiny")
@@ -200,15 +132,3 @@ def test_checkpoints_are_whole_and_hold_no_code(tmp_path, monkeypatch):
     save_checkpoint([1, 2], tmp_path)
     with pytest.raises(CheckpointError, match="no checkpoint"):
         load_checkpoint(tmp_path)
-
-
-def test_command_line(recipe, tmp_path, capsys):
-    assert main(["train", str(recipe), "-o", str(tmp_path / "run"), "--set", "steps=4"]) == 0
-    out = capsys.readouterr().out
-    assert "step 4: loss" in out
-    model = load_model(tmp_path / "run" / "average.safetensors")
-    assert any("adr" in key for key in model.state_dict())
-    assert main(["train", str(recipe), "-o", str(tmp_path / "run")]) == 2
-    assert main(["train", str(recipe), "-o", str(tmp_path / "r"), "--set", "optimizer.lr=1"]) == 2
-    assert "Did you mean 'optimiser" in capsys.readouterr().err
-    assert not (tmp_path / "r").exists()
