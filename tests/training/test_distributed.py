@@ -1,0 +1,81 @@
+"""Two processes share a batch and follow the same curve as one."""
+
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from undim.training.recipe import load_recipe
+from undim.training.samples import load_crops
+from undim.weights.files import load_model
+
+
+def rows_of(run):
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def train(recipe, run, settings, processes, *options):
+    words = [word for key, text in settings.items() for word in ("--set", f"{key}={text}")]
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    launcher = torchrun if processes > 1 else []
+    return subprocess.run(
+        [sys.executable, *launcher, "-m", "undim", "train", str(recipe), "-o", str(run), *words, *options],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["candela_tiny", "cidnet_small"])
+def test_two_processes_follow_the_curve_of_one(recipe, tmp_path, network):
+    settings = {
+        "model.name": network,  # nothing reads a part of CIDNet, which DDP has to be told
+        "batch": "8",
+        "accumulate": "2",
+        "data.mixup": "1.0",
+        "optimiser.lr": "3e-4",
+        "steps": "40",
+        "validate_every": "1",
+        "checkpoint_every": "20",
+        "progressive": "[{steps: 20, crop: 16, batch: 8}, {steps: 20, crop: 24, batch: 4}]",
+    }
+    for processes in (1, 2):
+        result = train(recipe, tmp_path / str(processes), settings, processes)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout.count("step 40:") == 1
+    one, two = rows_of(tmp_path / "1"), rows_of(tmp_path / "2")
+    assert [row["step"] for row in one] == [row["step"] for row in two] == [str(step) for step in range(1, 41)]
+    for first, second in zip(one, two, strict=True):
+        assert float(second["loss"]) == pytest.approx(float(first["loss"]), rel=1e-4), first["step"]
+    weights = [load_model(tmp_path / str(n) / "average.safetensors").state_dict() for n in (1, 2)]
+    for name, tensor in weights[0].items():
+        assert torch.allclose(tensor, weights[1][name], atol=1e-3), name
+
+
+@pytest.mark.slow
+def test_two_processes_resume_and_keep_a_time_budget(recipe, tmp_path):
+    settings = {"batch": "4", "checkpoint_every": "4"}
+    assert train(recipe, tmp_path / "run", {**settings, "steps": "5"}, 2).returncode == 0
+    again = train(recipe, tmp_path / "run", {**settings, "steps": "1000000"}, 2, "--resume", "--max-minutes", "0.1")
+    assert again.returncode == 0, again.stderr
+    rows = rows_of(tmp_path / "run")
+    assert 5 < int(rows[-1]["step"]) < 1_000_000
+    assert 5 < float(rows[-1]["seconds"]) < 30
+
+
+@pytest.mark.parametrize("mixup", ["0.0", "1.0"])
+def test_shares_make_up_the_batch(recipe, mixup):
+    crops = load_crops(load_recipe(recipe, {"data.mixup": mixup}))
+    for step in range(4):
+        whole = crops.batch(step, 4, 16)
+        shares = [crops.batch(step, 4, 16, rank=rank, world=2) for rank in range(2)]
+        for rank, share in enumerate(shares):
+            assert torch.equal(share.low, whole.low[rank::2])
+            assert torch.equal(share.high, whole.high[rank::2])
+            assert torch.equal(share.context, whole.context[rank::2])
