@@ -46,7 +46,7 @@ class Stepper:
         self.average = build_model(recipe.model)
         self.average.load_state_dict(self.network.state_dict())
         if recipe.channels_last:
-            self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            lay_out(self.network)
 
         self.fabric = make_fabric(recipe, self.network)
         self.average.to(self.fabric.device).requires_grad_(requires_grad=False)
@@ -120,6 +120,13 @@ class Stepper:
             self._optimiser.load_state_dict(state["optimiser"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError("The checkpoint is not one of this recipe's network.") from error
+
+
+def lay_out(network: nn.Module) -> None:
+    """Store kernels channels-last, in place; only those of four dimensions, which dynamic convolution's are not."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
 def make_fabric(recipe: Recipe, network: Backbone) -> lightning_fabric.Fabric:
