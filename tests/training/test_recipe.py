@@ -1,25 +1,124 @@
 """Recipes refuse what they do not know, and those in the repository are valid."""
 
+import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from undim.errors import RecipeError
 from undim.training.network import build_model, spec_of
 from undim.training.recipe import dump_recipe, load_recipe
+from undim.training.samples import load_crops
+from undim.training.schedule import rate_at, sizes_at
+from undim.training.stepper import Stepper
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+FOLDER = Path(__file__).parents[2] / "recipes"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
+
+
+FAMILIES = {  # Dm and De: the paper's for the published sizes, less of both for the small ones
+    "restormer": (4, 64),
+    "retinexformer": (16, 64),
+    "cidnet": (32, 64),
+    "candela": (8, 32),
+    "restormer_small": (2, 32),
+    "retinexformer_small": (6, 32),
+    "cidnet_small": (10, 32),
+}
+KERNELS = ("base", "static", "dynamic", "pog")
+CPU_SIZED = [family for family in FAMILIES if family == "candela" or family.endswith("_small")]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_each_recipe_builds_its_network(path):
     recipe = load_recipe(path)
-    model = build_model(recipe.model)
-    assert spec_of(recipe, 1).build().state_dict().keys() == model.state_dict().keys()
+    with torch.device("meta"):
+        model = build_model(recipe.model)
+        assert spec_of(recipe, 1).build().state_dict().keys() == model.state_dict().keys()
 
 
-def test_there_is_a_recipe_for_the_default_model():
-    assert any(path.stem == "candela_pog" for path in RECIPES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_four_of_a_family_differ_in_adr_alone(family):
+    recipes = {kernel: load_recipe(FOLDER / f"{family}_{kernel}.yaml") for kernel in KERNELS}
+    base = recipes.pop("base")
+    assert base.model.name == family
+    assert base.model.adr is None
+    for kernel, recipe in recipes.items():
+        adr = recipe.model.adr
+        assert (adr.kernel, adr.where, adr.bottleneck, adr.embedding) == (kernel, "decoder", *FAMILIES[family])
+        assert recipe.model_copy(update={"model": base.model}) == base
+
+
+PAPER = {"restormer": 30.70e6, "retinexformer": 4.97e6, "cidnet": 8.35e6}
+
+
+@pytest.mark.parametrize(("family", "parameters"), PAPER.items())
+def test_published_sizes_are_those_of_the_paper(family, parameters):
+    with torch.device("meta"):
+        model = build_model(load_recipe(FOLDER / f"{family}_pog.yaml").model)
+    assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(parameters, rel=1e-3)
+
+
+def test_published_recipes_say_what_was_published():
+    restormer, retinexformer, cidnet = (
+        load_recipe(FOLDER / f"{family}_base.yaml") for family in ("restormer", "retinexformer", "cidnet")
+    )
+    assert [(r.steps, r.optimiser.name, r.optimiser.lr) for r in (restormer, retinexformer, cidnet)] == [
+        (300_000, "adamw", 3e-4),
+        (150_000, "adam", 2e-4),
+        (60_625, "adam", 1e-4),
+    ]
+    crops = {step: sizes_at(step / 300_000, restormer) for step in (0, 91_999, 92_000, 299_999)}
+    assert crops == {0: (128, 64), 91_999: (128, 64), 92_000: (160, 40), 299_999: (384, 8)}
+    ends = [rate_at(r.steps, 1.0, r.optimiser) for r in (restormer, retinexformer, cidnet)]
+    assert ends == pytest.approx([1e-6, 1e-6, 1e-7])
+    assert rate_at(46_000, 46 / 150, retinexformer.optimiser) == pytest.approx(3e-4)
+    assert cidnet.optimiser.clip is None
+
+
+@pytest.mark.parametrize("name", [f"{family}_{kernel}" for family in CPU_SIZED for kernel in KERNELS])
+def test_one_step_of_each_cpu_sized_recipe(recipe, name):
+    root = load_recipe(recipe).data.root
+    changes = {"data.root": str(root), "data.crop": "16", "batch": "2", "optimiser.warmup": "0"}
+    plan = load_recipe(FOLDER / f"{name}.yaml", changes)
+    stepper = Stepper(plan)
+    before = {key: tensor.clone() for key, tensor in stepper.network.state_dict().items()}
+    loss, norm = stepper.run(load_crops(plan).batch(0, 2, 16), 0, 1e-3)
+    assert 0 < loss < 2
+    assert 0 < norm < math.inf
+    after = stepper.network.state_dict()
+    moved = {key for key, tensor in before.items() if not torch.equal(tensor, after[key])}
+    assert len(moved) > len(before) / 3
+    assert any(".adr." in key for key in moved) is not name.endswith("base")
+
+
+def test_extending_states_only_the_difference(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "base.yaml").write_text(
+        "model: {name: candela, adr: {kernel: static, bottleneck: 4}}\nsteps: 5\noptimiser: {lr: 0.1, clip: 2.0}\n"
+    )
+    (tmp_path / "sub" / "middle.yaml").write_text("extends: ../base.yaml\noptimiser: {clip: null}\nsteps: 6\n")
+    (tmp_path / "sub" / "last.yaml").write_text("extends: middle.yaml\nmodel: {adr: {kernel: pog}}\n")
+    (tmp_path / "sub" / "without.yaml").write_text("extends: middle.yaml\nmodel: {adr: null}\n")
+    last = load_recipe(tmp_path / "sub" / "last.yaml", {"optimiser.lr": "0.2"})
+    assert (last.steps, last.optimiser.lr, last.optimiser.clip) == (6, 0.2, None)
+    assert (last.model.name, last.model.adr.kernel, last.model.adr.bottleneck) == ("candela", "pog", 4)
+    assert load_recipe(tmp_path / "sub" / "without.yaml").model.adr is None
+
+
+def test_extending_in_a_circle_or_nothing_is_refused(tmp_path):
+    for name, parent in (("a", "b"), ("b", "c"), ("c", "a"), ("d", "d"), ("e", "absent")):
+        (tmp_path / f"{name}.yaml").write_text(f"extends: {parent}.yaml\nsteps: 1\n")
+    (tmp_path / "f.yaml").write_text("extends: [a.yaml]\n")
+    for name, message in (
+        ("a", "extends itself, by way of c.yaml"),
+        ("d", "extends itself"),
+        ("e", "absent.yaml cannot be read"),
+        ("f", "extends names one other recipe"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            load_recipe(tmp_path / f"{name}.yaml")
 
 
 @pytest.mark.parametrize(
@@ -34,6 +133,13 @@ def test_there_is_a_recipe_for_the_default_model():
         ({"steps": "["}, "no YAML value"),
         ({"seed": "-1"}, "seed"),
         ({"optimiser.lr": ".inf"}, "optimiser.lr"),
+        ({"optimiser.name": "sgd"}, "optimiser.name: Input should be 'adamw' or 'adam'"),
+        ({"loss.l2": "1"}, "Did you mean 'loss.l1'"),
+        ({"loss": "{l1: 0, ssim: 0, hvi: 1}"}, "loss: at least one of"),
+        ({"progressive": "[{steps: 1, crops: 16, batch: 2}]"}, "Did you mean 'progressive.crop'"),
+        ({"model.adr": "null", "model.freeze": "backbone"}, "leaves nothing to train"),
+        ({"model.fresh": "'['"}, "is no regular expression"),
+        ({"precision": "16-mixed"}, "precision"),
     ],
 )
 def test_wrong_keys_and_values_are_named(recipe, changes, message):
@@ -51,7 +157,9 @@ def test_changes_are_typed(recipe):
 
 
 def test_dump_is_read_back(recipe, tmp_path):
-    plan = load_recipe(recipe)
+    phases = "[{steps: 2, shape: constant}, {steps: 3, from: 0.1, to: 1.0e-6}]"
+    plan = load_recipe(recipe, {"optimiser.phases": phases, "progressive": "[{steps: 1, crop: 16, batch: 4}]"})
+    assert plan.optimiser.phases[1].start == 0.1
     (tmp_path / "again.yaml").write_text(dump_recipe(plan))
     assert load_recipe(tmp_path / "again.yaml") == plan
 
