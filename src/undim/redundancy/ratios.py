@@ -1,0 +1,248 @@
+"""DMR, the detection of model redundancy: how far the output moves when a layer is re-initialised.
+
+Paper: Li et al., "Rethinking Model Redundancy for Low-light Image Enhancement", equation 8.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from scipy import stats
+from torch import Tensor, nn
+
+from undim.errors import ModelError
+from undim.redundancy.journal import Journal
+from undim.redundancy.passes import Outcome, Passes, Settings, Target
+from undim.redundancy.sites import select
+
+CEILING = 120.0
+"""dB that an infinite ratio counts as in means: a difference of 1e-6, which is what two correct computations of one
+network differ by."""
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class DmrResult:
+    """The ratios of one network, in dB, and their means.
+
+    A ratio is infinite where the output did not change at all; in every mean it counts, as any above, as `CEILING`, but
+    a layer whose every ratio is infinite is infinite in `per_layer`. A picture that the re-initialised network gives
+    values for that are not finite has the ratio 0 dB, that of the largest difference there can be.
+    """
+
+    ratios: Mapping[str, tuple[tuple[float, ...], ...]]
+    """Layer -> for each seed, for each picture, 10 log10(1 / MSE) between the outputs before and after."""
+    seeds: tuple[int, ...]
+    non_finite: int = 0
+    """How many ratios are 0 dB because of values that are not finite."""
+    notes: tuple[str, ...] = ()
+    kept: DmrResult | None = None
+    """With `adr="both"`: the same with ADR left as it is."""
+
+    @property
+    def mean(self) -> float:
+        """DMR: over layers, seeds and pictures."""
+        return statistics.fmean(self.per_seed)
+
+    @property
+    def per_seed(self) -> tuple[float, ...]:
+        """DMR for each seed."""
+        return tuple(
+            _mean(ratio for by_seed in self.ratios.values() for ratio in by_seed[place])
+            for place in range(len(self.seeds))
+        )
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % confidence interval of the mean over seeds, by Student's t; None for one seed."""
+        return confidence_interval(self.per_seed)
+
+    @property
+    def per_layer(self) -> dict[str, float]:
+        """Mean of each layer over seeds and pictures."""
+        return {
+            layer: math.inf
+            if all(math.isinf(ratio) for ratios in by_seed for ratio in ratios)
+            else _mean(ratio for ratios in by_seed for ratio in ratios)
+            for layer, by_seed in self.ratios.items()
+        }
+
+    @property
+    def spread(self) -> dict[str, float | None]:
+        """Standard deviation over seeds of each layer's mean; None for one seed."""
+        return {
+            layer: statistics.stdev([_mean(ratios) for ratios in by_seed]) if len(self.seeds) > 1 else None
+            for layer, by_seed in self.ratios.items()
+        }
+
+    @property
+    def per_image(self) -> tuple[float, ...]:
+        """Mean of each picture over layers and seeds, in the pictures' order."""
+        columns = zip(*(ratios for by_seed in self.ratios.values() for ratios in by_seed), strict=True)
+        return tuple(_mean(column) for column in columns)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in values that JSON can hold; infinite ratios are null."""
+        return {
+            "mean": self.mean,
+            "interval": None if self.interval is None else list(self.interval),
+            "seeds": list(self.seeds),
+            "per_seed": list(self.per_seed),
+            "layers": {
+                name: {
+                    "dmr": finite(value),
+                    "infinite": math.isinf(value),
+                    "spread": self.spread[name],
+                    "ratios": [[finite(ratio) for ratio in ratios] for ratios in self.ratios[name]],
+                }
+                for name, value in self.per_layer.items()
+            },
+            "per_image": list(self.per_image),
+            "non_finite": self.non_finite,
+            "notes": list(self.notes),
+            "adr_kept": None if self.kept is None else self.kept.as_dict(),
+        }
+
+
+def dmr(
+    model: nn.Module,
+    images: Iterable[Tensor],
+    *,
+    kind: str = "attention",
+    stage: str | None = None,
+    seeds: Sequence[int] = (0,),
+    adr: Literal["reset", "keep", "both"] = "reset",
+    settings: Settings | None = None,
+    journal: Journal | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> DmrResult:
+    """Measure how redundant a network's layers are (equation 8): lower means that more depends on them.
+
+    Args:
+        model: maps N x 3 x H x W in [0, 1] to the same, on any device; left as it is.
+        images: 1 x 3 x H x W tensors in [0, 1], sizes may differ; one is held at a time.
+        kind: which layers, see `layers`.
+        stage: which part of a registered backbone, see `layers`.
+        seeds: of the draws; layers and seeds are independent.
+        adr: whether resetting an attention layer resets its ADR; "both" measures both, see `DmrResult.kept`.
+        settings: how it is done; its seeds are replaced.
+        journal: records of an earlier run are taken over, new ones added.
+        done: called once for each layer of each picture (twice with "both").
+
+    Raises:
+        ModelError: if there are no such layers, one cannot be re-initialised, or the network fails.
+        ShapeError: for a picture of another shape or range.
+    """
+    settings = replace(settings or Settings(), seeds=tuple(seeds))
+    choices: list[Literal["reset", "keep"]] = ["reset", "keep"] if adr == "both" else [adr]
+    selections = [select(model, kind, stage, adr=choice) for choice in choices]
+    suffixes = ["", KEPT] if adr == "both" else [""]
+    targets = [
+        Target(f"{layer.name}{suffix}", (layer,))
+        for selection, suffix in zip(selections, suffixes, strict=True)
+        for layer in selection.layers
+        if not (suffix and not layer.kept)  # without ADR, keeping it changes nothing
+    ]
+    table, broken, passes = _walk(model, images, targets, settings, journal, done)
+    results = []
+    for selection, suffix in zip(selections, suffixes, strict=True):
+        names = {
+            layer.name: f"{layer.name}{suffix}" if f"{layer.name}{suffix}" in table else layer.name
+            for layer in selection.layers
+        }
+        results.append(
+            DmrResult(
+                {name: table[key] for name, key in names.items()},
+                settings.seeds,
+                sum(broken[key] for key in names.values()),
+                (*selection.notes, *passes.notes()),
+            )
+        )
+    return results[0] if len(results) == 1 else replace(results[0], kept=results[1])
+
+
+KEPT = " with ADR kept"
+
+
+def _walk(
+    model: nn.Module,
+    images: Iterable[Tensor],
+    targets: Sequence[Target],
+    settings: Settings,
+    journal: Journal | None,
+    done: Callable[[], None],
+) -> tuple[dict[str, tuple[tuple[float, ...], ...]], dict[str, int], Passes]:
+    known: dict[tuple[int, str], list[float | None]] = {}
+    broken = {target.name: 0 for target in targets}
+    for record in [] if journal is None else journal.records:
+        known[record["picture"], record["layer"]] = record["ratios"]
+        broken[record["layer"]] += record["non_finite"]
+    partial: dict[tuple[int, str], list[float | None]] = {}
+    failed: dict[tuple[int, str], int] = {}
+    pictures = 0
+
+    def counted() -> Iterable[Tensor]:
+        nonlocal pictures
+        for image in images:
+            pictures += image.shape[0] if image.ndim else 0
+            yield image
+
+    passes = Passes(model, targets, settings, lambda picture, name: (picture, name) in known, done)
+    for outcome in passes.over(counted()):
+        key = outcome.picture, outcome.target.name
+        if key in known:  # beside one in its batch that was not
+            continue
+        partial.setdefault(key, []).append(finite(measure_ratio(outcome)))
+        failed[key] = failed.get(key, 0) + (outcome.after is None)
+        if len(partial[key]) == len(settings.seeds):
+            known[key] = partial.pop(key)
+            broken[outcome.target.name] += failed[key]
+            if journal is not None:
+                journal.append(
+                    {"picture": key[0], "layer": key[1], "ratios": known[key], "non_finite": failed.pop(key)}
+                )
+    if not pictures:
+        raise ModelError("There are no pictures to measure on.")
+    table = {
+        target.name: tuple(
+            tuple(
+                math.inf if ratio is None else ratio
+                for ratio in (known[picture, target.name][place] for picture in range(pictures))
+            )
+            for place in range(len(settings.seeds))
+        )
+        for target in targets
+    }
+    return table, broken, passes
+
+
+def measure_ratio(outcome: Outcome) -> float:
+    """10 log10(1 / MSE) in dB between the outputs before and after; 0 if one is not finite, infinite if equal."""
+    if outcome.after is None:
+        return 0.0
+    error = float((outcome.before.double() - outcome.after.double()).square().mean())
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def confidence_interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """95 % confidence interval of the mean, by Student's t; None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    mean = statistics.fmean(values)
+    reach = (
+        float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
+    )
+    return mean - reach, mean + reach
+
+
+def finite(value: float) -> float | None:
+    """The value, or None where it is infinite."""
+    return None if math.isinf(value) else value
+
+
+def _mean(ratios: Iterable[float]) -> float:
+    return statistics.fmean(min(ratio, CEILING) for ratio in ratios)
