@@ -50,14 +50,10 @@ def test_the_four_of_a_family_differ_in_adr_alone(family):
         assert recipe.model_copy(update={"model": base.model}) == base
 
 
-PAPER = {"restormer": 30.70e6, "retinexformer": 4.97e6, "cidnet": 8.35e6}
-
-
-@pytest.mark.parametrize(("family", "parameters"), PAPER.items())
-def test_published_sizes_are_those_of_the_paper(family, parameters):
+def test_restormer_with_pog_has_the_size_in_the_paper():
     with torch.device("meta"):
-        model = build_model(load_recipe(FOLDER / f"{family}_pog.yaml").model)
-    assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(parameters, rel=1e-3)
+        model = build_model(load_recipe(FOLDER / "restormer_pog.yaml").model)
+    assert sum(parameter.numel() for parameter in model.parameters()) == pytest.approx(30.70e6, rel=1e-3)
 
 
 def test_published_recipes_say_what_was_published():
