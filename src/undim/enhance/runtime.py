@@ -2,6 +2,10 @@
 
 The contract of a model file: input `image`, N x 3 x H x W float32, RGB in [0, 1]; output `enhanced` of the same
 shape, not clamped; N, H and W free, H and W at least `MINIMUM_SIDE`.
+
+A file that can be tiled has an entry `tile_overlap` in its header and what `undim.nets.tile_network` says: a second
+output `statistics`, and inputs `source`, `rows`, `columns`, `thumbnail` and `given` that all have defaults, so that a
+run that feeds only `image` takes it as a whole picture.
 """
 
 from __future__ import annotations
@@ -19,6 +23,10 @@ MINIMUM_SIDE = 8
 """Fewest pixels on a side that a model is asked to take."""
 
 INPUT, OUTPUT = "image", "enhanced"
+TILE_INPUTS = ("source", "rows", "columns", "thumbnail", "given")
+TILE_OUTPUT = "statistics"
+OVERLAP_KEY = "tile_overlap"
+"""Entry of the header: how many pixels neighbouring tiles share at least."""
 _KEPT_PIXELS = 1_000_000
 """Up to this size a run keeps its memory for the next one, which saves a fifth of the time; above, it gives it back."""
 _FATAL = 4

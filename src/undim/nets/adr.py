@@ -15,6 +15,7 @@ from undim.errors import ModelError, ShapeError
 from undim.nets.backbone import Backbone, QkvAttention
 from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d, per_image_channel_map, pool
 from undim.nets.pog import PogKernel
+from undim.nets.whole_picture import WholePicture
 
 KernelKind = Literal["pog", "dynamic", "static"]
 Where = Literal["decoder", "encoder", "all"]
@@ -93,20 +94,20 @@ class Adr(nn.Module):
         if identity:
             self.p2.zero_output()  # type: ignore[operator]  # each generator has it
 
-    def kernels(self, qkv: Tensor) -> tuple[Tensor, Tensor]:
-        """P1 (B x Dm x 3C) and P2 (B x 3C x Dm) for these inputs, B x 3C x H x W."""
+    def kernels(self, qkv: Tensor, whole: WholePicture | None = None) -> tuple[Tensor, Tensor]:
+        """P1 (B x Dm x 3C) and P2 (B x 3C x Dm) for these inputs, B x 3C x H x W, or for the picture they are of."""
         if qkv.ndim != 4 or qkv.shape[1] != self.channels:
             raise ShapeError(f"Q, K, V must come as B x {self.channels} x H x W. Got {tuple(qkv.shape)}.")
         if isinstance(self.p1, StaticKernel):
             return self.p1(qkv)[..., 0, 0], self.p2(qkv)[..., 0, 0]
-        pooled = pool(qkv)
+        pooled = pool(qkv) if whole is None else whole.mean(pool(qkv), qkv)
         p1 = self.p1(pooled)[..., 0, 0]
         p2 = self.p2((p1 @ pooled.unsqueeze(-1)).squeeze(-1))[..., 0, 0]
         return p1, p2
 
-    def forward(self, qkv: Tensor) -> Tensor:
+    def forward(self, qkv: Tensor, whole: WholePicture | None = None) -> Tensor:
         """Reallocate attention: B x 3C x H x W to the same shape and memory layout."""
-        p1, p2 = self.kernels(qkv)
+        p1, p2 = self.kernels(qkv, whole)
         return qkv + per_image_channel_map(per_image_channel_map(qkv, p1), p2)
 
 

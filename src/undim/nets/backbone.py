@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ShapeError
+from undim.nets.whole_picture import WholePicture
 
 Part = Literal["encoder", "latent", "decoder"]
 FlopsRule = Literal["fvcore", "thop"]
@@ -36,18 +37,27 @@ class QkvAttention(nn.Module):
     Attributes:
         qkv_channels: channels of Q, K and V concatenated (3C in the paper's equation 1).
         adr: `None`, or a module mapping B x 3C x H x W to the same shape (see `undim.nets.adr`).
+        whole: `None`, or in a network made for tiles (`undim.nets.tile_network`) what stands in for the statistics of
+            the layer's own input.
     """
 
+    asks_whole: ClassVar[bool] = False
+    """Whether the layer passes `whole` on to `channel_attention`, so that tiles of a picture can agree."""
     adr: nn.Module | None
+    whole: WholePicture | None
 
     def __init__(self, qkv_channels: int) -> None:
         super().__init__()
         self.qkv_channels = qkv_channels
         self.register_module("adr", None)
+        self.whole = None
 
     def reallocate(self, qkv: Tensor) -> Tensor:
         """Apply ADR (equations 1-3) where it was added: B x 3C x H x W to the same shape."""
-        return qkv if self.adr is None else self.adr(qkv)
+        if self.adr is None:
+            return qkv
+        reallocated: Tensor = self.adr(qkv) if self.whole is None else self.adr(qkv, self.whole)
+        return reallocated
 
 
 class FeedForwardBase(nn.Module):
@@ -77,6 +87,8 @@ class Backbone(nn.Module, ABC):
     """Dm of equation 2 as published for this backbone (our own: as chosen by us)."""
     flops_rule: ClassVar[FlopsRule]
     """The counting rule of this backbone's published FLOPs."""
+    tile_overlap: ClassVar[int] = 64
+    """How many pixels neighbouring tiles of a picture share, for the blend to start where their edges tell no more."""
     sees_whole: ClassVar[bool] = False
     """Whether `forward` takes, as second argument, a thumbnail of the whole picture that a crop comes from."""
     unread: ClassVar[tuple[str, ...]] = ()

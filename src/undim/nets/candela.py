@@ -62,6 +62,8 @@ class ChannelAttention(QkvAttention):
         heads: groups of channels that attend among themselves.
     """
 
+    asks_whole: ClassVar[bool] = True
+
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__(3 * channels)
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
@@ -75,7 +77,7 @@ class ChannelAttention(QkvAttention):
         """B x C x H x W to the same shape."""
         qkv = self.reallocate(self.qkv_dwconv(self.qkv(features)))
         q, k, v = qkv.chunk(3, dim=1)
-        branch: Tensor = self.project_out(channel_attention(q, k, v, self.temperature))
+        branch: Tensor = self.project_out(channel_attention(q, k, v, self.temperature, self.whole))
         return features + branch
 
 

@@ -13,10 +13,14 @@ import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
-from undim.enhance.runtime import INPUT, OUTPUT
+from undim.enhance.runtime import INPUT, OUTPUT, OVERLAP_KEY, TILE_INPUTS, TILE_OUTPUT
 from undim.errors import CheckpointError
 from undim.nets import Backbone, freeze
+from undim.nets.thumbnail import THUMBNAIL
+from undim.nets.tile_network import TileNetwork, can_tile
+from undim.nets.whole_picture import CROPS, GIVEN, OWN
 from undim.weights.files import write_whole
 
 OPSET = 20
@@ -24,6 +28,8 @@ TRACED = (2, 3, 72, 104)
 """Shape of the example that the exporter runs: of no special size, so that nothing is specialised."""
 CHECKED = ((1, 3, 33, 47), (2, 3, 64, 40))
 """Shapes at which the file is compared with PyTorch before it is kept."""
+CHECKED_CROPS = (3, 3, 48, 40)
+"""Likewise, taken as crops of one picture."""
 TOLERANCE = 1e-4
 """Largest absolute difference allowed there, with outputs around [0, 1]; parity is usually near 1e-6."""
 
@@ -32,7 +38,8 @@ def export_onnx(model: Backbone, path: Path, *, metadata: dict[str, str] | None 
     """Write a network as ONNX: input `image`, output `enhanced`, both N x 3 x H x W float32 with dynamic N, H and W.
 
     The network is frozen first (`undim.nets.freeze`); values are nominally in [0, 1] and the output is not clamped.
-    Parameters that 16-bit floats hold exactly are stored so.
+    Parameters that 16-bit floats hold exactly are stored so. Where `can_tile` holds, the file also has what tiles need
+    (`undim.enhance.runtime`), in inputs with defaults: who feeds only `image` need not know of it.
 
     Args:
         model: any registered backbone, with or without ADR; it is left as it is.
@@ -44,46 +51,86 @@ def export_onnx(model: Backbone, path: Path, *, metadata: dict[str, str] | None 
     """
     frozen = freeze(model).float().cpu()
     numbers = torch.Generator().manual_seed(0)
-    dynamic = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    tiles = TileNetwork(frozen) if can_tile(frozen) else None
+    proto = _trace(frozen if tiles is None else tiles, _tile_defaults(tiles), numbers)
+    for info, name in ((proto.graph.input[0], INPUT), (proto.graph.output[0], OUTPUT)):
+        _name_axes(info, name)
+    for info, axis in zip(proto.graph.input[2:4], "RC", strict=bool(tiles)):
+        info.type.tensor_type.shape.dim[0].dim_param = axis
+    _store_halves(proto)
+    _drop_traces(proto)
+    facts = {"producer": "undim", **(metadata or {})}
+    if tiles is not None:
+        # A graph input with an initialiser of its name may be left out: that is its default.
+        defaults = _tile_defaults(tiles).items()
+        proto.graph.initializer.extend(numpy_helper.from_array(value.numpy(), name) for name, value in defaults)
+        facts[OVERLAP_KEY] = str(frozen.tile_overlap)
+    for key, value in facts.items():
+        proto.metadata_props.add(key=key, value=value)
+    onnx.checker.check_model(proto, full_check=True)
+    data = proto.SerializeToString(deterministic=True)
+    _check(data, frozen, tiles, numbers)
+    write_whole(path, data)
+
+
+def _tile_defaults(tiles: TileNetwork | None) -> dict[str, torch.Tensor]:
+    """The inputs beside the image in the order of `TileNetwork.forward`, as they are for a whole picture."""
+    if tiles is None:
+        return {}
+    cell = torch.zeros(1, dtype=torch.int64)
+    values = (torch.tensor(OWN), cell, cell, torch.zeros(1, 3, *THUMBNAIL), torch.zeros(1, tiles.statistics))
+    return dict(zip(TILE_INPUTS, values, strict=True))
+
+
+def _trace(network: nn.Module, defaults: dict[str, torch.Tensor], numbers: torch.Generator) -> onnx.ModelProto:
+    free = torch.export.Dim.DYNAMIC
+    shapes: list[dict[int, object] | None] = [{0: free, 2: free, 3: free}]
+    shapes += [{0: free} if value.ndim == 1 else None for value in defaults.values()]
+    # Of two cells, since sizes of one are taken as fixed.
+    examples = [torch.arange(2) if value.ndim == 1 else value for value in defaults.values()]
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
-            frozen,
-            (torch.rand(TRACED, generator=numbers),),
+            network,
+            (torch.rand(TRACED, generator=numbers), *examples),
             dynamo=True,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_shapes={INPUT: dynamic},
+            input_names=[INPUT, *defaults],
+            output_names=[OUTPUT, TILE_OUTPUT] if defaults else [OUTPUT],
+            dynamic_shapes=tuple(shapes),
             opset_version=OPSET,
             verbose=False,
         )
     if program is None:
-        raise CheckpointError(f"PyTorch gave no ONNX program for {type(model).__name__}.")
-    proto = program.model_proto
-    for info, name in ((proto.graph.input[0], INPUT), (proto.graph.output[0], OUTPUT)):
-        _name_axes(info, name)
-    _store_halves(proto)
-    _drop_traces(proto)
-    for key, value in {"producer": "undim", **(metadata or {})}.items():
-        proto.metadata_props.add(key=key, value=value)
-    onnx.checker.check_model(proto, full_check=True)
-    data = proto.SerializeToString(deterministic=True)
-    _check(data, frozen, numbers)
-    write_whole(path, data)
+        raise CheckpointError(f"PyTorch gave no ONNX program for {type(network).__name__}.")
+    return program.model_proto
 
 
-def _check(data: bytes, frozen: Backbone, numbers: torch.Generator) -> None:
-    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    for shape in CHECKED:
-        image = torch.rand(shape, generator=numbers)
-        with torch.no_grad():
-            expected = frozen(image).numpy()
-        (got,) = session.run([OUTPUT], {INPUT: image.numpy()})
-        difference = float(np.abs(got - expected).max())
-        if not difference <= TOLERANCE * max(1.0, float(np.abs(expected).max())):
+def _check(data: bytes, frozen: Backbone, tiles: TileNetwork | None, numbers: torch.Generator) -> None:
+    session = onnxruntime.InferenceSession(data, _silent(), providers=["CPUExecutionProvider"])
+
+    def compare(image: torch.Tensor, expected: torch.Tensor, feeds: dict[str, torch.Tensor]) -> None:
+        inputs = {name: value.numpy() for name, value in {INPUT: image, **feeds}.items()}
+        got = session.run([OUTPUT], inputs)[0]
+        difference = float(np.abs(got - expected.numpy()).max())
+        if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
             raise CheckpointError(
-                f"The ONNX form of {type(frozen).__name__} differs from PyTorch by {difference:.2g} at {shape}: nothing"
-                " was written."
+                f"The ONNX form of {type(frozen).__name__} differs from PyTorch by {difference:.2g} at"
+                f" {tuple(image.shape)}: nothing was written."
             )
+
+    with torch.no_grad():
+        for shape in CHECKED:
+            image = torch.rand(shape, generator=numbers)
+            compare(image, frozen(image), {})
+        if tiles is None:
+            return
+        image = torch.rand(CHECKED_CROPS, generator=numbers)
+        thumbnail = torch.rand(1, 3, *THUMBNAIL, generator=numbers)
+        inner = torch.arange(1, min(CHECKED_CROPS[2:]) // 8 - 1)
+        feeds = [torch.tensor(CROPS), inner, inner, thumbnail, torch.zeros(1, tiles.statistics)]
+        expected, statistics = tiles(image, *feeds)
+        compare(image, expected, dict(zip(TILE_INPUTS, feeds, strict=True)))
+        feeds = [torch.tensor(GIVEN), inner[:1], inner[:1], thumbnail, statistics]
+        compare(image, tiles(image, *feeds)[0], dict(zip(TILE_INPUTS, feeds, strict=True)))
 
 
 def _name_axes(info: onnx.ValueInfoProto, name: str) -> None:
@@ -138,3 +185,10 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _silent() -> onnxruntime.SessionOptions:
+    """ONNX Runtime warns of every input with a default, which is meant here."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return options

@@ -1,0 +1,105 @@
+"""A network made for tiles: what it takes from the whole picture is an output, and an input that tiles are given."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from undim.errors import ModelError
+from undim.nets.backbone import Backbone, QkvAttention
+from undim.nets.dynamic_conv import GeneratedConv2d
+from undim.nets.thumbnail import make_thumbnail
+from undim.nets.whole_picture import CROPS, OWN, WholePicture
+
+CELL = 8
+"""Pixels that one entry of `rows` and `columns` stands for; tiles begin at multiples of it."""
+PROBE = 64
+"""Side of the picture that shows how large the features of each layer are."""
+
+
+def can_tile(model: Backbone) -> bool:
+    """Whether `TileNetwork` takes the network: all it takes from the whole picture, tiles can be told."""
+    attentions = [module for module in model.modules() if isinstance(module, QkvAttention)]
+    own_kernels = any(isinstance(module, GeneratedConv2d) for module in model.modules())
+    return all(module.asks_whole for module in attentions) and not own_kernels and CELL % model.multiple_of == 0
+
+
+class TileNetwork(nn.Module):
+    """A backbone whose statistics of the whole picture can be taken from crops, and given to tiles.
+
+    Args:
+        model: any backbone that `can_tile`; it is put into evaluation mode and used, not copied.
+
+    Attributes:
+        statistics: K, how many numbers the attention layers take from the whole picture.
+
+    Raises:
+        ModelError: for a backbone that takes something else from the whole picture.
+    """
+
+    def __init__(self, model: Backbone) -> None:
+        super().__init__()
+        if not can_tile(model):
+            raise ModelError(f"Tiles of a picture cannot agree in this {type(model).__name__}.")
+        self.model = model.eval()
+        self._sites = [site.module for site in model.attention_sites() if isinstance(site.module, QkvAttention)]
+        self._scales: list[int] = [1] * len(self._sites)
+        self._counts: list[int] = [0] * len(self._sites)
+        self._probe()
+        self.statistics = sum(self._counts)
+
+    def forward(
+        self, image: Tensor, source: Tensor, rows: Tensor, columns: Tensor, thumbnail: Tensor, given: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Enhance pictures, or crops or tiles of one picture.
+
+        Args:
+            image: N x 3 x H x W RGB, values in [0, 1].
+            source: a whole number: `OWN` for pictures, `CROPS` or `GIVEN` for parts of one picture.
+            rows: for `CROPS` the rows that count, in cells of 8 pixels.
+            columns: likewise.
+            thumbnail: 1 x 3 x 64 x 96 of the whole picture, for `CROPS` and `GIVEN`.
+            given: 1 x K statistics, for `GIVEN`.
+
+        Returns:
+            N x 3 x H x W, not clamped, and the statistics that were used, 1 x K; these mean nothing with `OWN`.
+        """
+        parts = given.split(self._counts, dim=1)
+        wholes = [
+            WholePicture(source, _pixels(rows, scale), _pixels(columns, scale), part)
+            for scale, part in zip(self._scales, parts, strict=True)
+        ]
+        for site, whole in zip(self._sites, wholes, strict=True):
+            site.whole = whole
+        if self.model.sees_whole:
+            enhanced = self.model(image, torch.where(source == OWN, make_thumbnail(image), thumbnail))
+        else:
+            enhanced = self.model(image)
+        for site in self._sites:
+            site.whole = None
+        return enhanced, torch.cat([found for whole in wholes for found in whole.found], 1)
+
+    @torch.no_grad()
+    def _probe(self) -> None:
+        """Find out how small each layer's features are and how many statistics it takes."""
+        image = next(self.model.parameters()).new_zeros(1, 3, PROBE, PROBE)
+        cell = torch.zeros(1, dtype=torch.int64)
+        wholes = [WholePicture(torch.tensor(CROPS), cell, cell) for _ in self._sites]
+
+        def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            index = next(index for index, site in enumerate(self._sites) if site is module)
+            self._scales[index] = inputs[0].shape[-1] * CELL // PROBE
+
+        hooks = [site.register_forward_pre_hook(look) for site in self._sites]
+        for site, whole in zip(self._sites, wholes, strict=True):
+            site.whole = whole
+        self.model(image)
+        for site, hook in zip(self._sites, hooks, strict=True):
+            site.whole = None
+            hook.remove()
+        self._counts = [sum(found.shape[1] for found in whole.found) for whole in wholes]
+
+
+def _pixels(cells: Tensor, scale: int) -> Tensor:
+    """Indices of the `scale` features that each cell holds along one axis."""
+    return (cells.unsqueeze(1) * scale + torch.arange(scale, device=cells.device)).flatten()

@@ -1,0 +1,61 @@
+"""What attention layers take from the whole picture, in a form that crops of it can add up to.
+
+A layer's attention map and ADR's kernels are functions of means over all pixels: of Q, K and V, of the products q_i k_j
+and of the squares. Means over pixels are also means of the means of equally large crops. So a few crops tell what the
+whole picture would have given, and a tile that is told behaves as a part of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+OWN, CROPS, GIVEN = 0, 1, 2
+"""Where the statistics come from: from each image itself, from all images of the batch together, or from outside."""
+
+
+@dataclass
+class WholePicture:
+    """The statistics of one attention layer in one run, in the order in which the layer asks for them."""
+
+    source: Tensor
+    """A whole number: `OWN`, `CROPS` or `GIVEN`."""
+    rows: Tensor
+    """Rows of the features that count for `CROPS`: those far enough from the edges, where a crop was cut."""
+    columns: Tensor
+    given: Tensor | None = None
+    """All statistics of the layer in one row, 1 x K, for `GIVEN`; `None` where that does not occur."""
+    found: list[Tensor] = field(default_factory=list)
+    """What was used, as 1 x k each; concatenated they are what `given` takes."""
+
+    def mean(self, own: Tensor, features: Tensor) -> Tensor:
+        """The mean over the whole picture of B x C x H x W features, whose own means are `own`: B x C."""
+        return torch.where(self.source == OWN, own, self._settle(self._inner(features).mean((2, 3))))
+
+    def scores(self, own: Tensor, query: Tensor, key: Tensor) -> Tensor:
+        """The cosines between the channels of B x C x H x W, whose own are `own`: B x heads x C / heads x C / heads."""
+        heads, width = own.shape[1:3]
+        query, key = (
+            torch.unflatten(self._inner(part), 1, (heads, width)).flatten(-2)  # (B, heads, C / heads, pixels)
+            for part in (query, key)
+        )
+        products = query @ key.transpose(-2, -1) / query.shape[-1]
+        squares = (query.square().mean(-1, keepdim=True), key.square().mean(-1, keepdim=True))
+        moments = self._settle(torch.cat((products, *squares), -1).flatten(1)).unflatten(1, (heads, width, width + 2))
+        products, query_square, key_square = moments.split((width, 1, 1), dim=-1)
+        lengths = (query_square * key_square.transpose(-2, -1)).sqrt().clamp_min(1e-12)
+        return torch.where(self.source == OWN, own, products / lengths)
+
+    def _inner(self, features: Tensor) -> Tensor:
+        return features.index_select(2, self.rows).index_select(3, self.columns)
+
+    def _settle(self, crops: Tensor) -> Tensor:
+        """B x k statistics of crops to the 1 x k that all of them use."""
+        settled = crops.mean(0, keepdim=True)
+        if self.given is not None:
+            start = sum(part.shape[1] for part in self.found)
+            settled = torch.where(self.source == GIVEN, self.given[:, start : start + crops.shape[1]], settled)
+        self.found.append(settled)
+        return settled
