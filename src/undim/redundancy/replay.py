@@ -264,7 +264,7 @@ def _versions(value: object) -> tuple[int, ...]:
     return tuple(tensor._version for tensor in _tensors(value) or ())
 
 
-def crop_for_rehearsal(image: Tensor, side: int = 64) -> Tensor:
+def crop_for_rehearsal(image: Tensor, side: int = 32) -> Tensor:
     """The upper left part of N x 3 x H x W, at most `side` pixels wide and high, of the first picture."""
     return image[:1, :, :side, :side].contiguous()
 

@@ -1,0 +1,290 @@
+"""Which layers harm: pictures that come out better when a trained layer is replaced by a random one.
+
+Paper: Li et al., "Rethinking Model Redundancy for Low-light Image Enhancement", section 3.1, tables 1 to 3, figure 1.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from scipy import stats
+from torch import Tensor, nn
+
+from undim.errors import ModelError, ShapeError
+from undim.metrics.quality import Pixels, psnr
+from undim.redundancy.journal import Journal
+from undim.redundancy.passes import Outcome, Passes, Settings, Target
+from undim.redundancy.ratios import confidence_interval
+from undim.redundancy.sites import layers, select
+
+
+@dataclass(frozen=True)
+class LayerHarm:
+    """What resetting one layer, or one group of layers, does to each picture's PSNR."""
+
+    changes: tuple[tuple[float, ...], ...]
+    """For each seed, for each picture: PSNR with the reset layer minus PSNR without, in dB."""
+
+    @property
+    def change(self) -> float:
+        """Mean change of PSNR in dB, over seeds and pictures; above zero, the layer harms (tables 1 and 2)."""
+        return statistics.fmean(self.per_seed)
+
+    @property
+    def per_seed(self) -> tuple[float, ...]:
+        """Mean change of PSNR in dB for each seed."""
+        return tuple(statistics.fmean(changes) for changes in self.changes)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % confidence interval of the change over seeds, by Student's t; None for one seed."""
+        return confidence_interval(self.per_seed)
+
+    @property
+    def poi(self) -> float:
+        """Percentage of pictures, over all seeds, whose PSNR rises (table 3)."""
+        return 100 * statistics.fmean(change > 0 for changes in self.changes for change in changes)
+
+    @property
+    def poi_per_seed(self) -> tuple[float, ...]:
+        """The same for each seed."""
+        return tuple(100 * statistics.fmean(change > 0 for change in changes) for changes in self.changes)
+
+    @property
+    def per_image(self) -> tuple[float, ...]:
+        """Mean change of each picture over seeds, in dB."""
+        return tuple(statistics.fmean(column) for column in zip(*self.changes, strict=True))
+
+
+@dataclass(frozen=True)
+class Gain:
+    """One picture that a reset made better (figure 1)."""
+
+    layer: str
+    seed: int
+    picture: int
+    """Its number, from 0."""
+    before: float
+    """PSNR of the trained network's output, in dB."""
+    after: float
+
+
+@dataclass(frozen=True)
+class HarmResult:
+    """Harm by layer, and where it falls."""
+
+    psnr: tuple[float, ...]
+    """Of the trained network, for each picture, in dB."""
+    layers: Mapping[str, LayerHarm]
+    groups: Mapping[str, LayerHarm]
+    """Whole groups reset at once, such as "attention, all" (table 1)."""
+    seeds: tuple[int, ...]
+    notes: tuple[str, ...] = ()
+
+    def gains(self, count: int = 5) -> list[Gain]:
+        """The largest rises of PSNR by resetting one layer, each picture once, the largest first."""
+        found = [
+            Gain(name, seed, picture, self.psnr[picture], self.psnr[picture] + change)
+            for name, layer in self.layers.items()
+            for seed, changes in zip(self.seeds, layer.changes, strict=True)
+            for picture, change in enumerate(changes)
+            if change > 0
+        ]
+        best: dict[int, Gain] = {}
+        for gain in sorted(found, key=lambda one: one.before - one.after):
+            best.setdefault(gain.picture, gain)
+        return list(best.values())[:count]
+
+    @property
+    def correlation(self) -> tuple[float, float] | None:
+        """Spearman's rank correlation, over pictures, of PSNR and the mean change by single resets, with its p-value.
+
+        Below zero, harm falls on the pictures that the network does worst on. None for fewer than three pictures or
+        where one of the two is constant.
+        """
+        changes = [
+            statistics.fmean(column) for column in zip(*(one.per_image for one in self.layers.values()), strict=True)
+        ]
+        if len(changes) < 3 or len(set(changes)) == 1 or len(set(self.psnr)) == 1:
+            return None
+        found = stats.spearmanr(self.psnr, changes)
+        return float(found.statistic), float(found.pvalue)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in values that JSON can hold."""
+
+        def told(one: LayerHarm) -> dict[str, Any]:
+            return {
+                "change": one.change,
+                "interval": None if one.interval is None else list(one.interval),
+                "per_seed": list(one.per_seed),
+                "poi": one.poi,
+                "poi_per_seed": list(one.poi_per_seed),
+                "changes": [list(changes) for changes in one.changes],
+            }
+
+        return {
+            "psnr": list(self.psnr),
+            "mean_psnr": statistics.fmean(self.psnr),
+            "seeds": list(self.seeds),
+            "groups": {name: told(one) for name, one in self.groups.items()},
+            "layers": {name: told(one) for name, one in self.layers.items()},
+            "gains": [vars(gain) for gain in self.gains()],
+            "correlation": None
+            if self.correlation is None
+            else {"spearman": self.correlation[0], "p": self.correlation[1]},
+            "notes": list(self.notes),
+        }
+
+
+def harmfulness(
+    model: nn.Module,
+    pairs: Iterable[tuple[Tensor, Tensor]],
+    *,
+    kind: str = "attention",
+    stage: str | None = None,
+    seeds: Sequence[int] = (0,),
+    adr: Literal["reset", "keep"] = "reset",
+    groups: Mapping[str, Target] | None = None,
+    settings: Settings | None = None,
+    journal: Journal | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> HarmResult:
+    """Measure how each picture's PSNR changes when layers are reset.
+
+    PSNR is the headline protocol's: outputs clamped to [0, 1] and rounded to 8 bit. An output that is not finite counts
+    as black.
+
+    Args:
+        model: as in `dmr`.
+        pairs: dark picture and reference, 1 x 3 x H x W in [0, 1] each.
+        kind: which layers, each reset alone.
+        stage: as in `layers`.
+        seeds: of the draws.
+        adr: whether resetting an attention layer resets its ADR.
+        groups: sets of layers to reset at once, see `table_groups`.
+        settings: how it is done; its seeds are replaced.
+        journal: as in `dmr`.
+        done: called once for each layer and group of each picture.
+
+    Raises:
+        ModelError: as `dmr`.
+        ShapeError: if a pair differs in size, or as `dmr`.
+    """
+    settings = replace(settings or Settings(), seeds=tuple(seeds))
+    selection = select(model, kind, stage, adr=adr)
+    single = [Target(layer.name, (layer,)) for layer in selection.layers]
+    several = list((groups or {}).values())
+    references: dict[int, Pixels] = {}
+    known: dict[tuple[int, str], dict[str, Any]] = {}
+    for record in [] if journal is None else journal.records:
+        known[record["picture"], record["layer"]] = record
+
+    def dark() -> Iterable[Tensor]:
+        for number, (low, high) in enumerate(pairs):
+            if low.shape != high.shape or low.shape[0] != 1:
+                raise ShapeError(f"A pair is 1 x 3 x H x W twice. Got {tuple(low.shape)} and {tuple(high.shape)}.")
+            references[number] = to_pixels(high)
+            references.pop(number - settings.batch - 1, None)  # its batch is over
+            yield low
+
+    passes = Passes(model, [*single, *several], settings, lambda picture, name: (picture, name) in known, done)
+    before: dict[int, float] = {record["picture"]: record["psnr"] for record in known.values()}
+    partial: dict[tuple[int, str], list[float]] = {}
+    for outcome in passes.over(dark()):
+        key = outcome.picture, outcome.target.name
+        if key in known:
+            continue
+        reference = references[outcome.picture]
+        if outcome.picture not in before:
+            before[outcome.picture] = _psnr(outcome.before, reference)
+        partial.setdefault(key, []).append(_after(outcome, reference) - before[outcome.picture])
+        if len(partial[key]) == len(settings.seeds):
+            known[key] = {
+                "picture": key[0],
+                "layer": key[1],
+                "psnr": before[key[0]],
+                "changes": partial.pop(key),
+            }
+            if journal is not None:
+                journal.append(known[key])
+    pictures = len(before)
+    if not pictures:
+        raise ModelError("There are no pictures to measure on.")
+
+    def collect(target: Target) -> LayerHarm:
+        records = [known[picture, target.name] for picture in range(pictures)]
+        return LayerHarm(tuple(zip(*(record["changes"] for record in records), strict=True)))
+
+    return HarmResult(
+        tuple(before[picture] for picture in range(pictures)),
+        {target.name: collect(target) for target in single},
+        {target.name: collect(target) for target in several},
+        settings.seeds,
+        (*selection.notes, *passes.notes()),
+    )
+
+
+def table_groups(
+    model: nn.Module, kinds: Sequence[str] = ("attention", "feedforward"), stages: Sequence[str] = ("latent",)
+) -> dict[str, Target]:
+    """The groups of table 1: all layers of each kind, and those of each stage, where the network has them."""
+    found: dict[str, Target] = {}
+    for kind in kinds:
+        for stage in (None, *stages):
+            name = f"{kind}, {'all' if stage is None else stage}"
+            try:
+                found[name] = Target(name, tuple(layers(model, kind, stage)))
+            except ModelError:
+                continue
+    return found
+
+
+def poi_over_networks(results: Mapping[str, HarmResult]) -> dict[str, dict[str, float]]:
+    """POI of the same layers over networks trained from several seeds: does retraining cure harm?
+
+    Args:
+        results: name of a network -> its harm; the layers are those that all have.
+
+    Returns:
+        For each layer: mean, smallest and largest POI over networks, and how many of them harm on average (a mean
+        change above zero).
+    """
+    common = [
+        name for name in next(iter(results.values())).layers if all(name in one.layers for one in results.values())
+    ]
+    table = {}
+    for name in common:
+        shares = [one.layers[name].poi for one in results.values()]
+        harmed = sum(one.layers[name].change > 0 for one in results.values())
+        table[name] = {
+            "mean": statistics.fmean(shares),
+            "smallest": min(shares),
+            "largest": max(shares),
+            "harmful_networks": float(harmed),
+        }
+    return table
+
+
+def to_pixels(image: Tensor) -> Pixels:
+    """1 x 3 x H x W in [0, 1], rounded to H x W x 3 8-bit RGB."""
+    rounded: Pixels = (image[0].float() * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    return rounded
+
+
+def _after(outcome: Outcome, reference: Pixels) -> float:
+    if outcome.after is None:  # nothing to be seen: a black picture
+        return psnr(np.zeros_like(reference), reference)
+    return _psnr(outcome.after, reference)
+
+
+def _psnr(output: Tensor, reference: Pixels) -> float:
+    """PSNR in dB of a rounded output; if it equals its reference, that of one value being off by one grey level."""
+    pixels = to_pixels(output)
+    if np.array_equal(pixels, reference):
+        return 10 * float(np.log10(255**2 * reference.size))
+    return psnr(pixels, reference)

@@ -1,0 +1,151 @@
+"""How much generated kernels differ from picture to picture: the uselessness that the paper finds in dynamic layers.
+
+Paper: Li et al., "Rethinking Model Redundancy for Low-light Image Enhancement", figures 2b and 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from undim.errors import ModelError
+from undim.nets.dynamic_conv import DynamicKernel
+from undim.nets.pog import FrozenPogKernel, PogKernel
+from undim.redundancy.passes import evaluating, grouped
+
+LIMIT = 2**14
+"""Weights of one kernel that are looked at; of larger kernels, every n-th."""
+SHOWN = 256
+"""Weights of one kernel that are kept to be drawn."""
+
+
+@dataclass(frozen=True)
+class Diversity:
+    """How far one generator's kernels differ between pictures."""
+
+    kind: str
+    """"pog" or "dynamic"."""
+    weights: int
+    """N, those of one kernel."""
+    cosine_distance: float
+    """Mean over pairs of pictures of 1 - cos, from 0 (all alike) to 2."""
+    variation: float
+    """Root mean square over weights of their standard deviation over pictures, over the rms of the mean kernel."""
+    effective_rank: float
+    """exp of the entropy of the kernels' singular values (Roy and Vetterli 2007): 1 if all kernels are proportional, up
+    to the number of pictures."""
+    kernels: tuple[tuple[float, ...], ...]
+    """The first weights of each picture's kernel, to be drawn as in figure 5."""
+
+
+@dataclass(frozen=True)
+class DiversityResult:
+    """Diversity of every generator by its name."""
+
+    layers: Mapping[str, Diversity]
+    pictures: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in values that JSON can hold."""
+        return {
+            "pictures": self.pictures,
+            "layers": {
+                name: {**vars(one), "kernels": [list(kernel) for kernel in one.kernels]}
+                for name, one in self.layers.items()
+            },
+        }
+
+
+def diversity(
+    model: nn.Module, images: Iterable[Tensor], *, done: Callable[[], None] = lambda: None
+) -> DiversityResult:
+    """Measure how much the kernels that POG and dynamic convolution generate differ between pictures.
+
+    Args:
+        model: with ADR or generated convolutions.
+        images: as in `dmr`, at least two.
+        done: called after each.
+
+    Raises:
+        ModelError: if the network generates no kernels, or there are fewer than two pictures.
+        ShapeError: for a picture of another shape or range.
+    """
+    generators = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, PogKernel | FrozenPogKernel | DynamicKernel)
+    }
+    if not generators:
+        raise ModelError(
+            f"{type(model).__name__} generates no kernels. Diversity is about ADR with the kernel pog or dynamic, and"
+            " convolutions that undim.nets.replace_convs replaced."
+        )
+    seen: dict[str, list[Tensor]] = {name: [] for name in generators}
+    sizes: dict[str, int] = {}
+
+    def look(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        kernels = output.flatten(1)  # (B, N)
+        sizes[name] = kernels.shape[1]
+        seen[name].append(kernels[:, :: math.ceil(kernels.shape[1] / LIMIT)].float().cpu())
+
+    device = next(chain(model.parameters(), model.buffers())).device
+    handles = [module.register_forward_hook(partial(look, name)) for name, module in generators.items()]
+    pictures = 0
+    try:
+        with torch.no_grad(), evaluating(model):
+            for image in grouped(images, 1):
+                model(image.to(device))
+                pictures += image.shape[0]
+                done()
+    finally:
+        for handle in handles:
+            handle.remove()
+    if pictures < 2:
+        raise ModelError(f"Kernels are compared between pictures: give two or more. Got {pictures}.")
+    return DiversityResult(
+        {
+            name: compare_kernels(torch.cat(kernels), _kind(generators[name]), sizes[name])
+            for name, kernels in seen.items()
+            if kernels
+        },
+        pictures,
+    )
+
+
+def compare_kernels(kernels: Tensor, kind: str = "", weights: int | None = None) -> Diversity:
+    """Compare the rows of a matrix, one kernel each.
+
+    Args:
+        kernels: M x N, M at least 2, finite.
+        kind: for the result.
+        weights: for the result; N by default.
+    """
+    kernels = kernels.double()
+    units = kernels / kernels.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    count = kernels.shape[0]
+    cosines = units @ units.t()
+    pairs = cosines[~torch.eye(count, dtype=torch.bool)]
+    spread = kernels.var(dim=0, correction=0).mean().sqrt()
+    size = kernels.mean(dim=0).square().mean().sqrt()
+    shares = torch.linalg.svdvals(kernels)
+    shares = shares / shares.sum().clamp_min(1e-30)
+    entropy = -(shares * shares.clamp_min(1e-30).log()).sum()
+    return Diversity(
+        kind,
+        weights or kernels.shape[1],
+        float((1 - pairs).mean().clamp_min(0)),
+        float(spread / size.clamp_min(1e-30)),
+        float(entropy.exp()),
+        tuple(tuple(row) for row in kernels[:, :SHOWN].tolist()),
+    )
+
+
+def _kind(module: nn.Module) -> str:
+    return "dynamic" if isinstance(module, DynamicKernel) else "pog"
