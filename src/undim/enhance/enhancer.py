@@ -5,18 +5,24 @@ from __future__ import annotations
 import math
 import os
 import threading
-from typing import Any, overload
+from collections.abc import Sequence
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from undim.enhance.memory import check_memory
+from undim.enhance.memory import check_memory, choose_side, smaller_side
 from undim.enhance.models import DEFAULT_MODEL, find_model
-from undim.enhance.runtime import MINIMUM_SIDE, OnnxRuntime
-from undim.errors import PictureError, ShapeError, UsageError
+from undim.enhance.runtime import MINIMUM_SIDE, OnnxRuntime, OutOfMemoryError, Tiling, WholePicture
+from undim.enhance.tiling import CELL, Floats, Span, inner_cells, join_tiles, place_crops, shrink, spread_tiles
+from undim.errors import ModelError, PictureError, ShapeError, UsageError
 from undim.images.picture import Bytes, Picture, split_alpha
 from undim.luma import REC601
+
+Tile = Literal["auto"] | int
+SMALLEST_TILE = 256
+"""Side in pixels under which tiles would consist of their overlap."""
 
 
 class Enhancer:
@@ -36,13 +42,26 @@ class Enhancer:
         model: name of a shipped model, or the path of an .onnx file that keeps the contract in
             `undim.enhance.runtime`.
         threads: CPU threads of the network; one per core if None.
+        tile: side in pixels, at least 256, of the tiles that larger pictures are cut into, overlaps included; 0 for
+            whole pictures always; "auto" for what the free memory suggests. What the network takes from the whole
+            picture is taken once and told to every tile, so that they agree.
 
     Raises:
-        ModelError: if the model is unknown or its file is not one.
+        ModelError: if the model is unknown, its file is not one, or it cannot be tiled though a side is given.
+        UsageError: for another `tile`.
     """
 
-    def __init__(self, model: str | os.PathLike[str] = DEFAULT_MODEL, *, threads: int | None = None) -> None:
+    def __init__(
+        self, model: str | os.PathLike[str] = DEFAULT_MODEL, *, threads: int | None = None, tile: Tile = "auto"
+    ) -> None:
+        check_tile(tile)
         self._runtime = OnnxRuntime(find_model(model), threads=threads)
+        if tile not in ("auto", 0) and self._runtime.tiling is None:
+            raise ModelError(
+                f"{os.fspath(model)} does not tell what its tiles would have to share, so they would show; give 0 or "
+                '"auto" as tile, or export it with a newer undim export.'
+            )
+        self._tile: Tile = tile
         self._turn = threading.Lock()
 
     @overload
@@ -82,9 +101,67 @@ class Enhancer:
             return pixels.copy()
         height, width = pixels.shape[:2]
         with self._turn:  # one run at a time, held from the check on: a run that ends gives its memory back
-            check_memory(width, height)
+            side = self._side(width, height)
+            while True:
+                check_memory(width, height, side)
+                try:
+                    return self._enhance_at(pixels, strength, side)
+                except OutOfMemoryError:
+                    may_tile = self._tile == "auto" and self._runtime.tiling is not None
+                    smaller = smaller_side(width, height, side) if may_tile else None
+                    if smaller is None:
+                        raise
+                    side = smaller
+
+    def _side(self, width: int, height: int) -> int:
+        """The side of the tiles, 0 for the whole picture."""
+        if self._runtime.tiling is None:
+            return 0
+        side = choose_side(width, height) if self._tile == "auto" else self._tile // CELL * CELL
+        return 0 if max(width, height) <= side else side
+
+    def _enhance_at(self, pixels: Bytes, strength: float, side: int) -> Bytes:
+        height, width = pixels.shape[:2]
+        grey = pixels.ndim == 2
+        if not side or self._runtime.tiling is None:
             output = self._runtime.run(to_batch(pixels))[0, :, :height, :width]
-        return blend(pixels, to_bytes(output, grey=pixels.ndim == 2), strength)
+            return blend(pixels, to_bytes(output, grey=grey), strength)
+        overlap = self._runtime.tiling.overlap
+        rows, columns = spread_tiles(height, side, overlap), spread_tiles(width, side, overlap)
+        whole = look_at_whole(self._runtime, self._runtime.tiling, pixels, side)
+        last = (rows[-1], columns[-1])
+
+        def make(tall: Span, wide: Span) -> Floats:
+            batch = to_batch(pixels[slice(*tall), slice(*wide)])
+            output = self._runtime.run(batch, whole, more=(tall, wide) != last)
+            return output[0, :, : tall[1] - tall[0], : wide[1] - wide[0]]
+
+        result = np.empty_like(pixels)
+        for top, left, values in join_tiles(rows, columns, make):
+            place = (slice(top, top + values.shape[1]), slice(left, left + values.shape[2]))
+            result[place] = blend(pixels[place], to_bytes(values, grey=grey), strength)
+        return result
+
+
+def look_at_whole(runtime: OnnxRuntime, tiling: Tiling, pixels: Bytes, side: int) -> WholePicture:
+    """Take what tiles are to be told, from a thumbnail and from crops, no more of them at once than a tile holds."""
+    height, width = pixels.shape[:2]
+    thumbnail = shrink(pixels, tiling.thumbnail)
+    crops = place_crops(height, width)
+    rows, columns = inner_cells(height), inner_cells(width)
+    (top, bottom), (left, right) = crops[0]
+    at_once = max(1, side**2 // ((bottom - top) * (right - left)))
+    total = np.zeros((1, tiling.statistics), np.float32)
+    for part in _in_turns(crops, at_once):
+        batch = np.concatenate([to_batch(pixels[slice(*tall), slice(*wide)]) for tall, wide in part])
+        total += len(part) / len(crops) * runtime.look(batch, rows, columns, thumbnail)
+    return WholePicture(thumbnail, total)
+
+
+def _in_turns(crops: Sequence[tuple[Span, Span]], at_once: int) -> list[Sequence[tuple[Span, Span]]]:
+    """Deal the crops out to as few batches as possible, each from all over the picture."""
+    count = math.ceil(len(crops) / at_once)
+    return [crops[start::count] for start in range(count)]
 
 
 def decode(image: Image.Image) -> tuple[Bytes, Bytes | None]:
@@ -115,6 +192,13 @@ def check_strength(strength: float) -> None:
     """Raise UsageError unless strength is in [0, 1]."""
     if not (math.isfinite(strength) and 0 <= strength <= 1):
         raise UsageError(f"strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
+
+
+def check_tile(tile: Tile) -> None:
+    """Raise UsageError unless tile is "auto", 0 or a side of at least `SMALLEST_TILE`."""
+    whole_number = isinstance(tile, int) and not isinstance(tile, bool)
+    if tile != "auto" and not (whole_number and (tile == 0 or tile >= SMALLEST_TILE)):
+        raise UsageError(f"tile is {tile}; allowed: auto, 0 (never cut a picture), or a side from {SMALLEST_TILE} on.")
 
 
 def to_batch(pixels: Bytes) -> npt.NDArray[np.float32]:

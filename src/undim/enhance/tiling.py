@@ -1,0 +1,153 @@
+"""Where the tiles of a picture lie, how they are joined, and which crops stand for the whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Span = tuple[int, int]
+"""First pixel and the one after the last along one axis."""
+
+CELL = 8
+"""Tiles begin and crops lie at multiples of this, as the networks halve the size three times."""
+CROP = 192
+"""Side in pixels of the crops that stand for the whole picture."""
+MARGIN = 32
+"""Pixels along a crop's edges that do not count: there the network sees that it was cut."""
+SAMPLED_PIXELS = 2_000_000
+"""Pixels that all crops have together, as far as the picture has them."""
+_ROWS_AT_ONCE = 256
+
+
+def spread_tiles(length: int, side: int, overlap: int) -> list[Span]:
+    """Cover `length` pixels by the fewest equal tiles of at most `side` that share at least `overlap` pixels.
+
+    Tiles begin at multiples of `CELL`; all have one size but the last, which ends with the picture. `side` is more
+    than twice `overlap`, and a multiple of `CELL` as `overlap` is.
+    """
+    if length <= side:
+        return [(0, length)]
+    count = math.ceil((length - overlap) / (side - overlap))
+    step = _up((length - overlap) / count)
+    size = step + overlap
+    starts = range(0, length - overlap, step)
+    return [(start, min(start + size, length)) for start in starts]
+
+
+def ramp(length: int) -> Floats:
+    """Weights of the later of two tiles over the pixels that they share; the earlier one has what is missing to one.
+
+    The outer quarters belong to one tile alone: next to its edge a tile is least like the whole.
+    """
+    steps = (np.arange(length, dtype=np.float32) + 0.5) / length
+    weights: Floats = (2 * steps - 0.5).clip(0, 1)
+    return weights
+
+
+def join_tiles(
+    rows: Sequence[Span], columns: Sequence[Span], make: Callable[[Span, Span], Floats]
+) -> Iterator[tuple[int, int, Floats]]:
+    """Make the tiles one by one and yield the pieces of the blended picture as they become final.
+
+    Args:
+        rows: of `spread_tiles`.
+        columns: likewise.
+        make: gives the 3 x height x width of the tile that covers these rows and columns, which is then changed.
+
+    Yields:
+        Top row, left column and the values, 3 x h x w, of a piece; together they cover every pixel once.
+    """
+    above = np.zeros((3, 0, columns[-1][1]), np.float32)  # what the row of tiles before has of the rows shared with it
+    for row, (top, bottom) in enumerate(rows):
+        shared_below = bottom - rows[row + 1][0] if row + 1 < len(rows) else 0
+        below = np.empty((3, shared_below, columns[-1][1]), np.float32)
+        weights = ramp(above.shape[1])[:, None]
+        beside = np.zeros((3, bottom - top, 0), np.float32)
+        for column, (left, right) in enumerate(columns):
+            tile = make((top, bottom), (left, right))
+            _fade_in(tile[:, :, : beside.shape[2]], beside, ramp(beside.shape[2]))
+            stop = columns[column + 1][0] if column + 1 < len(columns) else right
+            beside = tile[:, :, stop - left :].copy()
+            piece = tile[:, :, : stop - left]
+            _fade_in(piece[:, : above.shape[1]], above[:, :, left:stop], weights)
+            final = bottom - top - shared_below
+            below[:, :, left:stop] = piece[:, final:]
+            yield top, left, piece[:, :final]
+        above = below
+
+
+def place_crops(height: int, width: int) -> list[tuple[Span, Span]]:
+    """Crops that stand for the whole picture: one at a random place of each cell of a grid, the same every time.
+
+    A regular grid could fall in with a pattern of the picture.
+    """
+    tall, wide = crop_side(height), crop_side(width)
+    wanted = min(SAMPLED_PIXELS, height * width) / (tall * wide)
+    down = max(1, min(round(math.sqrt(wanted * height * wide / (width * tall))), math.ceil(height / tall)))
+    across = max(1, min(round(wanted / down), math.ceil(width / wide)))
+    numbers = np.random.default_rng(0)
+    return [
+        (
+            _within(row / down, (row + 1) / down, height, tall, numbers),
+            _within(c / across, (c + 1) / across, width, wide, numbers),
+        )
+        for row in range(down)
+        for c in range(across)
+    ]
+
+
+def crop_side(length: int) -> int:
+    """Side of the crops along an axis of so many pixels, at least `CELL`."""
+    return max(CELL, min(CROP, length // CELL * CELL))
+
+
+def inner_cells(length: int) -> npt.NDArray[np.int64]:
+    """Which cells count in a crop along an axis of so many pixels; where nothing was cut off, all do."""
+    cells = np.arange(crop_side(length) // CELL)
+    return cells[MARGIN // CELL : -MARGIN // CELL] if length >= CROP else cells
+
+
+def shrink(pixels: npt.NDArray[np.uint8], size: Span) -> Floats:
+    """Box-average H x W x 3 or H x W uint8 to 1 x 3 x size float32 in [0, 1], as `undim.nets.thumbnail` does.
+
+    Goes through the picture in bands, so that it never stands in memory as floats.
+    """
+    height, width = pixels.shape[:2]
+    rows, columns = _box(height, size[0]), _box(width, size[1])
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels
+    total = np.zeros((planes.shape[2], *size), np.float32)
+    for top in range(0, height, _ROWS_AT_ONCE):
+        band = planes[top : top + _ROWS_AT_ONCE].transpose(2, 0, 1).astype(np.float32)
+        total += rows[:, top : top + _ROWS_AT_ONCE] @ (band @ columns.T)
+    return np.ascontiguousarray(np.broadcast_to(total / 255, (3, *size))[None])
+
+
+def _within(start: float, stop: float, length: int, side: int, numbers: np.random.Generator) -> Span:
+    """A place for a crop whose centre lies at random in a part of an axis."""
+    centre = numbers.uniform(start, stop) * length
+    first = int(max(min(centre - side / 2, length - side), 0)) // CELL * CELL
+    return first, first + side
+
+
+def _fade_in(tile: Floats, before: Floats, weights: Floats) -> None:
+    tile -= before
+    tile *= weights
+    tile += before
+
+
+def _box(length: int, cells: int) -> Floats:
+    """See `undim.nets.thumbnail.area_matrix`."""
+    step = length / cells
+    starts = np.arange(cells)[:, None] * step
+    samples = np.arange(length)[None]
+    overlap = np.minimum(starts + step, samples + 1) - np.maximum(starts, samples)
+    shares: Floats = (overlap.clip(0) / step).astype(np.float32)
+    return shares
+
+
+def _up(length: float) -> int:
+    return math.ceil(length / CELL) * CELL
