@@ -168,3 +168,15 @@ def test_files_that_are_no_recipe(tmp_path):
         with pytest.raises(RecipeError, match=name) as caught:
             load_recipe(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+def test_the_start_is_sought_beside_the_recipe_that_names_it(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "first.yaml").write_text("model: {name: candela_tiny, start: w.safetensors}\nsteps: 5\n")
+    (tmp_path / "second.yaml").write_text("extends: deep/first.yaml\nsteps: 6\n")
+    expected = (tmp_path / "deep" / "w.safetensors").resolve()
+    assert load_recipe(tmp_path / "second.yaml").model.start == expected
+    (tmp_path / "third.yaml").write_text(f"model: {{name: candela_tiny, start: {expected}}}\nsteps: 5\n")
+    assert load_recipe(tmp_path / "third.yaml").model.start == expected
+    changed = load_recipe(tmp_path / "third.yaml", {"model.start": "other.safetensors"})
+    assert changed.model.start == Path("other.safetensors")

@@ -41,7 +41,7 @@ class ModelSection(Section):
     """Constructor arguments that replace the variant's own."""
     adr: AdrSection | None = None
     start: Path | None = None
-    """An Undim .safetensors file whose weights the network starts from; relative to the working directory."""
+    """An Undim .safetensors file whose weights the network starts from; in a recipe's file, relative to that file."""
     fresh: str | None = None
     """Regular expression, searched in the names of weights of `start` that are not taken over."""
     partial: bool = False
@@ -271,6 +271,9 @@ def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise RecipeError(f"The recipe {path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
         raise RecipeError(f"The recipe {path} must be a mapping of sections.")
+    section = tree.get("model")
+    if isinstance(section, dict) and isinstance(section.get("start"), str):
+        section["start"] = str((path.parent / section["start"]).resolve())
     parent = tree.pop("extends", None)
     if parent is None:
         return tree
