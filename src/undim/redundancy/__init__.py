@@ -15,6 +15,7 @@ from undim.redundancy.pruning import (
 from undim.redundancy.ratios import DmrResult, dmr
 from undim.redundancy.resetting import Initialisation, reset
 from undim.redundancy.sites import Layer, layers
+from undim.redundancy.slimming import Proposal, find_blocks, leave_out, propose
 
 __all__ = [
     "BASELINES",
@@ -24,13 +25,17 @@ __all__ = [
     "Initialisation",
     "Journal",
     "Layer",
+    "Proposal",
     "Settings",
     "chroma_error",
     "diversity",
     "dmr",
+    "find_blocks",
     "harmfulness",
     "layers",
+    "leave_out",
     "poi_over_networks",
+    "propose",
     "prune_filters_l1",
     "prune_filters_median",
     "prune_magnitude",

@@ -1,0 +1,305 @@
+"""One self-contained HTML page of the laboratory's results: tables, charts drawn as SVG, pictures embedded."""
+
+from __future__ import annotations
+
+import base64
+import io
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from undim.metrics.quality import Pixels
+from undim.redundancy.tables import PAPER_GROUPS, decibels, spelled_interval
+
+PICTURE_WIDTH = 320
+"""Pixels of an embedded picture, if it is not smaller."""
+_BAR, _GAP, _LABEL, _CHART = 18, 6, 260, 420
+_GRID = 12
+"""Pictures whose kernels are drawn."""
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1c2126; --soft: #5d6872; --line: #d7dde2; --fill: #2f6f9f; --harm: #b5482f;
+  --paper: #fbfbfa; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #9aa5ae; --line: #3a424a; --fill: #6fb0dd;
+  --harm: #e58a70; --paper: #15181b; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;
+  max-width: 62rem; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: .3rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .8rem .25rem 0; text-align: right;
+  border-bottom: 1px solid var(--line); white-space: nowrap; } th { color: var(--soft); font-weight: 500; }
+th:first-child, td:first-child { text-align: left; font-family: ui-monospace, monospace; font-size: .9em; }
+svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px ui-monospace, monospace; }
+svg .soft { fill: var(--soft); } .bar { fill: var(--fill); } .harm { fill: var(--harm); }
+.axis { stroke: var(--line); } .whisker { stroke: var(--ink); }
+.row { display: grid; grid-template-columns: repeat(4, 1fr); gap: .5rem; margin: .5rem 0 1.5rem; }
+figure { margin: 0; } figure img { width: 100%; display: block; } figcaption, .soft { color: var(--soft); }
+.facts { color: var(--soft); } .kernels { image-rendering: pixelated; width: 100%; max-width: 40rem; }
+"""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """One picture that a reset made better, to look at."""
+
+    caption: str
+    pictures: tuple[tuple[str, Pixels], ...]
+    """Captions and H x W x 3 8-bit RGB pictures."""
+
+
+def make_page(title: str, studies: Mapping[str, Mapping[str, Any]], exhibits: Sequence[Exhibit] = ()) -> str:
+    """The HTML of a report.
+
+    Args:
+        title: its heading.
+        studies: verb -> what VERB.json holds; those that there are.
+        exhibits: shown with the verb poi.
+    """
+    sections: list[str] = []
+    for verb, study in studies.items():
+        sections += [f"<h2>{escape(_HEADINGS[verb])}</h2>", *_SECTIONS[verb](study["result"], study["pictures"])]
+        if verb == "poi":
+            sections += [_exhibit(one) for one in exhibits]
+        sections += [f"<p class=facts>{escape(note)}</p>" for note in study["notes"]]
+    facts = next(iter(studies.values()), None)
+    told = "" if facts is None else _facts(facts)
+    return (
+        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
+        '<meta name=viewport content="width=device-width, initial-scale=1">'
+        f"<style>{_STYLE}</style>\n<h1>{escape(title)}</h1>\n{told}\n" + "\n".join(sections) + "\n</html>\n"
+    )
+
+
+def draw_bars(
+    values: Mapping[str, float | None],
+    *,
+    unit: str,
+    spread: Mapping[str, float | None] | None = None,
+    harmful_above: float | None = None,
+) -> str:
+    """Horizontal bars, one for each name, as SVG; None is drawn as infinite, over the whole width.
+
+    Args:
+        values: what to draw.
+        unit: said beneath.
+        spread: half the length of a whisker for each name.
+        harmful_above: values above it get the colour of harm.
+    """
+    known = [value for value in values.values() if value is not None]
+    low, high = min([0.0, *known]), max([0.0, *known])
+    scale = _CHART / ((high - low) or 1.0)
+    zero = _LABEL - low * scale
+    height = len(values) * (_BAR + _GAP) + 24
+    parts: list[str] = []
+    for place, (name, value) in enumerate(values.items()):
+        top = place * (_BAR + _GAP)
+        end = _LABEL + _CHART if value is None else zero + value * scale
+        harm = harmful_above is not None and value is not None and value > harmful_above
+        left, width = min(zero, end), max(abs(end - zero), 0.5)
+        middle = top + _BAR / 2
+        label = name if len(name) < 34 else f"...{name[-31:]}"
+        told = "infinite" if value is None else f"{value:+.2f}" if low < 0 else f"{value:.2f}"
+        parts.append(
+            f'<text x="{_LABEL - 8}" y="{middle + 4:.1f}" text-anchor="end"><title>{escape(name)}</title>'
+            f'{escape(label)}</text><rect class="{"harm" if harm else "bar"}" x="{left:.1f}" y="{top}"'
+            f' width="{width:.1f}" height="{_BAR}"/>'
+            f'<text class="soft" x="{_LABEL + _CHART + 10}" y="{middle + 4:.1f}">{told}</text>'
+        )
+        reach = (spread or {}).get(name)
+        if reach and value is not None:
+            parts.append(
+                f'<line class="whisker" x1="{end - reach * scale:.1f}" x2="{end + reach * scale:.1f}"'
+                f' y1="{middle:.1f}" y2="{middle:.1f}"/>'
+            )
+    parts.append(f'<line class="axis" x1="{zero:.1f}" x2="{zero:.1f}" y1="0" y2="{height - 22}"/>')
+    parts.append(f'<text class="soft" x="{_LABEL}" y="{height - 4}">{escape(unit)}</text>')
+    return _svg(_LABEL + _CHART + 90, height, parts)
+
+
+def draw_histogram(values: Sequence[float], *, unit: str, bins: int = 16) -> str:
+    """A histogram with counts on top of its bars, as SVG."""
+    counts, edges = np.histogram(values, bins=min(bins, max(len(set(values)), 1)))
+    width, height = 520, 150
+    step = width / len(counts)
+    parts: list[str] = []
+    for place, count in enumerate(counts.tolist()):
+        tall = 110 * count / max(counts.max(), 1)
+        parts.append(
+            f'<rect class="bar" x="{place * step + 1:.1f}" y="{125 - tall:.1f}" width="{step - 2:.1f}"'
+            f' height="{tall:.1f}"/>'
+        )
+        if count:
+            parts.append(
+                f'<text class="soft" x="{(place + 0.5) * step:.1f}" y="{121 - tall:.1f}" text-anchor="middle">{count}'
+                "</text>"
+            )
+    parts.append(f'<line class="axis" x1="0" x2="{width}" y1="125" y2="125"/>')
+    parts.append(f'<text class="soft" x="0" y="143">{edges[0]:.2f}</text>')
+    parts.append(f'<text class="soft" x="{width}" y="143" text-anchor="end">{edges[-1]:.2f} {escape(unit)}</text>')
+    return _svg(width + 10, height, parts)
+
+
+def embed(pixels: Pixels, kind: str = "JPEG") -> str:
+    """A picture as a data URL, downsized to `PICTURE_WIDTH` (JPEG) or as it is (PNG)."""
+    picture = Image.fromarray(pixels)
+    if kind == "JPEG" and picture.width > PICTURE_WIDTH:
+        height = max(1, round(picture.height * PICTURE_WIDTH / picture.width))
+        picture = picture.resize((PICTURE_WIDTH, height), Image.Resampling.LANCZOS)
+    stream = io.BytesIO()
+    picture.save(stream, kind, quality=88)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def _svg(width: float, height: float, parts: Sequence[str]) -> str:
+    return (
+        f'<div class=wide><svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
+        f' role="img">{"".join(parts)}</svg></div>'
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        f"<div class=wide><table><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>{lines}</table></div>"
+    )
+
+
+def _facts(study: Mapping[str, Any]) -> str:
+    told = {key: study[key] for key in ("model", "data", "split", "device")}
+    told["pictures"] = len(study["pictures"])
+    told["seeds"] = ", ".join(map(str, study["seeds"]))
+    return f"<p class=facts>{escape('; '.join(f'{key}: {value}' for key, value in told.items() if value))}</p>"
+
+
+def _dmr(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
+    yield (
+        f"<p><b>DMR {result['mean']:.2f} dB</b> (95 % over seeds: {spelled_interval(result['interval'])}). Each bar:"
+        " how little the output moves when that layer is re-initialised; shorter means that more depends on it.</p>"
+    )
+    layers = result["layers"]
+    spread = {name: one["spread"] for name, one in layers.items()}
+    yield draw_bars(
+        {name: one["dmr"] for name, one in layers.items()}, unit="dB; whisker: spread over seeds", spread=spread
+    )
+    kept = result["adr_kept"]
+    if kept is not None:
+        yield f"<p>With ADR left as trained: {kept['mean']:.2f} dB ({spelled_interval(kept['interval'])}).</p>"
+        yield draw_bars({name: one["dmr"] for name, one in kept["layers"].items()}, unit="dB, ADR kept")
+    yield "<p>By picture, mean over layers:</p>"
+    yield draw_histogram(result["per_image"], unit="dB")
+
+
+def _reset(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
+    yield f"<p>PSNR as trained: {result['mean_psnr']:.2f} dB. Whole groups reset at once (table 1):</p>"
+    rows = [
+        [
+            name,
+            decibels(one["change"], sign=True),
+            spelled_interval(one["interval"], "+.2f"),
+            decibels(PAPER_GROUPS[name], sign=True) if name in PAPER_GROUPS else "-",
+        ]
+        for name, one in result["groups"].items()
+    ]
+    yield _table(["group", "change of PSNR, dB", "95 % over seeds", "the paper's Restormer"], rows)
+    yield "<p>One layer at a time (table 2):</p>"
+    changes = {name: one["change"] for name, one in result["layers"].items()}
+    yield draw_bars(changes, unit="change of PSNR in dB; to the right, the layer harms", harmful_above=0.0)
+
+
+def _poi(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
+    shares = {name: one["poi"] for name, one in result["layers"].items()}
+    yield f"<p>Pictures that get better by a reset: {statistics.fmean(shares.values()):.1f} % on average.</p>"
+    yield draw_bars(shares, unit="POI, % of pictures", harmful_above=50.0)
+    per_image = [
+        statistics.fmean(
+            change for one in result["layers"].values() for changes in one["changes"] for change in [changes[place]]
+        )
+        for place in range(len(result["psnr"]))
+    ]
+    yield "<p>By picture, mean change of PSNR over single resets:</p>"
+    yield draw_histogram(per_image, unit="dB")
+    found = result["correlation"]
+    if found is not None:
+        yield (
+            f"<p>Rank correlation of a picture's PSNR and its mean change: {found['spearman']:+.2f} (p ="
+            f" {found['p']:.2g}); below zero, harm falls on the pictures that the network does worst on.</p>"
+        )
+
+
+def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
+    head = ["generator", "kind", "weights", "cosine distance", "variation", "effective rank"]
+    rows = [
+        [
+            name,
+            one["kind"],
+            str(one["weights"]),
+            f"{one['cosine_distance']:.3g}",
+            f"{100 * one['variation']:.2g} %",
+            f"{one['effective_rank']:.2f}",
+        ]
+        for name, one in result["layers"].items()
+    ]
+    yield _table(head, rows)
+    name, one = max(result["layers"].items(), key=lambda entry: entry[1]["cosine_distance"])
+    kernels = np.asarray(one["kernels"][:_GRID], np.float64)
+    scale = np.abs(kernels - kernels.mean(axis=0)).max() or 1.0
+    shades = np.clip(127.5 + 127.5 * (kernels - kernels.mean(axis=0)) / scale, 0, 255).astype(np.uint8)
+    strips = np.repeat(shades, 8, axis=0)[..., None].repeat(3, axis=2)
+    yield (
+        f"<p>The most diverse, {escape(name)}: a strip for each picture, its kernel's first {kernels.shape[1]} weights"
+        " minus their mean over pictures (figure 5).</p>"
+        f'<img class=kernels alt="kernels of {len(kernels)} pictures" src="{embed(strips, "PNG")}">'
+    )
+
+
+def _prune(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
+    rows = [
+        [
+            one["name"],
+            f"{one['psnr']:.2f}",
+            f"{one['dmr']:.2f}",
+            spelled_interval(one["interval"]),
+            f"{one['chroma']:.2f}",
+        ]
+        for one in result["rows"]
+    ]
+    yield _table(["method", "PSNR, dB", "DMR, dB", "95 % over seeds", "colour error"], rows)
+
+
+def _slim(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
+    rows = [
+        [
+            one["name"],
+            f"{one['parameters']:,}",
+            f"{one['gflops']:.3f}",
+            f"{one['milliseconds']:.1f}",
+            f"{one['psnr']:.2f}",
+        ]
+        for one in result["rows"]
+    ]
+    yield _table(["network", "parameters", "G multiply-adds", "time, ms", "PSNR, dB"], rows)
+    yield _table(["left out", "why"], [[one["name"], one["reason"]] for one in result["steps"]])
+
+
+def _exhibit(exhibit: Exhibit) -> str:
+    figures = "".join(
+        f'<figure><img alt="" src="{embed(pixels)}"><figcaption>{escape(caption)}</figcaption></figure>'
+        for caption, pixels in exhibit.pictures
+    )
+    return f"<p>{escape(exhibit.caption)}</p><div class=row>{figures}</div>"
+
+
+_HEADINGS = {
+    "dmr": "Redundancy by layer (DMR)",
+    "reset": "PSNR when layers are reset",
+    "poi": "Harmful layers (POI)",
+    "diversity": "Diversity of generated kernels",
+    "prune": "Pruning and quantisation (table 5)",
+    "slim": "The slimmed network",
+}
+_SECTIONS = {"dmr": _dmr, "reset": _reset, "poi": _poi, "diversity": _diversity, "prune": _prune, "slim": _slim}

@@ -1,0 +1,242 @@
+"""The laboratory's results as Markdown, with the paper's figures beside them where it has any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PAPER_GROUPS = {
+    "attention, all": -5.52,
+    "attention, latent": 0.02,
+    "feedforward, all": -6.58,
+    "feedforward, latent": 0.02,
+}
+"""Table 1: change of PSNR in dB on Restormer, on a data set that the paper does not name there."""
+PAPER_POI = 30.0
+"""Percent: section 3.1 says "around 30 %"; the body of table 3 is missing in the text that is known."""
+PAPER_BASELINES = {
+    "unchanged": (20.91, 48.94),
+    "PC-0.1": (20.94, 49.21),
+    "PC-0.2": (20.83, 50.00),
+    "PC-0.3": (20.66, 51.55),
+    "IENNP": (18.52, 49.21),
+    "FPGM": (18.07, 48.89),
+    "ZeroQ": (7.98, None),
+}
+"""Table 5, LOL-v1: PSNR in dB and DMR of Restormer; ZeroQ's bits are not said."""
+
+
+def make_markdown(verb: str, study: Mapping[str, Any]) -> str:
+    """The text of VERB.md for what VERB.json holds."""
+    facts = {key: study[key] for key in ("model", "data", "split", "kind", "stage", "adr", "seeds", "device")}
+    lines = [
+        f"# {_cell(str(study['title']))}",
+        "",
+        *(f"- {key}: {_cell(_told(value))}" for key, value in facts.items() if value not in (None, "", [])),
+        f"- pictures: {len(study['pictures'])}",
+        "",
+        *_BODIES[verb](study["result"], study["pictures"]),
+    ]
+    if study["notes"]:
+        lines += ["## Notes", "", *(f"- {_cell(note)}" for note in study["notes"]), ""]
+    return "\n".join(lines)
+
+
+def decibels(value: float | None, *, sign: bool = False) -> str:
+    """Two decimals; "inf" for what JSON has as null."""
+    return "inf" if value is None else format(value, "+.2f" if sign else ".2f")
+
+
+def spelled_interval(bounds: Sequence[float] | None, form: str = ".2f") -> str:
+    """Both ends of a confidence interval; "-" for one seed."""
+    return "-" if bounds is None else f"{format(bounds[0], form)} to {format(bounds[1], form)}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table and an empty one."""
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)] + [""]
+
+
+def _dmr(result: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
+    kept = result["adr_kept"]
+    lines = [
+        (
+            f"**DMR {result['mean']:.2f} dB** (95 % interval over seeds: {spelled_interval(result['interval'])});"
+            " lower is less redundant. The paper's networks lie between 28 and 51 dB."
+        ),
+        "",
+    ]
+    if kept is not None:
+        lines += [f"With ADR left as trained: {kept['mean']:.2f} dB ({spelled_interval(kept['interval'])}).", ""]
+    head = ["layer", "DMR, dB", "spread over seeds", *([] if kept is None else ["ADR kept, dB"])]
+    rows = [
+        [
+            _cell(name),
+            decibels(one["dmr"]),
+            "-" if one["spread"] is None else f"{one['spread']:.2f}",
+            *([] if kept is None else [decibels(kept["layers"][name]["dmr"])]),
+        ]
+        for name, one in result["layers"].items()
+    ]
+    lines += table(head, rows)
+    images = [[_cell(name), f"{value:.2f}"] for name, value in zip(pictures, result["per_image"], strict=True)]
+    lines += table(["picture", "mean over layers, dB"], images)
+    if result["non_finite"]:
+        lines += [f"{result['non_finite']} outputs were not finite and count as 0 dB.", ""]
+    return lines
+
+
+def _reset(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
+    lines = [f"PSNR as trained: {result['mean_psnr']:.2f} dB.", "", "## Groups reset at once (table 1)", ""]
+    rows = [
+        [
+            _cell(name),
+            decibels(one["change"], sign=True),
+            spelled_interval(one["interval"], "+.2f"),
+            decibels(PAPER_GROUPS[name], sign=True) if name in PAPER_GROUPS else "-",
+        ]
+        for name, one in result["groups"].items()
+    ]
+    lines += table(["group", "change of PSNR, dB", "95 % over seeds", "the paper's Restormer"], rows)
+    lines += ["## One layer at a time (table 2)", ""]
+    rows = [
+        [_cell(name), decibels(one["change"], sign=True), spelled_interval(one["interval"], "+.2f")]
+        for name, one in result["layers"].items()
+    ]
+    return lines + table(["layer", "change of PSNR, dB", "95 % over seeds"], rows)
+
+
+def _poi(result: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
+    lines = [
+        (
+            f"POI is the percentage of pictures whose PSNR rises when the layer is reset; the paper has around"
+            f" {PAPER_POI:.0f} %."
+        ),
+        "",
+    ]
+    rows = [
+        [
+            _cell(name),
+            f"{one['poi']:.1f}",
+            f"{min(one['poi_per_seed']):.1f} to {max(one['poi_per_seed']):.1f}",
+            decibels(one["change"], sign=True),
+        ]
+        for name, one in result["layers"].items()
+    ]
+    lines += table(["layer", "POI, %", "seeds", "change of PSNR, dB"], rows)
+    if result["gains"]:
+        lines += ["## Pictures that gain most (figure 1)", ""]
+        rows = [
+            [
+                _cell(pictures[gain["picture"]]),
+                _cell(gain["layer"]),
+                str(gain["seed"]),
+                f"{gain['before']:.2f}",
+                f"{gain['after']:.2f}",
+            ]
+            for gain in result["gains"]
+        ]
+        lines += table(["picture", "layer reset", "seed", "PSNR before, dB", "after, dB"], rows)
+    if result["correlation"] is not None:
+        found = result["correlation"]
+        lines += [
+            (
+                f"Rank correlation of a picture's PSNR and its mean change: {found['spearman']:+.2f} (p ="
+                f" {found['p']:.2g}); below zero, harm falls on the pictures that the network does worst on."
+            ),
+            "",
+        ]
+    if result.get("networks"):
+        lines += ["## The same layers in other networks: does retraining cure it?", ""]
+        rows = [
+            [
+                _cell(name),
+                f"{one['mean']:.1f}",
+                f"{one['smallest']:.1f} to {one['largest']:.1f}",
+                f"{one['harmful_networks']:.0f} of {len(result['network_names'])}",
+            ]
+            for name, one in result["networks"].items()
+        ]
+        lines += table(["layer", "mean POI, %", "networks", "harmful on average"], rows)
+    return lines
+
+
+def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
+    rows = [
+        [
+            _cell(name),
+            one["kind"],
+            str(one["weights"]),
+            f"{one['cosine_distance']:.3g}",
+            f"{100 * one['variation']:.2g} %",
+            f"{one['effective_rank']:.2f}",
+        ]
+        for name, one in result["layers"].items()
+    ]
+    head = ["generator", "kind", "weights", "cosine distance", "variation", "effective rank"]
+    return [
+        (
+            f"How far the kernels of {result['pictures']} pictures differ: mean pairwise cosine distance; standard"
+            " deviation over pictures relative to the mean kernel; effective rank, 1 if all are proportional."
+        ),
+        "",
+        *table(head, rows),
+    ]
+
+
+def _prune(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
+    rows = []
+    for one in result["rows"]:
+        paper = PAPER_BASELINES.get(one["name"])
+        told = "-" if paper is None else f"{paper[0]:.2f} / {'-' if paper[1] is None else f'{paper[1]:.2f}'}"
+        rows.append(
+            [
+                _cell(one["name"]),
+                f"{one['psnr']:.2f}",
+                f"{one['dmr']:.2f}",
+                spelled_interval(one["interval"]),
+                f"{one['chroma']:.2f}",
+                told,
+            ]
+        )
+    head = ["method", "PSNR, dB", "DMR, dB", "95 % over seeds", "colour error", "the paper's Restormer, PSNR / DMR"]
+    return [
+        *table(head, rows),
+        (
+            "None is fine-tuned. Colour error: mean distance in the a\\*b\\* plane of CIE Lab. Quantisation is"
+            " data-free: weights by channel, activations by the picture's own extremes at the time, nothing calibrated."
+        ),
+        "",
+    ]
+
+
+def _slim(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
+    rows = [
+        [
+            _cell(one["name"]),
+            f"{one['parameters']:,}",
+            f"{one['gflops']:.3f}",
+            f"{one['milliseconds']:.1f}",
+            f"{one['psnr']:.2f}",
+        ]
+        for one in result["rows"]
+    ]
+    head = ["network", "parameters", "G multiply-adds at 256 x 256", "time, ms", "PSNR, dB"]
+    lines = [*table(head, rows), "## What was left out, in this order", ""]
+    steps = [[_cell(one["name"]), _cell(one["reason"])] for one in result["steps"]]
+    return lines + table(["block", "why"], steps)
+
+
+_BODIES = {"dmr": _dmr, "reset": _reset, "poi": _poi, "diversity": _diversity, "prune": _prune, "slim": _slim}
+
+
+def _told(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _cell(text: str) -> str:
+    """Text that does not end a cell of a table or begin anything else in Markdown."""
+    plain = " ".join(text.split())
+    for letter in "\\|*_[]<>`":
+        plain = plain.replace(letter, f"\\{letter}")
+    return plain
