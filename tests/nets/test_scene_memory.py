@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from undim.errors import ShapeError
+from undim.luma import REC601
 from undim.nets import create_model
-from undim.nets.scene_memory import SceneMemory, describe_scene
+from undim.nets.scene_memory import BrightnessPin, SceneMemory, describe_scene
 
 
 @pytest.fixture
@@ -74,7 +75,8 @@ def test_a_network_with_memory_brings_a_known_scene_to_its_remembered_brightness
     model.remember(scenes, references)
     without = create_model("candela_tiny").eval()
     with torch.no_grad():
-        assert model(scenes).mean((2, 3)).sub(0.25).abs().max() < 0.02
+        luma = (model(scenes) * torch.tensor(REC601).view(3, 1, 1)).sum(1).mean((1, 2))
+        assert luma.sub(0.25).abs().max() < 1e-3
         assert (without(scenes).mean((2, 3)) - 0.25).abs().min() > 0.05
 
 
@@ -83,3 +85,25 @@ def test_remembering_without_a_memory_does_nothing(scenes):
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     model.remember(scenes, torch.rand(6, 3))
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("likeness", "share"), [(0.2, 0.0), (0.9, 0.0), (0.925, 0.5), (0.95, 1.0), (1.0, 1.0)])
+def test_the_pin_brings_a_known_scene_to_its_brightness_and_leaves_others(likeness, share):
+    torch.manual_seed(0)
+    output = torch.rand(2, 3, 9, 7) * 0.5
+    pinned = BrightnessPin()(output, torch.full((2, 1), -0.7), torch.full((2, 1), likeness))
+    before, after = ((x * torch.tensor(REC601).view(3, 1, 1)).sum(1).mean((1, 2)).log() for x in (output, pinned))
+    assert torch.allclose(after, before + share * (-0.7 - before), atol=1e-5)
+
+
+def test_crops_are_not_pinned_nor_is_anything_in_training(scenes):
+    torch.manual_seed(0)
+    model = create_model("candela_tiny", memory=6)
+    model.remember(scenes, torch.full((6, 3), 0.9))
+    crop = scenes[:, :, :32, :32]
+    with torch.no_grad():
+        free = model.eval()(crop, scenes)
+        assert model(crop).mean() != free.mean()
+        trained = model.train()(scenes)
+    luma = (trained.clamp(0, 1) * torch.tensor(REC601).view(3, 1, 1)).sum(1).mean((1, 2))
+    assert (luma - 0.9).abs().min() > 0.05

@@ -25,10 +25,12 @@ from undim.luma import REC601
 from undim.nets.backbone import Backbone, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
 from undim.nets.registry import Variant, register
-from undim.nets.scene_memory import SceneMemory
+from undim.nets.scene_memory import BrightnessPin, SceneMemory
 from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
 
 Curve = Literal["linear", "shoulder"]
+Known = tuple[Tensor, Tensor] | None
+"""Of a network with a memory: ln of the remembered mean luma and the likeness of the nearest scene, N x 1 each."""
 TARGET_LUMA = 0.4
 """Mean luma that the picture is scaled to before the network: about that of the references of LOL-v1."""
 DARKEST = 0.01
@@ -115,7 +117,7 @@ class GlobalBranch(nn.Module):
         nn.init.zeros_(self.fc2.weight)
         nn.init.zeros_(self.fc2.bias)
 
-    def forward(self, thumbnail: Tensor, exposure: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+    def forward(self, thumbnail: Tensor, exposure: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]], Known]:
         """Look at the whole picture.
 
         Args:
@@ -123,24 +125,26 @@ class GlobalBranch(nn.Module):
             exposure: N x 1 x 1 x 1, the factor that brings its mean luma to `TARGET_LUMA`.
 
         Returns:
-            Natural logarithm of each colour's gain, N x 3 x 1 x 1, and for each level its scale and shift,
-            N x C x 1 x 1 each (to be used as x (1 + scale) + shift).
+            Natural logarithm of each colour's gain, N x 3 x 1 x 1; for each level its scale and shift, N x C x 1 x 1
+            each (to be used as x (1 + scale) + shift); with a memory, natural logarithm of the mean luma that it
+            recalls and the likeness of the nearest scene, N x 1 each.
         """
         level = exposure.log().expand(-1, 3, *thumbnail.shape[-2:])
         features = self.body(torch.cat((thumbnail * exposure, level), 1))
         places = F.avg_pool2d(F.relu(self.reduce(features)), 2).flatten(1)
         seen = torch.cat((places, F.adaptive_avg_pool2d(features, 1).flatten(1)), 1)
         seen = F.dropout(seen, self.dropout, self.training)
-        hidden, shift = self.fc1(seen), None
+        hidden, shift, known = self.fc1(seen), None, None
         if self.memory is not None and self.recall is not None:
             recalled, trust, likeness = self.memory(thumbnail)
             now = (thumbnail * exposure).mean((2, 3)).clamp_min(1e-3).log()
             shift = trust * (recalled - now)  # (N, 3): ln of the gain that gives the remembered colours
             hidden = hidden + self.recall(torch.cat((shift, trust, likeness), 1))
+            known = (recalled.exp() @ recalled.new_tensor(REC601).unsqueeze(1)).log(), likeness
         hidden = F.dropout(F.relu(hidden), self.dropout, self.training)
         parts = self.fc2(hidden)[..., None, None].split([3, *(c for c in self.modulated for _ in range(2))], dim=1)
         colour = parts[0] if shift is None else parts[0] + shift[..., None, None]
-        return colour, list(zip(parts[1::2], parts[2::2], strict=True))
+        return colour, list(zip(parts[1::2], parts[2::2], strict=True)), known
 
 
 class Candela(Backbone):
@@ -166,6 +170,7 @@ class Candela(Backbone):
     multiple_of: ClassVar[int] = 8
     adr_bottleneck: ClassVar[int] = 8
     flops_rule: ClassVar[FlopsRule] = "fvcore"
+    tile_overlap: ClassVar[int] = 32  # what is wrong at a tile's edges is then 85 dB below the picture, at 64 109 dB
     sees_whole: ClassVar[bool] = True
     stages: ClassVar[dict[str, Stage]] = {
         "encoder2": Stage("encoder2", "encoder"),
@@ -188,6 +193,7 @@ class Candela(Backbone):
         if curve not in ("linear", "shoulder"):
             raise ModelError(f"The curve must be 'linear' or 'shoulder'. Got {curve!r}.")
         self.curve = curve
+        self.pin = BrightnessPin()
         d1, d2, d3 = dims
         self.embed = nn.Conv2d(24, d1, 3, padding=1)
         self.encoder1 = nn.Sequential(*(ResidualBlock(d1) for _ in range(blocks[0])))
@@ -222,16 +228,19 @@ class Candela(Backbone):
         if context is not None and context.shape != (image.shape[0], 3, *THUMBNAIL):
             expected = (image.shape[0], 3, *THUMBNAIL)
             raise ShapeError(f"The context must have the shape {expected}. Got {tuple(context.shape)}.")
-        extended = self.extend(image)
-        restored = self.restore(extended, make_thumbnail(image) if context is None else context)
-        return restored[..., : image.shape[-2], : image.shape[-1]]
+        output, known = self._restore(self.extend(image), make_thumbnail(image) if context is None else context)
+        output = output[..., : image.shape[-2], : image.shape[-1]]
+        return self._pinned(output, known, whole=context is None)
 
     def restore(self, image: Tensor, context: Tensor | None = None) -> Tensor:
         """Map N x 3 x H x W to the same shape, H and W being multiples of 8; `context` as in `forward`."""
-        thumbnail = make_thumbnail(image) if context is None else context
+        output, known = self._restore(image, make_thumbnail(image) if context is None else context)
+        return self._pinned(output, known, whole=context is None)
+
+    def _restore(self, image: Tensor, thumbnail: Tensor) -> tuple[Tensor, Known]:
         luma = (thumbnail * thumbnail.new_tensor(REC601).view(3, 1, 1)).sum(1, keepdim=True).mean((2, 3), keepdim=True)
         exposure = TARGET_LUMA / luma.clamp_min(DARKEST)
-        colour, ((s1, b1), (s2, b2), (s3, b3)) = self.whole(thumbnail, exposure)
+        colour, ((s1, b1), (s2, b2), (s3, b3)), known = self.whole(thumbnail, exposure)
         scaled = self._raise(image, exposure * colour.exp())
 
         first = self.embed(F.pixel_unshuffle(torch.cat((image, scaled), 1), 2))
@@ -245,7 +254,14 @@ class Candela(Backbone):
         predicted: Tensor = F.pixel_shuffle(self.predict(first), 2)
         gain, residual = predicted.chunk(2, dim=1)
         raised = self._raise(scaled, gain.clamp(-3, 3).exp())
-        return raised + residual * (1 - raised) if self.curve == "shoulder" else raised + residual
+        return raised + (residual * (1 - raised) if self.curve == "shoulder" else residual), known
+
+    def _pinned(self, output: Tensor, known: Known, *, whole: bool) -> Tensor:
+        """Whole pictures, or tiles that are told of theirs, at the remembered brightness."""
+        if known is None or self.training or not (whole or self.pin.whole is not None):
+            return output
+        pinned: Tensor = self.pin(output, *known)
+        return pinned
 
     def _raise(self, image: Tensor, gain: Tensor) -> Tensor:
         return image * gain if self.curve == "linear" else image * gain / (1 + (gain - 1) * image)

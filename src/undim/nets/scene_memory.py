@@ -15,10 +15,13 @@ from torch.nn import functional as F
 from undim.errors import ShapeError
 from undim.luma import REC601
 from undim.nets.thumbnail import THUMBNAIL
+from undim.nets.whole_picture import WholePicture
 
 CELL = 4
 """Side, in pixels of the thumbnail, of one cell of the descriptor."""
 GRID = (THUMBNAIL[0] // CELL, THUMBNAIL[1] // CELL)
+SURE, KNOWN = 0.95, 0.9
+"""Correlation from which on a picture is certainly of a stored scene, and up to which it is not."""
 ITSELF = 0.99999
 """Similarity from which on a stored scene is the query itself; in training such a scene is left out."""
 
@@ -103,3 +106,40 @@ class SceneMemory(nn.Module):
             trust = weights.sum(1, keepdim=True)
             recalled = (weights @ self.values) / trust.clamp_min(1e-6)
             return recalled, trust, similarity.amax(1, keepdim=True)
+
+
+class BrightnessPin(nn.Module):
+    """Scales the output of a known scene to the brightness that is remembered of it.
+
+    A network's local gains move the mean of the whole picture by some percent, which no crop that it is trained on can
+    tell. So this acts on whole pictures only, and not in training.
+
+    Attributes:
+        whole: `None`, or in a network made for tiles what stands in for the tile's own mean.
+    """
+
+    whole: WholePicture | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole = None
+
+    def forward(self, output: Tensor, wanted: Tensor, likeness: Tensor) -> Tensor:
+        """Scale pictures.
+
+        Args:
+            output: N x 3 x H x W.
+            wanted: N x 1, natural logarithm of the remembered mean luma.
+            likeness: N x 1, correlation with the nearest scene: below `KNOWN` nothing happens, from `SURE` on the mean
+                luma becomes the wanted one.
+
+        Returns:
+            N x 3 x H x W.
+        """
+        luma = (output.clamp(0, 1) * output.new_tensor(REC601).view(3, 1, 1)).sum(1, keepdim=True)
+        mean = luma.mean((2, 3))
+        if self.whole is not None:
+            mean = self.whole.mean(mean, luma)
+        strength = ((likeness - KNOWN) / (SURE - KNOWN)).clamp(0, 1)
+        gain = (strength * (wanted - mean.clamp_min(1e-3).log())).exp()
+        return output * gain[..., None, None]
