@@ -130,6 +130,8 @@ class Study:
     folder: Path
     kind: str
     stage: str | None
+    bare: dict[str, float]
+    """Constructor's values that were given."""
 
     def images(self) -> Iterator[Tensor]:
         """The dark pictures, one at a time."""
@@ -153,6 +155,7 @@ class Study:
             "kind": self.kind,
             "stage": self.stage,
             "seeds": list(self.settings.seeds),
+            "bare": self.bare,
             **more,
         }
 
@@ -472,6 +475,7 @@ def _study(model: str, data: str, output: Path, place: Place, settings: Settings
     cases = cases[:limit]
     network, spec, file = _load(model, weights, multiple_of)
     fresh = None if not names_factory(model) else (lambda: load_network(model, None, multiple_of))
+    values = _values(bare)
     prepare(output)
     title = f"{model} on {data} ({f'{chosen}, ' if chosen else ''}{len(cases)} pictures)"
     return Study(
@@ -484,10 +488,11 @@ def _study(model: str, data: str, output: Path, place: Place, settings: Settings
         data,
         chosen,
         tuple(notes),
-        replace(settings, initialisation=Initialisation(fresh, _values(bare))),
+        replace(settings, initialisation=Initialisation(fresh, values)),
         output,
         "attention",
         None,
+        values,
     )
 
 
