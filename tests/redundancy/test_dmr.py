@@ -184,6 +184,7 @@ def test_adr_is_reset_with_its_layer_or_kept():
     assert both.kept.per_layer == pytest.approx(dmr(model, pictures(), adr="keep").per_layer, abs=1e-4)
     assert both.kept.ratios["latent.0.attn"] == both.ratios["latent.0.attn"]  # it has no ADR
     assert both.kept.ratios["refinement.0.attn"] != both.ratios["refinement.0.attn"]
+    assert dmr(made("candela_tiny"), pictures(1), adr="both").kept is None
 
 
 def test_weights_read_by_an_ancestor_are_no_obstacle():

@@ -214,6 +214,8 @@ def test_layers_of_other_code_go_by_type_and_name():
     assert [layer.name for layer in layers(model, "feedforward")] == ["block.mlp"]
     assert [layer.name for layer in layers(model, "all")] == ["block.attn", "block.mlp", "norm"]
     assert [layer.name for layer in layers(model, r"^block\.")] == ["block.attn", "block.mlp"]
+    wrapped = nn.ModuleDict({"attention_unet": model})
+    assert [layer.name for layer in layers(wrapped)] == ["attention_unet.block.attn"]
     with pytest.raises(ModelError, match="no stages"):
         layers(model, stage="latent")
     with pytest.raises(ModelError, match="no 'xyz' layer"):

@@ -41,7 +41,7 @@ class DmrResult:
     """How many ratios are 0 dB because of values that are not finite."""
     notes: tuple[str, ...] = ()
     kept: DmrResult | None = None
-    """With `adr="both"`: the same with ADR left as it is."""
+    """With `adr="both"`, if any of the layers has ADR: the same with ADR left as it is."""
 
     @property
     def mean(self) -> float:
@@ -139,8 +139,10 @@ def dmr(
     """
     settings = replace(settings or Settings(), seeds=tuple(seeds))
     choices: list[Literal["reset", "keep"]] = ["reset", "keep"] if adr == "both" else [adr]
+    if adr == "both" and not any(layer.kept for layer in select(model, kind, stage, adr="keep").layers):
+        choices = ["reset"]
     selections = [select(model, kind, stage, adr=choice) for choice in choices]
-    suffixes = ["", KEPT] if adr == "both" else [""]
+    suffixes = ["", KEPT][: len(choices)]
     targets = [
         Target(f"{layer.name}{suffix}", (layer,))
         for selection, suffix in zip(selections, suffixes, strict=True)

@@ -15,7 +15,7 @@ from undim.nets.backbone import Backbone, FeedForwardBase, QkvAttention
 
 AdrChoice = Literal["reset", "keep"]
 
-_ATTENTION = re.compile(r"attention|attn", re.IGNORECASE)
+_ATTENTION = re.compile(r"attention|attn|msa", re.IGNORECASE)
 _FEEDFORWARD = re.compile(r"feed_?forward|ffn|mlp", re.IGNORECASE)
 
 
@@ -53,7 +53,8 @@ def layers(
 
     Args:
         model: a registered backbone, whose declared facts say what stands where, or any other network, of which a
-            module counts as attention (feed-forward) if its class or its attribute is named so; the outermost one.
+            module counts as attention (feed-forward) if its class or its attribute is named so, and no module with
+            parameters inside it is.
         kind: "attention"; "feedforward"; "all", which is both and every module outside them that holds parameters
             itself; or a regular expression, searched in module names: each match is one layer with all its submodules,
             so that matches inside a match are part of it.
@@ -124,7 +125,7 @@ def _find(model: nn.Module, kind: str) -> list[tuple[str, nn.Module]]:
 def _attention(model: nn.Module) -> list[tuple[str, nn.Module]]:
     if isinstance(model, Backbone):
         return [(site.name, site.module) for site in model.attention_sites()]
-    return _outermost(model, lambda name, module: isinstance(module, QkvAttention) or _named(name, module, _ATTENTION))
+    return _innermost(model, lambda name, module: isinstance(module, QkvAttention) or _named(name, module, _ATTENTION))
 
 
 def _feedforward(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -133,7 +134,7 @@ def _feedforward(model: nn.Module) -> list[tuple[str, nn.Module]]:
     attention = dict(_attention(model))
     return [
         (name, module)
-        for name, module in _outermost(
+        for name, module in _innermost(
             model, lambda name, module: isinstance(module, FeedForwardBase) or _named(name, module, _FEEDFORWARD)
         )
         if not _inside(name, attention) and not any(_inside(inner, {name: module}) for inner in attention)
@@ -151,6 +152,16 @@ def _outermost(model: nn.Module, wanted: Callable[[str, nn.Module], bool]) -> li
         if name and has_parameters and not _inside(name, found) and wanted(name, module):
             found[name] = module
     return list(found.items())
+
+
+def _innermost(model: nn.Module, wanted: Callable[[str, nn.Module], bool]) -> list[tuple[str, nn.Module]]:
+    matches = {
+        name: module
+        for name, module in model.named_modules()
+        if name and next(module.parameters(), None) is not None and wanted(name, module)
+    }
+    around = {name for name in matches for inner in matches if inner.startswith(f"{name}.")}
+    return [(name, module) for name, module in matches.items() if name not in around]
 
 
 def _inside(name: str, outer: dict[str, nn.Module]) -> bool:
