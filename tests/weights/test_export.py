@@ -65,7 +65,7 @@ def test_parity(name, tmp_path):
 def test_file_says_what_it_was_told_and_nothing_of_the_machine_it_was_made_on(tiny):
     _, path, _ = tiny
     proto = onnx.load(path)
-    assert {p.key: p.value for p in proto.metadata_props} == {"producer": "undim", "data": "none", "tile_overlap": "64"}
+    assert {p.key: p.value for p in proto.metadata_props} == {"producer": "undim", "data": "none", "tile_overlap": "32"}
     assert not any(node.metadata_props or node.doc_string for node in proto.graph.node)
     assert b"site-packages" not in path.read_bytes()
 

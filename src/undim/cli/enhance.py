@@ -16,6 +16,7 @@ from undim.cli.lines import one_line, put, say, without_codec_noise
 from undim.enhance.batch import Outcome, Settings, run_tasks
 from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.plan import STREAM, Task, plan
+from undim.enhance.tiling import Tile, check_tile
 from undim.errors import PictureError, UsageError
 from undim.images import MAX_PIXELS
 
@@ -50,6 +51,13 @@ def enhance(
         int | None, typer.Option(metavar="1..100", help="Of JPEG (default 95) and WebP (95, or lossless as the input).")
     ] = None,
     strength: Annotated[float, typer.Option(metavar="0..1", help="How much: 0 the input, 1 all.")] = 1.0,
+    tile: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|0|N",
+            help="Side in pixels of the tiles that large pictures are cut into; 0: never; auto: as memory suggests.",
+        ),
+    ] = "auto",
     jobs: Annotated[int, typer.Option(metavar="N", help="Pictures in flight.")] = 2,
     max_pixels: Annotated[int, typer.Option(metavar="N", help="Refuse larger pictures.")] = MAX_PIXELS,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
@@ -68,8 +76,9 @@ def enhance(
     if output == STREAM and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("-o - would print a picture to the terminal; redirect it, or give a file.")
     find_model(model)
+    side = read_tile(tile)
     tasks = plan(paths, output, form, overwrite=overwrite)
-    outcomes = _run(tasks, model, strength, jobs, Settings(quality, max_pixels, overwrite))
+    outcomes = _run(tasks, model, side, strength, jobs, Settings(quality, max_pixels, overwrite))
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if as_json:
         put(f"{json.dumps(report(outcomes), indent=2)}\n".encode())
@@ -104,6 +113,19 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     return f"{counts['done']} done, {counts['skipped']} skipped{kept}, {counts['failed']} failed"
 
 
+def read_tile(text: str) -> Tile:
+    """What `--tile` says: "auto", 0 or a side in pixels.
+
+    Raises:
+        UsageError: if it says something else.
+    """
+    tile: Tile = int(text) if text.isascii() and text.isdecimal() else "auto"
+    if tile == "auto" != text:
+        raise UsageError(f"--tile is {text!r}; allowed: auto, 0 (never cut a picture), or a side in pixels.")
+    check_tile(tile)
+    return tile
+
+
 def _check(quality: int | None, strength: float, jobs: int, max_pixels: int) -> None:
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"--quality is {quality}; allowed: 1 to 100.")
@@ -118,13 +140,14 @@ def _check(quality: int | None, strength: float, jobs: int, max_pixels: int) -> 
 def _run(
     tasks: Sequence[Task],
     model: str,
+    tile: Tile,
     strength: float,
     jobs: int,
     settings: Settings,
 ) -> list[Outcome]:
     from undim.enhance.enhancer import Enhancer  # ONNX Runtime loads only after all usage errors are told
 
-    enhancer = Enhancer(model)
+    enhancer = Enhancer(model, tile=tile)
     ended: dict[int, Outcome] = {}
     steps = run_tasks(
         tasks,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Sequence
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +14,22 @@ from PIL import Image
 from undim.enhance.memory import check_memory, choose_side, smaller_side
 from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.runtime import MINIMUM_SIDE, OnnxRuntime, OutOfMemoryError, Tiling, WholePicture
-from undim.enhance.tiling import CELL, Floats, Span, inner_cells, join_tiles, place_crops, shrink, spread_tiles
+from undim.enhance.tiling import (
+    CELL,
+    Floats,
+    Span,
+    Tile,
+    check_tile,
+    inner_cells,
+    join_tiles,
+    place_crops,
+    shrink,
+    spread_tiles,
+    weigh_crops,
+)
 from undim.errors import ModelError, PictureError, ShapeError, UsageError
 from undim.images.picture import Bytes, Picture, split_alpha
 from undim.luma import REC601
-
-Tile = Literal["auto"] | int
-SMALLEST_TILE = 256
-"""Side in pixels under which tiles would consist of their overlap."""
 
 
 class Enhancer:
@@ -148,20 +155,18 @@ def look_at_whole(runtime: OnnxRuntime, tiling: Tiling, pixels: Bytes, side: int
     height, width = pixels.shape[:2]
     thumbnail = shrink(pixels, tiling.thumbnail)
     crops = place_crops(height, width)
+    weights = weigh_crops(pixels, crops)
     rows, columns = inner_cells(height), inner_cells(width)
     (top, bottom), (left, right) = crops[0]
-    at_once = max(1, side**2 // ((bottom - top) * (right - left)))
+    batches = math.ceil(len(crops) * (bottom - top) * (right - left) / side**2)
     total = np.zeros((1, tiling.statistics), np.float32)
-    for part in _in_turns(crops, at_once):
-        batch = np.concatenate([to_batch(pixels[slice(*tall), slice(*wide)]) for tall, wide in part])
-        total += len(part) / len(crops) * runtime.look(batch, rows, columns, thumbnail)
+    for start in range(batches):  # each from all over the picture
+        share = weights[start::batches].sum()
+        if share > 0:
+            parts = [to_batch(pixels[slice(*tall), slice(*wide)]) for tall, wide in crops[start::batches]]
+            weighed = weights[start::batches] / share
+            total += share * runtime.look(np.concatenate(parts), rows, columns, weighed, thumbnail)
     return WholePicture(thumbnail, total)
-
-
-def _in_turns(crops: Sequence[tuple[Span, Span]], at_once: int) -> list[Sequence[tuple[Span, Span]]]:
-    """Deal the crops out to as few batches as possible, each from all over the picture."""
-    count = math.ceil(len(crops) / at_once)
-    return [crops[start::count] for start in range(count)]
 
 
 def decode(image: Image.Image) -> tuple[Bytes, Bytes | None]:
@@ -192,13 +197,6 @@ def check_strength(strength: float) -> None:
     """Raise UsageError unless strength is in [0, 1]."""
     if not (math.isfinite(strength) and 0 <= strength <= 1):
         raise UsageError(f"strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
-
-
-def check_tile(tile: Tile) -> None:
-    """Raise UsageError unless tile is "auto", 0 or a side of at least `SMALLEST_TILE`."""
-    whole_number = isinstance(tile, int) and not isinstance(tile, bool)
-    if tile != "auto" and not (whole_number and (tile == 0 or tile >= SMALLEST_TILE)):
-        raise UsageError(f"tile is {tile}; allowed: auto, 0 (never cut a picture), or a side from {SMALLEST_TILE} on.")
 
 
 def to_batch(pixels: Bytes) -> npt.NDArray[np.float32]:

@@ -4,8 +4,8 @@ The contract of a model file: input `image`, N x 3 x H x W float32, RGB in [0, 1
 shape, not clamped; N, H and W free, H and W at least `MINIMUM_SIDE`.
 
 A file that can be tiled has an entry `tile_overlap` in its header and what `undim.nets.tile_network` says: a second
-output `statistics`, and inputs `source`, `rows`, `columns`, `thumbnail` and `given` that all have defaults, so that a
-run that feeds only `image` takes it as a whole picture.
+output `statistics`, and inputs `source`, `rows`, `columns`, `weights`, `thumbnail` and `given` that all have defaults,
+so that a run that feeds only `image` takes it as a whole picture.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MINIMUM_SIDE = 8
 """Fewest pixels on a side that a model is asked to take."""
 
 INPUT, OUTPUT = "image", "enhanced"
-TILE_INPUTS = ("source", "rows", "columns", "thumbnail", "given")
+TILE_INPUTS = ("source", "rows", "columns", "weights", "thumbnail", "given")
 TILE_OUTPUT = "statistics"
 OVERLAP_KEY = "tile_overlap"
 """Entry of the header: how many pixels neighbouring tiles share at least."""
@@ -102,7 +102,7 @@ class OnnxRuntime:
         """
         feeds: dict[str, npt.NDArray[np.generic]] = {INPUT: batch}
         if whole is not None:
-            given = (np.array(_GIVEN), None, None, whole.thumbnail, whole.statistics)
+            given = (np.array(_GIVEN), None, None, None, whole.thumbnail, whole.statistics)
             feeds |= {name: value for name, value in zip(TILE_INPUTS, given, strict=True) if value is not None}
         enhanced = self._run(OUTPUT, feeds, more=more)
         if enhanced.shape != batch.shape or enhanced.dtype != np.float32:
@@ -113,7 +113,12 @@ class OnnxRuntime:
         return enhanced
 
     def look(
-        self, crops: Floats, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], thumbnail: Floats
+        self,
+        crops: Floats,
+        rows: npt.NDArray[np.int64],
+        columns: npt.NDArray[np.int64],
+        weights: Floats,
+        thumbnail: Floats,
     ) -> Floats:
         """The statistics, 1 x K, that crops of a picture have together. Only where `tiling` is not `None`.
 
@@ -121,13 +126,14 @@ class OnnxRuntime:
             crops: N x 3 x H x W as for `run`.
             rows: those of the H / 8 rows of cells that count, counted from 0.
             columns: likewise.
+            weights: how much each of the N counts, summing to one.
             thumbnail: of the whole picture, as in `WholePicture`.
 
         Raises:
             PictureError: as `run`.
         """
-        given = (np.array(_CROPS), rows, columns, thumbnail)
-        return self._run(TILE_OUTPUT, {INPUT: crops, **dict(zip(TILE_INPUTS[:4], given, strict=True))}, more=True)
+        given = (np.array(_CROPS), rows, columns, weights, thumbnail)
+        return self._run(TILE_OUTPUT, {INPUT: crops, **dict(zip(TILE_INPUTS[:5], given, strict=True))}, more=True)
 
     def _run(self, output: str, feeds: dict[str, npt.NDArray[np.generic]], *, more: bool) -> Floats:
         batch = feeds[INPUT]

@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from undim.errors import UsageError
+
 Floats = npt.NDArray[np.float32]
 Span = tuple[int, int]
 """First pixel and the one after the last along one axis."""
+Tile = Literal["auto"] | int
+"""Side of the tiles in pixels, 0 for whole pictures always, or "auto"."""
+SMALLEST_TILE = 256
+"""Side in pixels under which tiles would consist of their overlap."""
 
 CELL = 8
 """Tiles begin and crops lie at multiples of this, as the networks halve the size three times."""
-CROP = 192
+CROP = 128
 """Side in pixels of the crops that stand for the whole picture."""
-MARGIN = 32
+MARGIN = 24
 """Pixels along a crop's edges that do not count: there the network sees that it was cut."""
-SAMPLED_PIXELS = 2_000_000
+SAMPLED_PIXELS = 1_500_000
 """Pixels that all crops have together, as far as the picture has them."""
+CALIBRATION_RIDGE = 0.1
+"""How strongly equal weights of the crops are preferred to weights that reproduce the picture's means exactly."""
 _ROWS_AT_ONCE = 256
+
+
+def check_tile(tile: Tile) -> None:
+    """Raise UsageError unless tile is "auto", 0 or a side of at least `SMALLEST_TILE`."""
+    whole_number = isinstance(tile, int) and not isinstance(tile, bool)
+    if tile != "auto" and not (whole_number and (tile == 0 or tile >= SMALLEST_TILE)):
+        raise UsageError(f"tile is {tile}; allowed: auto, 0 (never cut a picture), or a side from {SMALLEST_TILE} on.")
 
 
 def spread_tiles(length: int, side: int, overlap: int) -> list[Span]:
@@ -111,6 +127,36 @@ def inner_cells(length: int) -> npt.NDArray[np.int64]:
     return cells[MARGIN // CELL : -MARGIN // CELL] if length >= CROP else cells
 
 
+def weigh_crops(pixels: npt.NDArray[np.uint8], crops: Sequence[tuple[Span, Span]]) -> Floats:
+    """How much each crop counts, N weights that sum to one, so that together they are like the whole picture.
+
+    Survey calibration: of all weights near equal ones, those that bring the crops' means of colours, their squares and
+    products and the contrast between cells of 8 pixels to the picture's (Deville and Saerndal 1992, by ridge
+    regression, negative weights cut off).
+    """
+    height, width = pixels.shape[:2]
+    traits = _traits(_cell_means(pixels))
+    rows, columns = inner_cells(height), inner_cells(width)
+    seen = np.stack(
+        [
+            traits[
+                :,
+                top // CELL + rows[0] : top // CELL + rows[-1] + 1,
+                left // CELL + columns[0] : left // CELL + columns[-1] + 1,
+            ].mean((1, 2))
+            for (top, _), (left, _) in crops
+        ]
+    )
+    off = (seen - traits.mean((1, 2))) / (seen.std(0) + 1e-9)
+    design = np.concatenate((off, np.ones((len(crops), 1))), 1)
+    wanted = np.append(np.zeros(off.shape[1]), 1.0)
+    equal = np.full(len(crops), 1 / len(crops))
+    kernel = design.T @ design + CALIBRATION_RIDGE * len(crops) * np.eye(len(wanted))
+    weights = (equal + design @ np.linalg.solve(kernel, wanted - design.T @ equal)).clip(0)
+    result: Floats = (weights / weights.sum()).astype(np.float32)
+    return result
+
+
 def shrink(pixels: npt.NDArray[np.uint8], size: Span) -> Floats:
     """Box-average H x W x 3 or H x W uint8 to 1 x 3 x size float32 in [0, 1], as `undim.nets.thumbnail` does.
 
@@ -124,6 +170,28 @@ def shrink(pixels: npt.NDArray[np.uint8], size: Span) -> Floats:
         band = planes[top : top + _ROWS_AT_ONCE].transpose(2, 0, 1).astype(np.float32)
         total += rows[:, top : top + _ROWS_AT_ONCE] @ (band @ columns.T)
     return np.ascontiguousarray(np.broadcast_to(total / 255, (3, *size))[None])
+
+
+def _cell_means(pixels: npt.NDArray[np.uint8]) -> Floats:
+    """Means over cells of 8 x 8 pixels, 3 x H / 8 x W / 8 in [0, 1]; a rest at the edges is left out."""
+    high, wide = (max(1, length // CELL) for length in pixels.shape[:2])
+    tall, broad = min(CELL, pixels.shape[0]), min(CELL, pixels.shape[1])
+    planes = pixels[..., None] if pixels.ndim == 2 else pixels
+    means = np.empty((3, high, wide), np.float32)
+    for row in range(high):
+        band = planes[row * CELL : row * CELL + tall, : wide * broad].reshape(tall, wide, broad, -1)
+        means[:, row] = band.mean((0, 2), dtype=np.float32).T / 255
+    return means
+
+
+def _traits(means: Floats) -> npt.NDArray[np.float64]:
+    """What of each cell is compared, F x H / 8 x W / 8."""
+    roots = np.sqrt(means)
+    light = roots.mean(0)
+    steps = [np.abs(np.diff(light, axis=axis, append=light[-1:] if axis == 0 else light[:, -1:])) for axis in (0, 1)]
+    products = roots[[0, 0, 1]] * roots[[1, 2, 2]]
+    parts = (means, roots, means**2, products, np.stack([*steps, *(step**2 for step in steps)]))
+    return np.concatenate(parts).astype(np.float64)
 
 
 def _within(start: float, stop: float, length: int, side: int, numbers: np.random.Generator) -> Span:

@@ -49,7 +49,14 @@ class TileNetwork(nn.Module):
         self.statistics = sum(self._counts)
 
     def forward(
-        self, image: Tensor, source: Tensor, rows: Tensor, columns: Tensor, thumbnail: Tensor, given: Tensor
+        self,
+        image: Tensor,
+        source: Tensor,
+        rows: Tensor,
+        columns: Tensor,
+        weights: Tensor,
+        thumbnail: Tensor,
+        given: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Enhance pictures, or crops or tiles of one picture.
 
@@ -58,6 +65,7 @@ class TileNetwork(nn.Module):
             source: a whole number: `OWN` for pictures, `CROPS` or `GIVEN` for parts of one picture.
             rows: for `CROPS` the rows that count, in cells of 8 pixels.
             columns: likewise.
+            weights: for `CROPS` how much each of the N counts, summing to one.
             thumbnail: 1 x 3 x 64 x 96 of the whole picture, for `CROPS` and `GIVEN`.
             given: 1 x K statistics, for `GIVEN`.
 
@@ -66,7 +74,7 @@ class TileNetwork(nn.Module):
         """
         parts = given.split(self._counts, dim=1)
         wholes = [
-            WholePicture(source, _pixels(rows, scale), _pixels(columns, scale), part)
+            WholePicture(source, _pixels(rows, scale), _pixels(columns, scale), weights, part)
             for scale, part in zip(self._scales, parts, strict=True)
         ]
         for site, whole in zip(self._sites, wholes, strict=True):
@@ -84,7 +92,7 @@ class TileNetwork(nn.Module):
         """Find out how small each layer's features are and how many statistics it takes."""
         image = next(self.model.parameters()).new_zeros(1, 3, PROBE, PROBE)
         cell = torch.zeros(1, dtype=torch.int64)
-        wholes = [WholePicture(torch.tensor(CROPS), cell, cell) for _ in self._sites]
+        wholes = [WholePicture(torch.tensor(CROPS), cell, cell, image.new_ones(1)) for _ in self._sites]
 
         def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             index = next(index for index, site in enumerate(self._sites) if site is module)

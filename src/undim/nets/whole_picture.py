@@ -25,6 +25,8 @@ class WholePicture:
     rows: Tensor
     """Rows of the features that count for `CROPS`: those far enough from the edges, where a crop was cut."""
     columns: Tensor
+    weights: Tensor
+    """How much each image of the batch counts for `CROPS`, summing to one."""
     given: Tensor | None = None
     """All statistics of the layer in one row, 1 x K, for `GIVEN`; `None` where that does not occur."""
     found: list[Tensor] = field(default_factory=list)
@@ -53,7 +55,9 @@ class WholePicture:
 
     def _settle(self, crops: Tensor) -> Tensor:
         """B x k statistics of crops to the 1 x k that all of them use."""
-        settled = crops.mean(0, keepdim=True)
+        # Filled up to the batch: a whole picture's run has one weight, whatever its batch.
+        weights = torch.cat((self.weights, self.weights.new_zeros(len(crops))))[: len(crops)]
+        settled = (weights.unsqueeze(1) * crops).sum(0, keepdim=True)
         if self.given is not None:
             start = sum(part.shape[1] for part in self.found)
             settled = torch.where(self.source == GIVEN, self.given[:, start : start + crops.shape[1]], settled)

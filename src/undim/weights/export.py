@@ -55,7 +55,7 @@ def export_onnx(model: Backbone, path: Path, *, metadata: dict[str, str] | None 
     proto = _trace(frozen if tiles is None else tiles, _tile_defaults(tiles), numbers)
     for info, name in ((proto.graph.input[0], INPUT), (proto.graph.output[0], OUTPUT)):
         _name_axes(info, name)
-    for info, axis in zip(proto.graph.input[2:4], "RC", strict=bool(tiles)):
+    for info, axis in zip(proto.graph.input[2:5], "RCB", strict=bool(tiles)):
         info.type.tensor_type.shape.dim[0].dim_param = axis
     _store_halves(proto)
     _drop_traces(proto)
@@ -78,7 +78,14 @@ def _tile_defaults(tiles: TileNetwork | None) -> dict[str, torch.Tensor]:
     if tiles is None:
         return {}
     cell = torch.zeros(1, dtype=torch.int64)
-    values = (torch.tensor(OWN), cell, cell, torch.zeros(1, 3, *THUMBNAIL), torch.zeros(1, tiles.statistics))
+    values = (
+        torch.tensor(OWN),
+        cell,
+        cell,
+        torch.ones(1),
+        torch.zeros(1, 3, *THUMBNAIL),
+        torch.zeros(1, tiles.statistics),
+    )
     return dict(zip(TILE_INPUTS, values, strict=True))
 
 
@@ -86,8 +93,7 @@ def _trace(network: nn.Module, defaults: dict[str, torch.Tensor], numbers: torch
     free = torch.export.Dim.DYNAMIC
     shapes: list[dict[int, object] | None] = [{0: free, 2: free, 3: free}]
     shapes += [{0: free} if value.ndim == 1 else None for value in defaults.values()]
-    # Of two cells, since sizes of one are taken as fixed.
-    examples = [torch.arange(2) if value.ndim == 1 else value for value in defaults.values()]
+    examples = [_example(value) for value in defaults.values()]
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             network,
@@ -102,6 +108,11 @@ def _trace(network: nn.Module, defaults: dict[str, torch.Tensor], numbers: torch
     if program is None:
         raise CheckpointError(f"PyTorch gave no ONNX program for {type(network).__name__}.")
     return program.model_proto
+
+
+def _example(default: torch.Tensor) -> torch.Tensor:
+    """Three entries where a whole picture has one: a size of one is taken as fixed, two as that of the batch."""
+    return torch.stack([default[0]] * 3) if default.ndim == 1 else default
 
 
 def _check(data: bytes, frozen: Backbone, tiles: TileNetwork | None, numbers: torch.Generator) -> None:
@@ -126,10 +137,11 @@ def _check(data: bytes, frozen: Backbone, tiles: TileNetwork | None, numbers: to
         image = torch.rand(CHECKED_CROPS, generator=numbers)
         thumbnail = torch.rand(1, 3, *THUMBNAIL, generator=numbers)
         inner = torch.arange(1, min(CHECKED_CROPS[2:]) // 8 - 1)
-        feeds = [torch.tensor(CROPS), inner, inner, thumbnail, torch.zeros(1, tiles.statistics)]
+        weights = torch.arange(1.0, 1 + len(image)) / sum(range(1, 1 + len(image)))
+        feeds = [torch.tensor(CROPS), inner, inner, weights, thumbnail, torch.zeros(1, tiles.statistics)]
         expected, statistics = tiles(image, *feeds)
         compare(image, expected, dict(zip(TILE_INPUTS, feeds, strict=True)))
-        feeds = [torch.tensor(GIVEN), inner[:1], inner[:1], thumbnail, statistics]
+        feeds = [torch.tensor(GIVEN), inner[:1], inner[:1], weights[:1], thumbnail, statistics]
         compare(image, tiles(image, *feeds)[0], dict(zip(TILE_INPUTS, feeds, strict=True)))
 
 

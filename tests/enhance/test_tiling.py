@@ -1,0 +1,234 @@
+"""Tiles: they cover, they blend to one, they agree, and they are told of the whole picture once."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from undim import Enhancer
+from undim.enhance import memory, tiling
+from undim.enhance.runtime import OnnxRuntime, OutOfMemoryError
+from undim.enhance.tiling import inner_cells, join_tiles, place_crops, ramp, shrink, spread_tiles, weigh_crops
+from undim.errors import ModelError, PictureError, UsageError
+from undim.nets import add_adr, create_model
+from undim.nets.thumbnail import make_thumbnail
+from undim.weights.export import export_onnx
+
+
+@pytest.fixture(scope="module")
+def tileable(tmp_path_factory):
+    """A random network with ADR, POG, a shoulder and a memory, whose attention and modulation matter."""
+    torch.manual_seed(0)
+    model = create_model("candela_tiny", curve="shoulder", memory=5)
+    add_adr(model, bottleneck=4, embedding=8)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1 and not parameter.any():
+                nn.init.normal_(parameter, std=0.02)
+            if name.endswith("temperature"):
+                parameter.fill_(2.0)
+    path = tmp_path_factory.mktemp("tileable") / "net.onnx"
+    export_onnx(model.eval(), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def half_dark():
+    """480 x 720: waves of several lengths with noise, the right half in shadow."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[:480, :720] / 100
+    light = np.stack([60 + 40 * np.sin(a * x + b * y) for a, b in ((1, 2), (2, 1), (7, 5))], -1)
+    light[:, 360:] *= 0.2
+    return np.clip(light + random.normal(0, 3, light.shape), 0, 255).astype(np.uint8)
+
+
+def psnr(a, b):
+    return -10 * np.log10(max(np.mean((a.astype(float) - b) ** 2) / 255**2, 1e-12))
+
+
+@given(st.integers(1, 5000), st.integers(32, 128), st.sampled_from([0, 8, 32, 64]))
+def test_tiles_cover_and_overlap(length, cells, overlap):
+    side = 8 * max(cells, 2 * overlap // 8 + 1)
+    spans = spread_tiles(length, side, overlap)
+    assert (spans[0][0], spans[-1][1]) == (0, length)
+    assert all(start % 8 == 0 and 0 < stop - start <= side for start, stop in spans)
+    shared = [before[1] - after[0] for before, after in pairwise(spans)]
+    assert shared[:-1] == [overlap] * len(shared[:-1])
+    assert all(0 < some <= overlap or overlap == 0 for some in shared)
+    assert len({stop - start for start, stop in spans[:-1]}) <= 1
+
+
+@given(st.integers(1, 300), st.integers(1, 300))
+@settings(max_examples=50, deadline=None)
+def test_blending_weights_sum_to_one_and_every_pixel_comes_once(height, width):
+    times = np.zeros((height, width))
+    rows, columns = spread_tiles(height, 64, 16), spread_tiles(width, 64, 16)
+
+    def make(tall, wide):
+        return np.ones((3, tall[1] - tall[0], wide[1] - wide[0]), np.float32)
+
+    for top, left, values in join_tiles(rows, columns, make):
+        times[top : top + values.shape[1], left : left + values.shape[2]] += 1
+        np.testing.assert_allclose(values, 1, atol=1e-6)
+    assert (times == 1).all()
+
+
+def test_tiles_fade_into_each_other():
+    rows, columns = spread_tiles(100, 64, 16), spread_tiles(100, 64, 16)
+    numbers = iter(range(4))
+    joined = np.empty((3, 100, 100), np.float32)
+    for top, left, values in join_tiles(
+        rows, columns, lambda t, w: np.full((3, t[1] - t[0], w[1] - w[0]), next(numbers), np.float32)
+    ):
+        joined[:, top : top + values.shape[1], left : left + values.shape[2]] = values
+    weights = np.ones(100)
+    weights[: columns[1][0]] = 0
+    weights[columns[1][0] : columns[0][1]] = ramp(columns[0][1] - columns[1][0])
+    np.testing.assert_allclose(joined, np.broadcast_to(2 * weights[:, None] + weights[None], joined.shape), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(37, 150, 3), (64, 96), (700, 333, 3)])
+def test_shrink_is_the_networks_thumbnail(shape):
+    pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    planes = np.broadcast_to(pixels[..., None], (*shape, 3)) if len(shape) == 2 else pixels
+    wanted = make_thumbnail(torch.from_numpy(planes.transpose(2, 0, 1)[None] / np.float32(255)))
+    np.testing.assert_allclose(shrink(pixels, (64, 96)), wanted.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("height", "width"), [(3000, 4000), (300, 9000), (5, 700), (400, 130)])
+def test_crops_lie_in_the_picture_and_weights_sum_to_one(height, width):
+    crops = place_crops(height, width)
+    for (top, bottom), (left, right) in crops:
+        assert (top % 8, left % 8) == (0, 0)
+        assert top >= 0
+        assert bottom <= max(8, height)
+        assert left >= 0
+        assert right <= max(8, width)
+    assert inner_cells(height).size
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    weights = weigh_crops(pixels, crops)
+    assert weights.shape == (len(crops),)
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_weights_make_up_for_crops_that_fell_into_one_half():
+    pixels = np.random.default_rng(0).integers(0, 40, (1024, 1024, 3), dtype=np.uint8)
+    pixels[:, 512:] += 150
+    crops = [((top, top + 128), (left, left + 128)) for top in range(0, 1024, 128) for left in (0, 128, 256, 640)]
+    weights = weigh_crops(pixels, crops)
+    assert weights[3::4].sum() == pytest.approx(0.5, abs=0.02)
+
+
+def test_tiled_is_like_whole_and_naive_tiles_are_not(tileable, half_dark):
+    whole = Enhancer(tileable, threads=1, tile=0)
+    expected = whole(half_dark)
+    tiled = Enhancer(tileable, threads=1, tile=256)(half_dark)
+    naive = np.concatenate([whole(half_dark[:, left : left + 240]) for left in (0, 240, 480)], axis=1)
+    assert psnr(tiled, expected) > 50
+    assert psnr(naive, expected) < psnr(tiled, expected) - 10
+
+
+def test_grey_and_strength(tileable, half_dark):
+    grey = half_dark[..., 0]
+    tiled, whole = Enhancer(tileable, threads=1, tile=256), Enhancer(tileable, threads=1, tile=0)
+    for strength in (0.4, 1.0):
+        assert psnr(tiled(grey, strength=strength), whole(grey, strength=strength)) > 50
+        assert psnr(tiled(half_dark, strength=strength), whole(half_dark, strength=strength)) > 50
+
+
+def test_the_whole_picture_is_asked_once_and_no_tensor_is_larger_than_a_tile(tileable, half_dark, monkeypatch):
+    enhancer = Enhancer(tileable, threads=1, tile=256)
+    asked, fed = [], []
+    session = enhancer._runtime._session
+
+    class Spy:
+        def run(self, outputs, feeds, options):
+            asked.append(outputs[0])
+            fed.append(feeds["image"].size)
+            if outputs == ["enhanced"]:
+                given.append(feeds["given"])
+            return session.run(outputs, feeds, options)
+
+    given = []
+    monkeypatch.setattr(enhancer._runtime, "_session", Spy())
+    enhancer(half_dark)
+    first = asked.index("enhanced")
+    assert set(asked[:first]) == {"statistics"}
+    assert set(asked[first:]) == {"enhanced"}
+    assert len(asked[first:]) == len(spread_tiles(480, 256, 32)) * len(spread_tiles(720, 256, 32))
+    assert max(fed) <= 3 * 256**2
+    assert all(np.array_equal(statistics, given[0]) for statistics in given)
+
+
+def test_pictures_no_larger_than_a_tile_are_not_cut(tileable, half_dark, monkeypatch):
+    enhancer = Enhancer(tileable, threads=1, tile=720)
+    monkeypatch.setattr(enhancer._runtime, "look", None)
+    np.testing.assert_array_equal(enhancer(half_dark), Enhancer(tileable, threads=1, tile=0)(half_dark))
+
+
+def test_auto_goes_by_memory(monkeypatch):
+    per = memory.BYTES_PER_PIXEL
+    for free, wanted in ((None, 0), (10**12, 0), (per * 2 * 800**2, 768), (per * 2 * 512**2, 512), (1, 256)):
+        monkeypatch.setattr(memory, "free_memory", lambda free=free: free)
+        assert memory.choose_side(1000, 1000) == wanted
+    monkeypatch.setattr(memory, "free_memory", lambda: None)
+    assert memory.choose_side(4000, 3000) == 1024
+    assert [memory.smaller_side(4000, 3000, side) for side in (0, 1024, 256)] == [1024, 768, None]
+    assert memory.smaller_side(600, 400, 0) == 384
+
+
+def test_auto_steps_down_when_memory_runs_out(tileable, half_dark, monkeypatch):
+    enhancer = Enhancer(tileable, threads=1)
+    run, tried = OnnxRuntime.run, []
+
+    def scarce(self, batch, *rest, **more):
+        tried.append(batch.size)
+        if batch.size > 3 * 256**2:
+            raise OutOfMemoryError("no room")
+        return run(self, batch, *rest, **more)
+
+    monkeypatch.setattr(OnnxRuntime, "run", scarce)
+    expected = Enhancer(tileable, threads=1, tile=256)(half_dark)
+    tried.clear()
+    np.testing.assert_array_equal(enhancer(half_dark), expected)
+    assert tried[0] == half_dark.size
+    with pytest.raises(OutOfMemoryError):
+        Enhancer(tileable, threads=1, tile=0)(half_dark)
+
+
+def test_too_little_memory_even_for_the_smallest_tiles(tileable, half_dark, monkeypatch):
+    monkeypatch.setattr(memory, "free_memory", lambda: 10**6)
+    with pytest.raises(PictureError, match=r"is 720 x 480 pixels, .* even in tiles of 256, and 0\.0 GB are free"):
+        Enhancer(tileable, threads=1)(half_dark)
+
+
+def test_container_limit_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    monkeypatch.setattr(memory, "_machine_memory", lambda: 5000)
+    assert memory.free_memory() == 5000
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("700\n")
+    (tmp_path / "memory.stat").write_text("anon 600\ninactive_file 50\n")
+    assert memory.free_memory() == 5000
+    (tmp_path / "memory.max").write_text("1000\n")
+    assert memory.free_memory() == 350
+
+
+@pytest.mark.parametrize("tile", [1, 255, -8, True, 512.0, "512"])
+def test_wrong_sides(gain, tile):
+    with pytest.raises(UsageError, match="allowed: auto, 0"):
+        Enhancer(gain, tile=tile)
+
+
+def test_a_file_that_does_not_tell_is_never_tiled(gain, monkeypatch):
+    with pytest.raises(ModelError, match="does not tell what its tiles"):
+        Enhancer(gain, tile=512)
+    monkeypatch.setattr(memory, "WHOLE_PIXELS", 10)
+    picture = np.zeros((20, 20, 3), np.uint8)
+    assert Enhancer(gain)(picture).shape == picture.shape
+    assert tiling.SMALLEST_TILE == 256
