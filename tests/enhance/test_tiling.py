@@ -20,8 +20,8 @@ from undim.weights.export import export_onnx
 
 
 @pytest.fixture(scope="module")
-def tileable(tmp_path_factory):
-    """A random network with ADR, POG, a shoulder and a memory, whose attention and modulation matter."""
+def network(tmp_path_factory, half_dark):
+    """A random network with ADR, POG, a shoulder and a memory of one scene, whose attention and modulation matter."""
     torch.manual_seed(0)
     model = create_model("candela_tiny", curve="shoulder", memory=5)
     add_adr(model, bottleneck=4, embedding=8)
@@ -31,9 +31,16 @@ def tileable(tmp_path_factory):
                 nn.init.normal_(parameter, std=0.02)
             if name.endswith("temperature"):
                 parameter.fill_(2.0)
+    model.remember(torch.from_numpy(shrink(half_dark, (64, 96)).copy()), torch.tensor([[0.5, 0.45, 0.4]]))
     path = tmp_path_factory.mktemp("tileable") / "net.onnx"
     export_onnx(model.eval(), path)
-    return path
+    return model, path
+
+
+@pytest.fixture(scope="module")
+def tileable(network):
+    """The file of that network."""
+    return network[1]
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +138,15 @@ def test_tiled_is_like_whole_and_naive_tiles_are_not(tileable, half_dark):
     naive = np.concatenate([whole(half_dark[:, left : left + 240]) for left in (0, 240, 480)], axis=1)
     assert psnr(tiled, expected) > 50
     assert psnr(naive, expected) < psnr(tiled, expected) - 10
+
+
+def test_whole_pictures_are_as_in_pytorch_the_remembered_scene_included(network, half_dark):
+    model, path = network
+    image = torch.from_numpy(half_dark.transpose(2, 0, 1)[None] / np.float32(255))
+    with torch.no_grad():
+        expected = model(image).numpy()
+        assert not np.allclose(expected, model(image, make_thumbnail(image)).numpy(), atol=1e-3)  # the scene is known
+    np.testing.assert_allclose(OnnxRuntime(path, threads=1).run(image.numpy()), expected, atol=1e-5)
 
 
 def test_grey_and_strength(tileable, half_dark):

@@ -147,7 +147,9 @@ def weigh_crops(pixels: npt.NDArray[np.uint8], crops: Sequence[tuple[Span, Span]
             for (top, _), (left, _) in crops
         ]
     )
-    off = (seen - traits.mean((1, 2))) / (seen.std(0) + 1e-9)
+    spread = seen.std(0) + 1e-9
+    off = (seen - traits.mean((1, 2))) / spread
+    off[:, np.abs(off.mean(0)) > 1] = 0  # no weights reach it, such as the contrast of an edge that no crop has
     design = np.concatenate((off, np.ones((len(crops), 1))), 1)
     wanted = np.append(np.zeros(off.shape[1]), 1.0)
     equal = np.full(len(crops), 1 / len(crops))

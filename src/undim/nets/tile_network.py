@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from undim.errors import ModelError
 from undim.nets.backbone import Backbone, QkvAttention
 from undim.nets.dynamic_conv import GeneratedConv2d
+from undim.nets.scene_memory import BrightnessPin
 from undim.nets.thumbnail import make_thumbnail
 from undim.nets.whole_picture import CROPS, OWN, WholePicture
 
@@ -31,7 +32,7 @@ class TileNetwork(nn.Module):
         model: any backbone that `can_tile`; it is put into evaluation mode and used, not copied.
 
     Attributes:
-        statistics: K, how many numbers the attention layers take from the whole picture.
+        statistics: K, how many numbers the layers take from the whole picture.
 
     Raises:
         ModelError: for a backbone that takes something else from the whole picture.
@@ -42,7 +43,7 @@ class TileNetwork(nn.Module):
         if not can_tile(model):
             raise ModelError(f"Tiles of a picture cannot agree in this {type(model).__name__}.")
         self.model = model.eval()
-        self._sites = [site.module for site in model.attention_sites() if isinstance(site.module, QkvAttention)]
+        self._sites = [part for part in model.modules() if isinstance(part, QkvAttention | BrightnessPin)]
         self._scales: list[int] = [1] * len(self._sites)
         self._counts: list[int] = [0] * len(self._sites)
         self._probe()
