@@ -208,6 +208,10 @@ def test_more_jobs_give_the_same_files(folder, undim):
         ["in", "-o", "out", "--strength", "nan"],
         ["in", "-o", "out", "--jobs", "0"],
         ["in", "-o", "out", "--max-pixels", "0"],
+        ["in", "-o", "out", "--tile", "100"],
+        ["in", "-o", "out", "--tile", "-1"],
+        ["in", "-o", "out", "--tile", "large"],
+        ["in", "-o", "out", "--tile", "512"],  # which this model's file does not tell how to
         ["in", "-o", "out", "--unknown"],
         ["in"],
         ["-o", "out"],

@@ -3,6 +3,8 @@
 from itertools import pairwise
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +13,8 @@ from torch import nn
 
 from undim import Enhancer
 from undim.enhance import memory, tiling
-from undim.enhance.runtime import OnnxRuntime, OutOfMemoryError
+from undim.enhance.models import find_model, list_shipped_models
+from undim.enhance.runtime import TILE_INPUTS, OnnxRuntime, OutOfMemoryError
 from undim.enhance.tiling import inner_cells, join_tiles, place_crops, ramp, shrink, spread_tiles, weigh_crops
 from undim.errors import ModelError, PictureError, UsageError
 from undim.nets import add_adr, create_model
@@ -38,9 +41,44 @@ def network(tmp_path_factory, half_dark):
 
 
 @pytest.fixture(scope="module")
-def tileable(network):
-    """The file of that network."""
-    return network[1]
+def tileable(tmp_path_factory):
+    """enhanced = mean 3x3 of image * 0.4 / mean of the whole picture: a network that a tile alone gets wrong."""
+    text = """
+    <ir_version: 10, opset_import: ["" : 20], metadata_props: ["tile_overlap": "32"]>
+    tiny (float[N,3,H,W] image, int64 source, int64[R] rows, int64[C] columns, float[B] weights,
+          float[1,3,64,96] thumbnail, float[1,1] given) => (float[N,3,H,W] enhanced, float[1,1] statistics)
+    {
+        flat = Constant <value_ints: ints = [-1, 1]> ()
+        form = Constant <value_ints: ints = [-1, 1, 1, 1]> ()
+        axes = Constant <value_ints: ints = [1, 2, 3]> ()
+        first = Constant <value_ints: ints = [0]> ()
+        from_crops = Constant <value_int: int = 1> ()
+        from_outside = Constant <value_int: int = 2> ()
+        target = Constant <value_float: float = 0.4> ()
+        one = ReduceMean <keepdims: int = 1> (image, axes)
+        own = Reshape (one, flat)
+        column = Reshape (weights, flat)
+        parts = Mul (own, column)
+        together = ReduceSum <keepdims: int = 1> (parts, first)
+        outside = Equal (source, from_outside)
+        statistics = Where (outside, given, together)
+        crops = Equal (source, from_crops)
+        shared = Or (outside, crops)
+        used = Where (shared, statistics, own)
+        level = Reshape (used, form)
+        gain = Div (target, level)
+        smooth = AveragePool <kernel_shape: ints = [3, 3], pads: ints = [1, 1, 1, 1], count_include_pad: int = 1> (image)
+        enhanced = Mul (smooth, gain)
+    }
+    """
+    model = onnx.parser.parse_model(text)
+    cell = np.zeros(1, np.int64)
+    zeros = (np.float32(np.zeros((1, 3, 64, 96))), np.float32([[0]]))
+    defaults = zip(TILE_INPUTS, (np.array(0), cell, cell, np.float32([1]), *zeros), strict=True)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in defaults)
+    path = tmp_path_factory.mktemp("tileable") / "net.onnx"
+    onnx.save(model, path)
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -131,15 +169,33 @@ def test_weights_make_up_for_crops_that_fell_into_one_half():
     assert weights[3::4].sum() == pytest.approx(0.5, abs=0.02)
 
 
-def test_tiled_is_like_whole_and_naive_tiles_are_not(tileable, half_dark):
-    whole = Enhancer(tileable, threads=1, tile=0)
-    expected = whole(half_dark)
-    tiled = Enhancer(tileable, threads=1, tile=256)(half_dark)
-    naive = np.concatenate([whole(half_dark[:, left : left + 240]) for left in (0, 240, 480)], axis=1)
+def check_tiles(path, picture):
+    whole = Enhancer(path, threads=1, tile=0)
+    expected = whole(picture)
+    tiled = Enhancer(path, threads=1, tile=256)(picture)
+    naive = np.concatenate([whole(picture[:, left : left + 240]) for left in (0, 240, 480)], axis=1)
     assert psnr(tiled, expected) > 50
     assert psnr(naive, expected) < psnr(tiled, expected) - 10
 
 
+def test_tiled_is_like_whole_and_naive_tiles_are_not(tileable, half_dark):
+    check_tiles(tileable, half_dark)
+
+
+@pytest.mark.slow
+def test_tiles_of_a_network_agree(network, half_dark):
+    check_tiles(network[1], half_dark)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_shipped_models())
+def test_tiles_of_shipped_models_agree(name, half_dark):
+    if OnnxRuntime(find_model(name), threads=1).tiling is None:
+        pytest.skip("exported before files could be tiled")
+    check_tiles(find_model(name), half_dark)
+
+
+@pytest.mark.slow
 def test_whole_pictures_are_as_in_pytorch_the_remembered_scene_included(network, half_dark):
     model, path = network
     image = torch.from_numpy(half_dark.transpose(2, 0, 1)[None] / np.float32(255))
