@@ -123,7 +123,7 @@ def main() -> None:
                 for way in WAYS:
                     words = [sys.executable, __file__, "--work", way, model, str(source), str(target)]
                     words += ["--tile", options.tile, "--threads", str(options.threads)]
-                    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+                    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout  # noqa: S603
                     seconds, peak = map(float, told.split())
                     result = np.load(target)
                     spans = [spread_tiles(length, side, tiling.overlap) for length in picture.shape[:2]]

@@ -216,12 +216,12 @@ def test_stop_refuses_further_runs(gain, dark):
 
 
 def test_unknown_names_and_files(tmp_path, monkeypatch):
-    (tmp_path / "candela.onnx").write_bytes(b"")
+    (tmp_path / "photo.onnx").write_bytes(b"")
     monkeypatch.setattr("undim.enhance.models.MODELS_FOLDER", tmp_path)
-    assert list_shipped_models() == ["candela"]
-    assert find_model(DEFAULT_MODEL) == tmp_path / "candela.onnx"
-    with pytest.raises(ModelError, match=r"Did you mean 'candela'.*Shipped: candela"):
-        find_model("candel")
+    assert list_shipped_models() == ["photo"]
+    assert find_model(DEFAULT_MODEL) == tmp_path / "photo.onnx"
+    with pytest.raises(ModelError, match=r"Did you mean 'photo'.*Shipped: photo"):
+        find_model("phot")
     with pytest.raises(ModelError, match="no model file"):
         find_model(tmp_path / "absent.onnx")
 
