@@ -15,6 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from PIL import Image
@@ -35,6 +37,10 @@ def measure(words: list[str], threads: int) -> tuple[float, float, float]:
     return time.perf_counter() - begin, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e9
 
 
+def save_picture(path: Path, width: int, height: int) -> None:
+    Image.fromarray(make_picture(EXAMPLES / "coffee.png", width, height)).save(path, quality=95)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default=DEFAULT_MODEL)
@@ -49,8 +55,9 @@ def main() -> None:
         source, target = Path(folder, "in.jpg"), Path(folder, "out.jpg")
         for megapixels in options.megapixels:
             height = round(math.sqrt(megapixels * 1e6 * 3 / 4))
-            picture = make_picture(EXAMPLES / "coffee.png", round(height * 4 / 3), height)
-            Image.fromarray(picture).save(source, quality=95)
+            # In a process that ends: the system counts this one's memory as that of the commands it starts.
+            with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                pool.submit(save_picture, source, round(height * 4 / 3), height).result()
             for tile in options.tiles:
                 words = [sys.executable, "-m", "undim", "enhance", str(source), "-o", str(target), "--overwrite"]
                 words += ["--model", options.model, "--tile", tile]

@@ -10,7 +10,6 @@ step between neighbouring pixels is measured across the tiles' borders and, unti
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -72,7 +71,13 @@ def work(way: str, model: str, source: str, target: str, tile: str, threads: int
         result = Enhancer(model, threads=threads, tile=0 if way == "untiled" else side)(picture)  # type: ignore[arg-type]
     seconds = time.perf_counter() - begin
     np.save(target, result)
-    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9)
+    print(seconds, peak_memory())
+
+
+def peak_memory() -> float:
+    """Largest resident size of this process so far, in GB. Not `ru_maxrss`, which counts the parent's on Linux."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e9 for line in lines if line.startswith("VmHWM:"))
 
 
 def psnr(image: Bytes, reference: Bytes) -> float:
