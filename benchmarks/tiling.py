@@ -4,7 +4,7 @@
 
 Without --picture, 12-megapixel pictures are made from examples/: an enlarged copy mixed with repeated full-size ones,
 sensor noise, and the right half in shadow. Each way runs in a process of its own. On a smooth gradient, the largest
-step between neighbouring pixels is measured across the tiles' borders and, untiled, anywhere.
+step between neighbouring pixels is measured where tiles meet, and untiled at the same places.
 """
 
 from __future__ import annotations
@@ -85,13 +85,12 @@ def psnr(image: Bytes, reference: Bytes) -> float:
     return float(-10 * np.log10(max(float(np.mean(squares)), 1e-9) / 255**2))
 
 
-def largest_step(image: Bytes, rows: list[int] | None = None, columns: list[int] | None = None) -> int:
-    """Between neighbouring pixels, everywhere or across these borders."""
-    down = np.abs(np.diff(image.astype(np.int16), axis=0))
-    across = np.abs(np.diff(image.astype(np.int16), axis=1))
-    if rows is None or columns is None:
-        return int(max(down.max(), across.max()))
-    return int(max(down[[row - 1 for row in rows]].max(), across[:, [column - 1 for column in columns]].max()))
+def largest_step(image: Bytes, rows: list[int], columns: list[int]) -> int:
+    """Between neighbouring pixels of two of these rows, or two of these columns, and the ones before them."""
+    values = image.astype(np.int16)
+    down = np.abs(values[rows] - values[[row - 1 for row in rows]])
+    across = np.abs(values[:, columns] - values[:, [column - 1 for column in columns]])
+    return int(max(down.max(initial=0), across.max(initial=0)))
 
 
 def main() -> None:
@@ -136,9 +135,11 @@ def main() -> None:
                     if way == "naive":
                         rows, columns = (list(range(side, length, side)) for length in picture.shape[:2])
                     count = (len(rows) + 1) * (len(columns) + 1) if way != "untiled" else 1
-                    step = "-"
-                    if name == "smooth gradient":
-                        step = str(largest_step(result) if way == "untiled" else largest_step(result, rows, columns))
+                    if way != "naive":  # wherever one tile fades into the next
+                        rows, columns = (
+                            [start + n for start in axis for n in range(tiling.overlap)] for axis in (rows, columns)
+                        )
+                    step = str(largest_step(result, rows, columns)) if name == "smooth gradient" else "-"
                     if way == "untiled":
                         reference, slowest = result, seconds
                     quality = "-" if way == "untiled" else f"{psnr(result, reference):.1f}"
