@@ -30,8 +30,8 @@ def spread(stepper: Stepper, images: torch.Tensor, context: torch.Tensor) -> str
 
     def look(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         if isinstance(module, Adr):
-            for kernel in module.kernels(inputs[0].float()):
-                seen.append(float(kernel.std(0).square().mean().sqrt() / kernel.square().mean().sqrt()))
+            kernels = module.kernels(inputs[0].float())
+            seen.extend(float(k.std(0).square().mean().sqrt() / k.square().mean().sqrt()) for k in kernels)
 
     adrs = [part.adr for part in stepper.network.modules() if isinstance(part, QkvAttention) and part.adr is not None]
     hooks = [adr.register_forward_pre_hook(look) for adr in adrs]

@@ -301,7 +301,7 @@ def test_wrong_use_is_one_line(gain, lol, tmp_path, capsys, change, message):
     [
         ("no_such_module_anywhere:make", "There is no module 'no_such_module_anywhere'"),
         ("net.pth", "run undim convert first"),
-        ("candle", "Did you mean 'candela'"),
+        ("foto", "Did you mean 'photo'"),
     ],
 )
 def test_wrong_models_are_one_line(model, message, lol, tmp_path, capsys):

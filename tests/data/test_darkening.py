@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from skimage.color import rgb2xyz, xyz2rgb
 
-from undim.data.darkening import NIGHT_BOUND, SHADOW_BOUND, Darkening, at_window, darken, dim, draw_darkening, to_linear, to_srgb
+from undim.data.darkening import (
+    NIGHT_BOUND,
+    SHADOW_BOUND,
+    Darkening,
+    at_window,
+    darken,
+    dim,
+    draw_darkening,
+    to_linear,
+    to_srgb,
+)
 
 FLAT = np.ones(3, np.float32)
 

@@ -11,18 +11,21 @@ from PIL import Image
 from undim import Enhancer
 from undim.data.reading import read_rgb
 from undim.data.sets import find_pairs
-from undim.enhance.models import DEFAULT_MODEL, MODELS_FOLDER, list_shipped_models
+from undim.enhance.models import MODELS_FOLDER, list_shipped_models
 from undim.metrics.networks import network_enhancer
 from undim.metrics.protocol import score
 from undim.nets.pog import PogKernel
 from undim.weights.files import load_model, read_spec
 
+FLOORS = {"photo": (20.5, 0.79), "lol": (23.0, 0.83), "tiny": (21.0, 0.78)}
+"""PSNR in dB and SSIM on eval15 that each model must reach."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROOT = Path(os.environ.get("UNDIM_DATA", "")) / "lol_v1"
 
 
 @pytest.mark.parametrize("name", list_shipped_models())
 def test_files_are_small_and_described(name):
+    assert name in FLOORS
     files = [MODELS_FOLDER / f"{name}.{suffix}" for suffix in ("onnx", "safetensors", "md")]
     assert sum(path.stat().st_size for path in files) < 8e6
     card = files[2].read_text()
@@ -32,14 +35,24 @@ def test_files_are_small_and_described(name):
     assert re.search(rf"\b{notes['steps'].split()[0]}\b", card)
 
 
-def test_the_default_has_adr_with_pog():
-    model = load_model(MODELS_FOLDER / f"{DEFAULT_MODEL}.safetensors")
+@pytest.mark.parametrize("name", list_shipped_models())
+def test_each_has_adr_with_pog(name):
+    model = load_model(MODELS_FOLDER / f"{name}.safetensors")
     sites = [site for site in model.attention_sites() if site.module.adr is not None]
     assert sites
     assert all(isinstance(site.module.adr.p1, PogKernel) for site in sites)
     assert {site.stage.part for site in sites} == {"decoder"}
     # Trained: the second kernels, which start at zero, do something.
     assert all(site.module.adr.p2.m2.weight.abs().max() > 0 for site in sites)
+
+
+def test_all_together_stay_below_the_limit():
+    assert sum(path.stat().st_size for path in MODELS_FOLDER.iterdir()) < 20e6
+
+
+def test_tiny_is_tiny():
+    model = load_model(MODELS_FOLDER / "tiny.safetensors")
+    assert sum(parameter.numel() for parameter in model.parameters()) <= 100_000
 
 
 @pytest.mark.parametrize("name", list_shipped_models())
@@ -52,16 +65,17 @@ def test_onnx_and_safetensors_are_the_same_network(name):
     assert (difference > 0).mean() < 1e-3
 
 
+@pytest.mark.parametrize("name", list_shipped_models())
 @pytest.mark.skipif(
     not os.environ.get("UNDIM_DATA") or not ROOT.is_dir(),
     reason="needs LOL-v1: set UNDIM_DATA to the folder with lol_v1/",
 )
-def test_scores_on_eval15_are_those_of_the_card():
+def test_scores_on_eval15_are_those_of_the_card(name):
     pairs = find_pairs("lol-v1", "test", ROOT)
-    scores = score(Enhancer(), ((pair.name, read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs))
-    assert scores.psnr >= 20.5
-    assert scores.ssim >= 0.79
-    row = re.search(r"\| eval15[^|]*\|([^\n]*)\|", (MODELS_FOLDER / f"{DEFAULT_MODEL}.md").read_text())
+    scores = score(Enhancer(name), ((pair.name, read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs))
+    assert scores.psnr >= FLOORS[name][0]
+    assert scores.ssim >= FLOORS[name][1]
+    row = re.search(r"\| eval15[^|]*\|([^\n]*)\|", (MODELS_FOLDER / f"{name}.md").read_text())
     psnr, ssim, gt_mean, brightness = (float(cell) for cell in row[1].split("|"))
     assert psnr == pytest.approx(scores.psnr, abs=0.006)
     assert ssim == pytest.approx(scores.ssim, abs=6e-4)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from undim.errors import ModelError, suggest
 
-DEFAULT_MODEL = "candela"
+DEFAULT_MODEL = "photo"
 
 MODELS_FOLDER = Path(__file__).parent.parent / "models"
 """Holds `<name>.onnx`, `<name>.safetensors` and the model card `<name>.md` of each shipped model."""
