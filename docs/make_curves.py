@@ -22,7 +22,12 @@ PANELS = (
     ("psnr_gt_mean", "PSNR at matched brightness, dB"),
     ("brightness_error", "brightness error"),
 )
-VALIDATION = {"photo": "SICE val, 12 pictures", "lol": "LOL-v1 val, 24", "tiny": "LOL-v1 val, 24"}
+VALIDATION = {
+    "photo": "second run, SICE val, 12 pictures",
+    "photo_first": "SICE val, 12 pictures",
+    "lol": "without its pin, LOL-v1 val, 24",
+    "tiny": "LOL-v1 val, 24",
+}
 
 
 def read_column(path: Path, column: str) -> tuple[list[float], list[float]]:
