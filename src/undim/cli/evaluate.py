@@ -140,7 +140,7 @@ def load_subject(model: str, weights: Path | None = None, multiple_of: int = 1, 
     Raises:
         UndimError: if it cannot be used, or the options do not fit it.
     """
-    chosen = _device(device)
+    chosen = find_device(device)
     if model not in list_shipped_models() and names_factory(model):
         network = load_network(model, weights, multiple_of).to(chosen)
         missing = "checkpoint_sha256 is null: the factory was called without --weights, and no file was read for it"
@@ -188,7 +188,12 @@ def _guarded(enhance: Callable[[Pixels], Pixels], model: str, pixels: Pixels) ->
         raise ModelError(f"{model} failed on a picture of {width} x {height}: {describe_failure(error)}.") from error
 
 
-def _device(name: str) -> str:
+def find_device(name: str) -> str:
+    """Of auto, cpu and cuda, what PyTorch is to run on: cuda where auto finds one.
+
+    Raises:
+        UsageError: for another name, or for cuda where there is none.
+    """
     if name not in ("auto", "cpu", "cuda"):
         raise UsageError(f"There is no device {name!r}. Known: auto, cpu, cuda.")
     there = torch.cuda.is_available()

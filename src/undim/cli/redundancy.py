@@ -16,7 +16,7 @@ import typer
 from torch import Tensor, nn
 
 from undim.atomic import write_text
-from undim.cli.evaluate import FOLDER, find_cases
+from undim.cli.evaluate import FOLDER, find_cases, find_device
 from undim.cli.finetune import DEFAULTS, model_section
 from undim.cli.lines import put, say
 from undim.cli.results import prepare, progress
@@ -388,7 +388,7 @@ def slim_network(
     smaller, spec = leave_out(network, own, proposal.blocks)
     cut = study.folder / "cut.safetensors"
     save_model(replace(spec, notes={**spec.notes, "slimmed": "not fine-tuned"}), smaller, cut, overwrite=True)
-    rows = [_row("before", study, network), _row("blocks left out", study, smaller.to(_device(device)))]
+    rows = [_row("before", study, network), _row("blocks left out", study, smaller.to(find_device(device)))]
     tuned = cut
     if steps != 0:
         tree = {**DEFAULTS} if recipe is None else read_tree(recipe)
@@ -402,7 +402,7 @@ def slim_network(
         plan = make_recipe(tree, owner="The recipe" if recipe is None else str(recipe))
         run_recipe(plan, run, resume, max_minutes, dry_run=False)
         tuned = run / "average.safetensors"
-        rows.append(_row("fine-tuned", study, load_model(tuned).to(_device(device))))
+        rows.append(_row("fine-tuned", study, load_model(tuned).to(find_device(device))))
     final = load_model(tuned)
     notes = {**own.notes, **read_spec(tuned).notes, "slimmed": f"{len(proposal.blocks)} blocks left out"}
     save_model(replace(spec, notes=notes), final, study.folder / "slim.safetensors", overwrite=True)
@@ -481,7 +481,7 @@ def _study(model: str, data: str, output: Path, place: Place, settings: Settings
     return Study(
         title,
         model,
-        network.to(_device(device)),
+        network.to(find_device(device)),
         spec,
         file,
         cases,
@@ -532,18 +532,6 @@ def _values(bare: list[str] | None) -> dict[str, float]:
         if not sign or not pattern:
             raise UsageError(f"--bare takes REGEX=NUMBER. Got {entry!r}.")
     return values
-
-
-def _device(name: str) -> str:
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"There is no device {name!r}. Known: auto, cpu, cuda.")
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise UsageError("PyTorch finds no CUDA device here; leave --device out or give cpu.")
-    if name == "cpu" or not there:
-        return "cpu"
-    torch.backends.cudnn.allow_tf32 = False  # figures of convolutions in float32, as on the CPU
-    return "cuda"
 
 
 def _read(path: Path | None) -> Tensor:
