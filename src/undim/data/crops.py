@@ -16,13 +16,12 @@ from torch import Tensor
 
 from undim.data.darkening import at_window, darken, dim, draw_darkening
 from undim.data.fusion import fuse_highlights
-from undim.data.reading import read_rgb
+from undim.data.reading import Pixels, read_rgb
 from undim.data.sets import Pair
 from undim.data.store import PixelStore
 from undim.errors import DataError
 from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
 
-Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 CLIPPED = 250 / 255
@@ -127,15 +126,17 @@ class PairCrops:
     def __len__(self) -> int:
         return len(self.lows)
 
-    def teach(self, network: object) -> None:
-        """Let a network that remembers scenes (see `Remembering`) store these."""
-        if isinstance(network, Remembering):
+    def teach(self, *networks: object) -> None:
+        """Let those networks that remember scenes (see `Remembering`) store these."""
+        learners = [network for network in networks if isinstance(network, Remembering)]
+        if learners:
             count = range(len(self))
             thumbnails = torch.from_numpy(
                 np.stack([self._thumbnail(index, well_lit=False, turned=False) for index in count])
             )
             means = np.stack([self.highs[index].reshape(-1, 3).mean(0) / 255 for index in count])
-            network.remember(thumbnails.permute(0, 3, 1, 2), torch.from_numpy(means).float())
+            for network in learners:
+                network.remember(thumbnails.permute(0, 3, 1, 2), torch.from_numpy(means).float())
 
     def ahead(self, requests: Iterable[tuple[int, int, int]], *, rank: int = 0, world: int = 1) -> Iterator[Batch]:
         """The batches of the given (step, size, crop), each made by a thread while the one before is used."""

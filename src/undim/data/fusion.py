@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from undim.data.reading import Pixels
 
 BURNT = (215.0, 255.0)
 """Largest channel at which the fusion begins to replace the reference, and at which it has replaced it."""

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from undim.metrics.quality import Pixels
-from undim.redundancy.tables import PAPER_GROUPS, decibels, spelled_interval
+from undim.redundancy.tables import DIVERSITY_HEAD, PAPER_GROUPS, decibels, diversity_rows, spelled_interval
 
 PICTURE_WIDTH = 320
 """Pixels of an embedded picture, if it is not smaller."""
@@ -232,19 +232,7 @@ def _poi(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
 
 
 def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
-    head = ["generator", "kind", "weights", "cosine distance", "variation", "effective rank"]
-    rows = [
-        [
-            name,
-            one["kind"],
-            str(one["weights"]),
-            f"{one['cosine_distance']:.3g}",
-            f"{100 * one['variation']:.2g} %",
-            f"{one['effective_rank']:.2f}",
-        ]
-        for name, one in result["layers"].items()
-    ]
-    yield _table(head, rows)
+    yield _table(DIVERSITY_HEAD, diversity_rows(result))
     name, one = max(result["layers"].items(), key=lambda entry: entry[1]["cosine_distance"])
     kernels = np.asarray(one["kernels"][:_GRID], np.float64)
     scale = np.abs(kernels - kernels.mean(axis=0)).max() or 1.0

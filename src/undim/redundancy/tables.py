@@ -161,10 +161,14 @@ def _poi(result: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
     return lines
 
 
-def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
-    rows = [
+DIVERSITY_HEAD = ["generator", "kind", "weights", "cosine distance", "variation", "effective rank"]
+
+
+def diversity_rows(result: Mapping[str, Any]) -> list[list[str]]:
+    """The cells under `DIVERSITY_HEAD`, one row a generator, its name as it is."""
+    return [
         [
-            _cell(name),
+            name,
             one["kind"],
             str(one["weights"]),
             f"{one['cosine_distance']:.3g}",
@@ -173,14 +177,17 @@ def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]
         ]
         for name, one in result["layers"].items()
     ]
-    head = ["generator", "kind", "weights", "cosine distance", "variation", "effective rank"]
+
+
+def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
+    rows = [[_cell(name), *cells] for name, *cells in diversity_rows(result)]
     return [
         (
             f"How far the kernels of {result['pictures']} pictures differ: mean pairwise cosine distance; standard"
             " deviation over pictures relative to the mean kernel; effective rank, 1 if all are proportional."
         ),
         "",
-        *table(head, rows),
+        *table(DIVERSITY_HEAD, rows),
     ]
 
 

@@ -71,8 +71,7 @@ def train_network(
     held_out = [(read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs]
     crops = load_crops(recipe)
     if recipe.model.freeze == "none":
-        for network in (stepper.network, stepper.average):
-            crops.teach(network)
+        crops.teach(stepper.network, stepper.average)
 
     started = monotonic() - elapsed
     budget = math.inf if max_minutes is None else 60 * max_minutes
