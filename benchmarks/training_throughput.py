@@ -2,9 +2,9 @@
 
     python benchmarks/training_throughput.py [--data lol-v1] [--rounds 7]
 
-Crops of 256, batch 8, bf16 (float32 with --precision 32-true), forward, backward and the optimiser's step. The second
-kernel's decode layer is not at zero, as it is at the start with `identity`, so that every gradient is computed. Beside
-the ratio stands how far the generated kernels spread over the pictures, so that it can be seen that they differ.
+Crops of 256, batch 8, bf16 where the machine has it in hardware (or what --precision says), forward, backward and
+the optimiser's step. The second kernel's decode layer is not at zero, as it is at the start with `identity`, so that
+every gradient is computed. Beside the ratio stands how far the generated kernels spread over the pictures.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 
 from undim.nets.adr import Adr
 from undim.nets.backbone import QkvAttention
+from undim.training.precision import fast_precision
 from undim.training.recipe import AdrSection, DataSection, ModelSection, Recipe
 from undim.training.samples import load_crops
 from undim.training.stepper import Stepper
@@ -49,9 +50,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--precision", default="bf16-mixed")
+    parser.add_argument("--precision", default="auto", choices=("auto", "32-true", "bf16-mixed"))
     options = parser.parse_args()
-    print(f"{torch.get_num_threads()} threads, crops of {options.crop}, batch {options.batch}, {options.precision}")
+    precision = fast_precision() if options.precision == "auto" else options.precision
+    print(f"{torch.get_num_threads()} threads, crops of {options.crop}, batch {options.batch}, {precision}")
     print("| network | base, images/s | + ADR + POG, images/s | overhead (median of paired steps) | kernels' spread |")
     print("|---|---|---|---|---|")
     for name in options.networks:
@@ -60,7 +62,7 @@ def main() -> None:
                 {
                     "model": ModelSection(name=name, adr=adr),
                     "data": DataSection(name=options.data, crop=options.crop),
-                    "precision": options.precision,
+                    "precision": precision,
                     "batch": options.batch,
                     "steps": 1000,
                 }

@@ -32,6 +32,7 @@ def test_figures_of_a_small_network(recipe, tmp_path):
     text = "\n".join(found.lines())
     assert "0.08 M parameters, 0.02 M of them trained" in text
     assert "1000 of 4 crops of 16" in text
+    assert "precision    32-true" in text
 
 
 def test_a_batch_that_does_not_fit_is_accumulated(recipe, monkeypatch):

@@ -6,7 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.integrate import quad
 from scipy.ndimage import correlate
+from scipy.stats import norm
 from skimage.metrics import structural_similarity
 
 from undim.training.losses import charbonnier, laplacian, recipe_loss, ssim_index
@@ -57,17 +59,15 @@ def test_charbonnier(pair):
     output, target = (tensor.double().numpy() for tensor in pair)
     expected = np.sqrt((output - target) ** 2 + 1e-6).mean()
     assert value(pair, charbonnier=1.0) == pytest.approx(expected, rel=1e-5)
-    assert float(charbonnier(pair[1], pair[1])) == pytest.approx(1e-3, rel=1e-4)
+    assert charbonnier(pair[1], pair[1]).tolist() == pytest.approx([1e-3, 1e-3], rel=1e-4)
 
 
 def test_ssim(pair):
     output, target = (tensor.double().numpy() for tensor in pair)
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
-    expected = np.mean(
-        [structural_similarity(o, t, channel_axis=0, **options) for o, t in zip(output, target, strict=True)]
-    )
-    assert float(ssim_index(*pair)) == pytest.approx(expected, abs=1e-5)
-    assert value(pair, ssim=0.5) == pytest.approx(0.5 * (1 - expected), abs=1e-5)
+    expected = [structural_similarity(o, t, channel_axis=0, **options) for o, t in zip(output, target, strict=True)]
+    assert ssim_index(*pair).tolist() == pytest.approx(expected, abs=1e-5)
+    assert value(pair, ssim=0.5) == pytest.approx(0.5 * (1 - np.mean(expected)), abs=1e-5)
 
 
 def test_laplacian_and_edge_losses(pair):
@@ -116,3 +116,45 @@ def test_a_pixel_without_weight_gets_no_gradient(pair, term):
 def test_parts_of_a_batch_average_to_the_whole(pair, term):
     parts = [value((pair[0][i : i + 1], pair[1][i : i + 1]), **{term: 1.0, "hvi": 0.5}) for i in range(2)]
     assert np.mean(parts) == pytest.approx(value(pair, **{term: 1.0, "hvi": 0.5}), rel=1e-5)
+
+
+def literal_gt_mean(output, target, distance):
+    """Liao et al.'s loss of one 3 x H x W picture: W L(x, y) + (1 - W) L(E[y] / E[x] x, y), with the gain and W."""
+    luma = [float((np.array([0.299, 0.587, 0.114]) @ image.reshape(3, -1)).mean()) for image in (output, target)]
+    normals = [(mean, 0.1 * mean) for mean in luma]
+    (m1, s1), (m2, s2) = normals
+    overlap = quad(lambda x: math.sqrt(norm.pdf(x, m1, s1) * norm.pdf(x, m2, s2)), 0, 3, points=luma, limit=500)[0]
+    mismatch = min(-math.log(overlap), 1.0)  # Bhattacharyya's distance from its definition
+    gain = luma[1] / luma[0]
+    return mismatch * distance(output, target) + (1 - mismatch) * distance(gain * output, target)
+
+
+@pytest.mark.parametrize("gain", [0.5, 0.8, 0.93, 1.0, 1.2])
+def test_gt_mean_weighs_each_picture_by_its_mismatch(pair, gain):
+    output = pair[0] * torch.tensor([gain, 1.1]).view(2, 1, 1, 1)
+    expected = np.mean(
+        [
+            literal_gt_mean(o, t, lambda a, b: 2 * np.abs(a - b).mean())
+            for o, t in zip(output.double().numpy(), pair[1].double().numpy(), strict=True)
+        ]
+    )
+    got = recipe_loss(output, pair[1], LossSection(l1=2.0, ssim=0, gt_mean=True))
+    assert float(got) == pytest.approx(expected, rel=1e-4)
+
+
+def test_gt_mean_does_not_push_the_brightness_where_it_is_right(pair):
+    terms = LossSection(l1=1.0, ssim=0, gt_mean=True)
+    output = (pair[1] ** 1.3).requires_grad_()
+    with torch.no_grad():
+        output *= pair[1].mean() / output.mean()
+    along = torch.autograd.grad(recipe_loss(output, pair[1], terms), output)[0] * output
+    plain = torch.autograd.grad(recipe_loss(output, pair[1], LossSection(l1=1.0, ssim=0)), output)[0] * output
+    assert float(along.detach().sum().abs()) < 0.05 * float(plain.detach().sum().abs())
+
+
+def test_gt_mean_of_a_black_output_is_finite(pair):
+    output = torch.zeros_like(pair[0]).requires_grad_()
+    loss = recipe_loss(output, pair[1], LossSection(gt_mean=True))
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(output.grad).all()

@@ -14,6 +14,7 @@ from undim.enhance.memory import free_memory
 from undim.errors import TrainingError
 from undim.nets import count_flops
 from undim.nets.flops import GIGA
+from undim.training.precision import Precision
 from undim.training.recipe import Recipe
 from undim.training.samples import find_split, load_crops
 from undim.training.schedule import mean_pixels, rate_at, stages_of
@@ -34,6 +35,8 @@ class Rehearsal:
     parameters: int
     trained: int
     """Parameters that are not frozen."""
+    precision: Precision
+    """What its steps are computed in."""
     flops: int
     """Multiply-adds of one 256 x 256 picture."""
     measured_steps: int
@@ -70,6 +73,7 @@ class Rehearsal:
             f"memory       {self.memory / 1e9:.2f} GB ({fitting})",
             f"time         {spell_time(self.seconds)}, {spell_time(self.validation_seconds)} of it validation",
             f"speed        {self.step_seconds:.3f} s a step, {mean_batch(recipe) / self.step_seconds:.1f} images/s",
+            f"precision    {self.precision}",
             f"measured     steps: {self.measured_steps}, pictures in each: {self.measured_batch}",
         ]
 
@@ -117,6 +121,7 @@ def rehearse(recipe: Recipe) -> Rehearsal:
         recipe=recipe,
         parameters=sum(p.numel() for p in stepper.network.parameters()),
         trained=sum(p.numel() for p in stepper.network.parameters() if p.requires_grad),
+        precision=stepper.precision,
         flops=count_flops(stepper.network),
         measured_steps=len(steady),
         measured_batch=pictures,

@@ -1,4 +1,4 @@
-"""Losses: pure, differentiable functions of N x C x H x W float32 tensors in [0, 1], each a mean over all of them.
+"""Losses: pure, differentiable functions of N x C x H x W float32 tensors in [0, 1], one number for each picture.
 
 Means over equal parts of a batch average to the mean over the whole, so micro-batches and processes change nothing.
 """
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from undim.luma import REC601
 from undim.nets.cidnet import rgb_to_hvi
 from undim.training.recipe import LossSection
 
@@ -18,6 +19,10 @@ CHARBONNIER_EPS = 1e-3
 """Where the Charbonnier distance turns from a parabola into the absolute value, in units of full white."""
 BINOMIAL = (0.05, 0.25, 0.4, 0.25, 0.05)
 """The generating kernel of Burt and Adelson's Laplacian pyramid (1983), a = 0.4."""
+LUMA_SPREAD = 0.1
+"""Standard deviation of a picture's mean luma that GT-mean loss assumes, as a share of the mean: the paper's."""
+GREATEST_GAIN = 10.0
+"""GT-mean loss raises no output further: a nearly black one would give no picture to compare."""
 HVI_DENSITY = 0.2
 """k of the HVI space where the network has none of its own: CIDNet's at the start."""
 
@@ -44,17 +49,46 @@ def recipe_loss(
     output = output.float()
     if weight is not None:
         output = torch.lerp(target, output, weight)
+    k = output.new_tensor([HVI_DENSITY]) if density is None else density
+    loss = _of_pictures(output, target, terms, k)
+    if terms.gt_mean:
+        gain, mismatch = brightness_mismatch(output, target)
+        loss = mismatch * loss + (1 - mismatch) * _of_pictures(gain.view(-1, 1, 1, 1) * output, target, terms, k)
+    return loss.mean()
+
+
+def brightness_mismatch(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """What GT-mean loss weighs by (Liao et al., ICCV 2025): how far the brightness of two pictures is apart.
+
+    Args:
+        output: N x 3 x H x W.
+        target: of the same shape, in [0, 1].
+
+    Returns:
+        N numbers each: the gain that gives the output its target's mean luma, at most `GREATEST_GAIN`, which carries
+        gradients; and the Bhattacharyya distance of two normal distributions about the two means, their standard
+        deviations `LUMA_SPREAD` of these, at most 1, without gradients.
+    """
+    rec601 = output.new_tensor(REC601).view(3, 1, 1)
+    mean_o, mean_t = ((rec601 * image).sum(1).mean((1, 2)).clamp_min(1e-3) for image in (output, target))
+    gain = (mean_t / mean_o).clamp_max(GREATEST_GAIN)
+    variances = LUMA_SPREAD**2 * (mean_o**2 + mean_t**2)
+    deviations = LUMA_SPREAD**2 * mean_o * mean_t
+    distance = (mean_o - mean_t) ** 2 / (4 * variances) + (variances / (2 * deviations)).log() / 2
+    return gain, distance.detach().clamp(0, 1)
+
+
+def _of_pictures(output: Tensor, target: Tensor, terms: LossSection, k: Tensor) -> Tensor:
     loss = _sum_of_terms(output, target, terms)
     if terms.hvi:
-        k = output.new_tensor([HVI_DENSITY]) if density is None else density
         loss = loss + terms.hvi * _sum_of_terms(rgb_to_hvi(output.clamp(0, 1), k), rgb_to_hvi(target, k), terms)
     return loss
 
 
 def _sum_of_terms(output: Tensor, target: Tensor, terms: LossSection) -> Tensor:
-    loss = output.new_zeros(())
+    loss = output.new_zeros(len(output))
     if terms.l1:
-        loss = loss + terms.l1 * F.l1_loss(output, target)
+        loss = loss + terms.l1 * _mean(output.sub(target).abs())
     if terms.charbonnier:
         loss = loss + terms.charbonnier * charbonnier(output, target)
     if terms.ssim:
@@ -62,16 +96,20 @@ def _sum_of_terms(output: Tensor, target: Tensor, terms: LossSection) -> Tensor:
     if terms.edge:
         loss = loss + terms.edge * charbonnier(laplacian(output), laplacian(target))
     if terms.edge_squared:
-        loss = loss + terms.edge_squared * F.mse_loss(laplacian(output), laplacian(target))
+        loss = loss + terms.edge_squared * _mean((laplacian(output) - laplacian(target)).square())
     return loss
 
 
-def charbonnier(output: Tensor, target: Tensor) -> Tensor:
-    """Mean of sqrt(d^2 + eps^2), d the difference of two tensors of one shape (Charbonnier et al. 1994); a scalar.
+def _mean(values: Tensor) -> Tensor:
+    return values.mean((1, 2, 3))
 
-    From eps (equal tensors) to about 1.
+
+def charbonnier(output: Tensor, target: Tensor) -> Tensor:
+    """Mean of sqrt(d^2 + eps^2) over each picture, d the difference of two N x C x H x W (Charbonnier et al. 1994).
+
+    N numbers from eps (equal tensors) to about 1.
     """
-    return (output - target).square().add(CHARBONNIER_EPS**2).sqrt().mean()
+    return _mean((output - target).square().add(CHARBONNIER_EPS**2).sqrt())
 
 
 def laplacian(image: Tensor) -> Tensor:
@@ -98,7 +136,7 @@ def _blur(image: Tensor) -> Tensor:
 
 
 def ssim_index(output: Tensor, target: Tensor) -> Tensor:
-    """Mean structural similarity of N x C x H x W tensors in [0, 1], differentiable; a scalar.
+    """Mean structural similarity of N x C x H x W tensors in [0, 1], differentiable; N numbers.
 
     Gaussian window 11 of sigma 1.5, K1 0.01, K2 0.03, over the places where the window fits (Wang et al. 2004).
     """
@@ -114,4 +152,4 @@ def ssim_index(output: Tensor, target: Tensor) -> Tensor:
     luminance = (2 * mean_o * mean_t + c1) / (mean_o**2 + mean_t**2 + c1)
     variances = square_o - mean_o**2 + square_t - mean_t**2
     structure = (2 * (product - mean_o * mean_t) + c2) / (variances + c2)
-    return (luminance * structure).mean()
+    return _mean(luminance * structure)

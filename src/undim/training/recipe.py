@@ -165,6 +165,8 @@ class LossSection(Section):
     """Mean square distance of the Laplacians, as CIDNet has it."""
     hvi: float = Field(default=0.0, ge=0)
     """Of the sum of all terms above, once more in CIDNet's colour space."""
+    gt_mean: bool = False
+    """GT-mean loss (Liao et al., ICCV 2025): where an output's brightness is about right, judge it at its target's."""
 
     @model_validator(mode="after")
     def _some_term(self) -> Self:
@@ -200,7 +202,8 @@ class Recipe(Section):
     ema: float = Field(default=0.999, ge=0, lt=1)
     """Decay of the exponential moving average of the weights, which is what is validated and shipped."""
     # No 16-mixed: half floats need a gradient scaler, one more state to resume exactly, and bfloat16 runs as fast.
-    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
+    """auto: bf16-mixed where the machine multiplies bfloat16 in hardware, 32-true elsewhere."""
     compile: bool = False
     """Whether torch.compile builds the network's kernels; needs a C++ compiler."""
     channels_last: bool = True

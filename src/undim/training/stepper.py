@@ -18,6 +18,7 @@ from undim.nets import Backbone
 from undim.nets.cidnet import ColourTransform
 from undim.training.losses import recipe_loss
 from undim.training.network import build_model, parameter_groups, start_from, update_average
+from undim.training.precision import Precision, fast_precision
 from undim.training.recipe import Recipe
 
 
@@ -48,7 +49,8 @@ class Stepper:
         if recipe.channels_last:
             lay_out(self.network)
 
-        self.fabric = make_fabric(recipe, self.network)
+        self.precision = fast_precision() if recipe.precision == "auto" else recipe.precision
+        self.fabric = make_fabric(recipe, self.network, self.precision)
         self.average.to(self.fabric.device).requires_grad_(requires_grad=False)
         settings = recipe.optimiser
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
@@ -129,7 +131,7 @@ def lay_out(network: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
-def make_fabric(recipe: Recipe, network: Backbone) -> lightning_fabric.Fabric:
+def make_fabric(recipe: Recipe, network: Backbone, precision: Precision) -> lightning_fabric.Fabric:
     """Devices and processes as the environment says: one process, or those that `torchrun` started.
 
     Raises:
@@ -147,8 +149,6 @@ def make_fabric(recipe: Recipe, network: Backbone) -> lightning_fabric.Fabric:
     if world > 1:
         # Parameters that nothing reads get no gradient, which DDP has to be told.
         strategy = DDPStrategy(find_unused_parameters=bool(network.unread))
-    fabric = lightning_fabric.Fabric(
-        precision=recipe.precision, devices=here, num_nodes=world // here, strategy=strategy
-    )
+    fabric = lightning_fabric.Fabric(precision=precision, devices=here, num_nodes=world // here, strategy=strategy)
     fabric.launch()
     return fabric
