@@ -35,6 +35,7 @@ def train_network(
     max_minutes: float | None = None,
     report: Callable[[Progress], None] | None = None,
     notify: Callable[[str], None] | None = None,
+    inspect: Callable[[int, Backbone], None] | None = None,
 ) -> tuple[Backbone, int]:
     """Train by a recipe.
 
@@ -49,6 +50,8 @@ def train_network(
             steps do.
         report: called after each step.
         notify: called with a sentence where something is done that was not quite what was asked.
+        inspect: called at each validation with the number of steps done and the averaged network, which it leaves as
+            it is.
 
     Returns:
         The network with its averaged weights, in evaluation mode, and the number of steps done.
@@ -99,6 +102,8 @@ def train_network(
             if folder is None:
                 continue
             due = over or done % recipe.validate_every == 0
+            if due and inspect is not None:
+                inspect(done, stepper.average)
             step = Progress(done, recipe.steps, loss, rate, now - started, now - begun, size, min(progress, 1.0))
             step = folder.record(step, validate(stepper.average, held_out) if due else None, stepper.average)
             if over or done % recipe.checkpoint_every == 0:

@@ -282,14 +282,15 @@ def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
         return tree
     if not isinstance(parent, str):
         raise RecipeError(f"{path}: extends names one other recipe. Got {parent!r}.")
-    return _merged(read_tree(path.parent / parent, (*extended_by, path.resolve())), tree)
+    return merge_trees(read_tree(path.parent / parent, (*extended_by, path.resolve())), tree)
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merge_trees(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A mapping of sections with changes: sections are merged key by key, all else replaces what was there."""
     merged = dict(base)
     for key, value in changes.items():
         inner = base.get(key)
-        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        merged[key] = merge_trees(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return merged
 
 
@@ -300,17 +301,18 @@ def dump_recipe(recipe: Recipe) -> str:
 
 def find_difference(first: Recipe, second: Recipe) -> str | None:
     """The first key, other than `steps`, in which two recipes differ, with both values; None if there is none."""
-    ours, theirs = (_flatten(recipe.model_dump(mode="json", by_alias=True)) for recipe in (first, second))
+    ours, theirs = (flatten_tree(recipe.model_dump(mode="json", by_alias=True)) for recipe in (first, second))
     for key in ours | theirs:
         if key != "steps" and ours.get(key) != theirs.get(key):
             return f"{key} is {ours.get(key)} here and {theirs.get(key)} there"
     return None
 
 
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, object]:
+def flatten_tree(tree: dict[str, Any], prefix: str = "") -> dict[str, object]:
+    """Nested mappings as one, by dotted keys."""
     flat: dict[str, object] = {}
     for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        flat |= flatten_tree(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat
 
 
