@@ -47,6 +47,7 @@ VERBS: dict[str, Verb] = {
     "finetune": Verb("undim.cli.finetune:finetune", "Add ADR to a trained network and train on.", extra="train"),
     "evaluate": Verb("undim.cli.evaluate:evaluate", "Measure a model on a data set.", extra="train"),
     "score": Verb("undim.cli.score:score", "Measure pictures against references.", extra="train"),
+    "study": Verb("undim.cli.study:study", "Compare variants of a recipe over seeds.", extra="train"),
     "redundancy": Verb("undim.cli.redundancy:redundancy", "Find harmful and useless layers.", extra="train"),
     "export": Verb("undim.cli.export:export", "Turn a file of weights into an ONNX file.", extra="torch"),
     "convert": Verb("undim.cli.convert:convert", "Convert a public checkpoint to a file of weights.", extra="torch"),

@@ -1,0 +1,85 @@
+"""`undim study`: variants of a recipe, trained from several seeds by a queue, and the report on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.core import TyperGroup
+
+from undim.cli.lines import say
+from undim.cli.results import prepare
+from undim.study.cells import StudyFolder
+from undim.study.plan import load_study
+from undim.study.report import write_study_report
+from undim.study.runner import find_places, run_study
+
+
+class _RunByDefault(TyperGroup):
+    """`undim study STUDY.yaml` means `undim study run STUDY.yaml`."""
+
+    def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - of Click, from one of two packages
+        if args and args[0] not in ("--help", "-h") and args[0] not in self.commands:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+study = typer.Typer(
+    cls=_RunByDefault,
+    help="Compare variants of a recipe over seeds: undim study STUDY.yaml -o DIR, then undim study report DIR.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@study.command("run")
+def run(
+    file: Annotated[Path, typer.Argument(metavar="STUDY", help="A .yaml study, such as studies/a_candela_tiny.yaml.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="The study's folder; it goes on there.")
+    ],
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Cells at a time; default: each GPU, or all cores.")
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Threads of each cell; default: 1, or a GPU's share of cores."),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where networks are trained.")] = "auto",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; list the cells and which are finished.")
+    ] = False,
+) -> None:
+    """Train every variant from every seed, and measure each; what is finished is left, what was begun goes on.
+
+    DIR may be kept in a repository: its runs/ are left out, and the study goes on from it on another machine.
+    """
+    plan = load_study(file)
+    if dry_run:
+        folder = StudyFolder(output)
+        for cell in plan.cells:
+            begun = (folder.run(cell) / "recipe.yaml").is_file()
+            state = "finished" if folder.is_finished(cell) else "begun" if begun else "to do"
+            length = f"{cell.recipe.steps} steps" if cell.minutes is None else f"{cell.minutes:g} min"
+            typer.echo(f"{cell.name}: {state}, {length}")
+        return
+    places = find_places(jobs, threads, device)
+    failures = run_study(plan, output, places, say)
+    done = len(plan.cells) - len(failures)
+    typer.echo(f"{output}: {done} of {len(plan.cells)} cells are finished.")
+    if failures:
+        raise typer.Exit(1)
+
+
+@study.command("report")
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of studies.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="For study.md, study.json, plots.")],
+) -> None:
+    """Merge the finished cells of studies: mean, spread, difference to the base with its interval over seeds."""
+    prepare(output)
+    for line in write_study_report(folders, output):
+        say(line)
+    typer.echo(f"{output / 'study.md'}: {len(folders)} studies.")

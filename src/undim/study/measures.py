@@ -1,0 +1,175 @@
+"""What is measured of a trained network: scores, redundancy, diversity of its kernels, cost."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from undim.data.reading import read_rgb
+from undim.data.sets import Pair, Split
+from undim.errors import DataError
+from undim.metrics.evaluation import Case, check_cases, evaluate_cases
+from undim.metrics.networks import network_enhancer
+from undim.metrics.quality import Pixels
+from undim.nets import Backbone, count_flops
+from undim.nets.adr import Adr
+from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d
+from undim.nets.pog import PogKernel
+from undim.redundancy import DmrResult, Settings, diversity, dmr, harmfulness
+from undim.study.plan import Measuring
+from undim.training.recipe import Recipe
+from undim.training.samples import find_split
+from undim.training.validation import FIGURES
+
+MEASURED: tuple[Split, ...] = ("val", "val-scenes", "test")
+
+
+def measure_network(model: Backbone, recipe: Recipe, measuring: Measuring) -> dict[str, Any]:
+    """All measures of a trained network, in values that JSON can hold.
+
+    Args:
+        model: on any device.
+        recipe: that it was trained by; its first data set is measured on.
+        measuring: how much.
+
+    Returns:
+        `scores` by split (None where the data set has no such split here), `redundancy`, `diversity` (None where no
+        kernels are generated), `cost`, and `notes`.
+    """
+    scores: dict[str, Any] = {}
+    notes: list[str] = []
+    for split in MEASURED:
+        try:
+            pairs = find_split(recipe.data, split)
+        except DataError as error:
+            scores[split] = None
+            notes.append(f"{split}: {error}")
+            continue
+        scores[split] = _score(model, pairs)
+    pairs = spread_evenly(find_split(recipe.data, "val"), measuring.pictures)
+    return {
+        "scores": scores,
+        "redundancy": _redundancy(model, pairs, measuring.draws),
+        "diversity": measure_diversity(model, pairs),
+        "cost": {
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "adr_parameters": _added_parameters(model),
+            "flops": count_flops(model, rule=model.flops_rule),
+            "flops_rule": model.flops_rule,
+        },
+        "notes": notes,
+    }
+
+
+def spread_evenly(pairs: Sequence[Pair], count: int) -> list[Pair]:
+    """At most `count` of the pairs, from the first to the last in equal steps."""
+    places = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
+    return [pairs[place] for place in places]
+
+
+def measure_diversity(model: Backbone, pairs: Sequence[Pair]) -> dict[str, Any] | None:
+    """How much generated kernels differ between the dark pictures, by generator; None without generated kernels."""
+    if not any(isinstance(module, PogKernel | DynamicKernel) for module in model.modules()):
+        return None
+    result = diversity(model, (to_tensor(read_rgb(pair.low)) for pair in pairs))
+    return {
+        name: {
+            "cosine_distance": one.cosine_distance,
+            "variation": one.variation,
+            "effective_rank": one.effective_rank,
+        }
+        for name, one in result.layers.items()
+    }
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """H x W x 3 8-bit RGB to 1 x 3 x H x W in [0, 1]."""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+
+def read_curve(metrics: Path) -> tuple[dict[str, list[float]], list[float], float]:
+    """A run's learning curve from its metrics.csv.
+
+    Returns:
+        step, mean loss since the validation before, and each figure of the validations; seconds from the beginning to
+        each; and the median of images a second, of loading and training together.
+    """
+    with metrics.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    curve: dict[str, list[float]] = {name: [] for name in ("step", "loss", *FIGURES)}
+    seconds: list[float] = []
+    losses: list[tuple[int, float]] = []  # steps and mean loss of the rows since the last validation
+    before = 0
+    for row in rows:
+        step = int(row["step"])
+        losses.append((step - before, float(row["loss"])))
+        before = step
+        if row["psnr"]:
+            curve["step"].append(step)
+            curve["loss"].append(round(sum(n * loss for n, loss in losses) / sum(n for n, _ in losses), 7))
+            for name in FIGURES:
+                curve[name].append(float(row[name]))
+            seconds.append(float(row["seconds"]))
+            losses = []
+    return curve, seconds, statistics.median(float(row["images_per_second"]) for row in rows)
+
+
+def _score(model: Backbone, pairs: Sequence[Pair]) -> dict[str, Any]:
+    cases = [Case(pair.name, pair.low, pair.high) for pair in pairs]
+    check_cases(cases)
+    scores = evaluate_cases(cases, network_enhancer(model)).scores
+    means = scores.as_dict()
+    return {
+        **{name: means[name] for name in ("psnr", "ssim", "psnr_gt_mean", "brightness_error", "niqe")},
+        "pictures": {
+            image.name: [_short(image.psnr), _short(image.ssim), _short(image.log_brightness_ratio)]
+            for image in scores.images
+        },
+    }
+
+
+def _redundancy(model: Backbone, pairs: Sequence[Pair], draws: int) -> dict[str, Any]:
+    def both() -> Iterator[tuple[Tensor, Tensor]]:
+        for pair in pairs:
+            yield to_tensor(read_rgb(pair.low)), to_tensor(read_rgb(pair.high))
+
+    seeds = tuple(range(draws))
+    ratios = dmr(model, (low for low, _ in both()), seeds=seeds, adr="both")
+    harm = harmfulness(model, both(), seeds=seeds, settings=Settings())
+    kept = ratios.kept
+    return {
+        "pictures": len(pairs),
+        "draws": draws,
+        "dmr": ratios.mean,
+        "dmr_adr_kept": ratios.mean if kept is None else kept.mean,
+        "poi": statistics.fmean(layer.poi for layer in harm.layers.values()),
+        "layers": {
+            name: {"dmr": _capped(ratios, name), "poi": layer.poi, "psnr_change": layer.change}
+            for name, layer in harm.layers.items()
+        },
+        "notes": list(dict.fromkeys((*ratios.notes, *harm.notes))),
+    }
+
+
+def _capped(ratios: DmrResult, name: str) -> float | None:
+    """A layer's DMR; None where it is infinite."""
+    value = ratios.per_layer[name]
+    return value if np.isfinite(value) else None
+
+
+def _added_parameters(model: Backbone) -> int:
+    """Those of ADR and of generated convolutions, without biases that were there before."""
+    added: list[nn.Module] = [module for module in model.modules() if isinstance(module, Adr)]
+    added += [module.generator for module in model.modules() if isinstance(module, GeneratedConv2d)]
+    return sum(parameter.numel() for module in added for parameter in module.parameters())
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else round(value, 4)

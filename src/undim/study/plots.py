@@ -1,0 +1,78 @@
+"""Plots of a study: learning curves, DMR against PSNR, diversity of generated kernels over training.
+
+Needs matplotlib, which is a development tool.
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from undim.atomic import replacing
+
+Cell = Mapping[str, Any]
+
+
+def draw_study(study: Mapping[str, Any], cells: Sequence[Cell], target: Path) -> None:
+    """Draw one study as a WebP picture.
+
+    Args:
+        study: as `undim.study.report.merge_cells` makes it.
+        cells: its finished cells.
+        target: the file; it appears whole or not at all.
+    """
+    figure = Figure(figsize=(15, 4.2), layout="constrained")
+    curves, scatter, diverse = figure.subplots(1, 3)
+    for number, row in enumerate(study["rows"]):
+        colour = f"C{number % 10}"
+        mine = [cell for cell in cells if cell["variant"] == row["variant"] and cell["seed"] in row["seeds"]]
+        if not mine:
+            continue
+        _draw_mean(curves, [dict(zip(c["curve"]["step"], c["curve"]["psnr"], strict=True)) for c in mine], colour)
+        curves.plot([], [], color=colour, label=row["variant"])
+        scatter.plot(
+            [cell["scores"]["val"]["psnr"] for cell in mine],
+            [cell["redundancy"]["dmr"] for cell in mine],
+            "o",
+            color=colour,
+            label=row["variant"],
+        )
+        over_training = [
+            {one["step"]: _mean_distance(one["layers"]) for one in cell["diversity_over_training"]} for cell in mine
+        ]
+        if any(over_training):
+            _draw_mean(diverse, over_training, colour)
+    curves.set(title="learning curves, mean and range over seeds", xlabel="steps", ylabel="PSNR on val, dB")
+    curves.legend(fontsize="small")
+    scatter.set(title="one dot a seed", xlabel="PSNR on val, dB", ylabel="DMR, dB")
+    diverse.set(title="diversity over training", xlabel="steps", ylabel="cosine distance between pictures' kernels")
+    if diverse.lines:
+        diverse.set_yscale("log")
+    for axis in (curves, scatter, diverse):
+        axis.grid(alpha=0.3)
+    picture = io.BytesIO()
+    figure.savefig(picture, format="webp", dpi=80)
+    with replacing(target) as stream:
+        stream.write(picture.getvalue())
+
+
+def _draw_mean(axis: Axes, curves: Sequence[Mapping[int, float]], colour: str) -> None:
+    """The mean of curves where all have a value, and the range as a band."""
+    steps = sorted(set.intersection(*(set(curve) for curve in curves)))
+    columns = [[curve[step] for curve in curves] for step in steps]
+    axis.plot(steps, _each(statistics.fmean, columns), color=colour)
+    axis.fill_between(steps, _each(min, columns), _each(max, columns), color=colour, alpha=0.15, linewidth=0)
+
+
+def _each(reduce: Callable[[Sequence[float]], float], columns: Sequence[Sequence[float]]) -> list[float]:
+    return [reduce(column) for column in columns]
+
+
+def _mean_distance(layers: Mapping[str, Mapping[str, float]]) -> float:
+    return statistics.fmean(layer["cosine_distance"] for layer in layers.values())

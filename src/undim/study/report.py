@@ -1,0 +1,320 @@
+"""The cells of studies merged into one page: study.json, study.md made of it alone, and plots."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from undim.atomic import write_text
+from undim.errors import UsageError
+from undim.nets.flops import GIGA
+from undim.study.cells import read_cells, read_plan
+from undim.study.statistics import compare_pairs, mean_and_spread
+
+Cell = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure of a cell."""
+
+    key: str
+    title: str
+    form: str
+    """How a value is formatted."""
+    value: Callable[[Cell], float | None]
+
+
+def _score(split: str, name: str) -> Callable[[Cell], float | None]:
+    def value(cell: Cell) -> float | None:
+        scores = cell["scores"][split]
+        return None if scores is None else scores[name]
+
+    return value
+
+
+def _diversity(name: str) -> Callable[[Cell], float | None]:
+    def value(cell: Cell) -> float | None:
+        layers = cell["diversity"]
+        return None if layers is None else statistics.fmean(layer[name] for layer in layers.values())
+
+    return value
+
+
+SPLITS = {
+    "val": "val (scattered pictures; choices are made here)",
+    "val-scenes": "val-scenes (scenes that training never saw)",
+    "test": "test (only reported; nothing is chosen by it)",
+}
+INTRODUCTION = (
+    "Equal data, equal steps or time, crops in equal order; differences are paired by seed, with 95 % confidence"
+    " intervals over seeds by Student's t. *Detectable* is the true difference that this many seeds would find in 80 of"
+    " 100 repetitions; bold intervals exclude zero. What is measured are the averaged weights at the end of each run,"
+    " none chosen. Protocol: output rounded to 8 bit, RGB, full picture, mean over pictures."
+)
+SCORES = tuple(
+    Measure(f"{split}.{name}", title, form, _score(split, name))
+    for split in SPLITS
+    for name, title, form in (
+        ("psnr", "PSNR, dB", ".2f"),
+        ("ssim", "SSIM", ".4f"),
+        ("psnr_gt_mean", "GT-mean, dB", ".2f"),
+        ("brightness_error", "brightness error", ".3f"),
+    )
+)
+REDUNDANCY = (
+    Measure("dmr", "DMR, dB", ".2f", lambda cell: cell["redundancy"]["dmr"]),
+    Measure("dmr_adr_kept", "DMR with ADR kept, dB", ".2f", lambda cell: cell["redundancy"]["dmr_adr_kept"]),
+    Measure("poi", "POI, %", ".1f", lambda cell: cell["redundancy"]["poi"]),
+    Measure("cosine_distance", "cosine distance of kernels", ".2g", _diversity("cosine_distance")),
+    Measure("effective_rank", "effective rank of kernels", ".2f", _diversity("effective_rank")),
+)
+COST = (
+    Measure("parameters", "parameters", ",.0f", lambda cell: cell["cost"]["parameters"]),
+    Measure("flops", "FLOPs, G", ".3f", lambda cell: cell["cost"]["flops"] / GIGA),
+    Measure("seconds_per_step", "s/step", ".3f", lambda cell: cell["time"]["seconds_per_step"]),
+    Measure("minutes", "minutes", ".1f", lambda cell: cell["time"]["seconds"][-1] / 60),
+)
+MEASURES = (*SCORES, *REDUNDANCY, *COST)
+
+
+def write_study_report(folders: Sequence[Path], output: Path) -> list[str]:
+    """Merge the finished cells of studies and write plots, study.md and, last, study.json.
+
+    Args:
+        folders: of the studies.
+        output: is there.
+
+    Returns:
+        What the reader should be told beside: cells that are missing, plots left out.
+
+    Raises:
+        UsageError: if a folder holds no study or no finished cell, or two hold studies of one name.
+        OSError: if a file cannot be written.
+    """
+    told: list[str] = []
+    studies: list[dict[str, Any]] = []
+    for folder in folders:
+        cells = list(read_cells(folder))
+        study = merge_cells(read_plan(folder), cells)
+        if any(study["name"] == other["name"] for other in studies):
+            raise UsageError(f"{folder} holds a study of the same name as another, {study['name']!r}.")
+        told += [f"{study['name']}: {note}" for note in study["notes"] if note.startswith("not run")]
+        studies.append(study | {"plot": _plot(study, cells, output, told)})
+    result = {"studies": studies}
+    write_text(output / "study.md", make_markdown(result))
+    write_text(output / "study.json", json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    return told
+
+
+def _plot(study: Mapping[str, Any], cells: Sequence[Cell], output: Path, told: list[str]) -> str | None:
+    try:
+        from undim.study.plots import draw_study
+    except ModuleNotFoundError as error:
+        told.append(f"the plot of {study['name']} is left out: {error.name} is not installed")
+        return None
+    name = f"study_{study['name']}.webp"
+    draw_study(study, cells, output / name)
+    return name
+
+
+def merge_cells(plan: Mapping[str, Any], cells: Sequence[Cell]) -> dict[str, Any]:
+    """One study's table, in values that JSON can hold.
+
+    Args:
+        plan: as `StudyFolder.prepare` notes it.
+        cells: finished ones; those that the plan does not have are left out.
+
+    Raises:
+        UsageError: if there are none.
+    """
+    table: dict[str, dict[int, Cell]] = {
+        variant: {cell["seed"]: cell for cell in cells if cell["variant"] == variant and cell["seed"] in plan["seeds"]}
+        for variant in plan["variants"]
+    }
+    there = [cell for by_seed in table.values() for cell in by_seed.values()]
+    if not there:
+        raise UsageError(f"No cell of the study {plan['name']!r} is finished yet.")
+    base = table[plan["base"]]
+    rows = []
+    for variant, by_seed in table.items():
+        measures = {}
+        for measure in MEASURES:
+            values = _values(measure, by_seed)
+            if not values:
+                continue
+            mean, spread = mean_and_spread(list(values.values()))
+            paired = None if variant == plan["base"] else compare_pairs(values, _values(measure, base))
+            measures[measure.key] = {
+                "mean": mean,
+                "spread": spread,
+                "values": {str(seed): value for seed, value in values.items()},
+                "difference": None
+                if paired is None
+                else {**asdict(paired), "seeds": list(paired.seeds), "excludes_zero": paired.excludes_zero},
+            }
+        rows.append(
+            {
+                "variant": variant,
+                "about": plan["variants"][variant],
+                "seeds": sorted(by_seed),
+                "measures": measures,
+            }
+        )
+    return {
+        **{key: plan[key] for key in ("name", "about", "base", "seeds")},
+        "rows": rows,
+        "progress": _progress(base),
+        "machines": _machines(there),
+        "notes": _notes(plan, table, there),
+    }
+
+
+def _values(measure: Measure, by_seed: Mapping[int, Cell]) -> dict[int, float]:
+    found = {seed: measure.value(by_seed[seed]) for seed in sorted(by_seed)}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def _progress(base: Mapping[int, Cell]) -> dict[str, float] | None:
+    """Whether the base was trained for long enough: PSNR on val at the end, and what the last fifth added."""
+    if not base:
+        return None
+    ends, gains = [], []
+    for cell in base.values():
+        curve = cell["curve"]
+        before = [psnr for step, psnr in zip(curve["step"], curve["psnr"], strict=True) if step <= 0.8 * cell["steps"]]
+        ends.append(curve["psnr"][-1])
+        gains.append(curve["psnr"][-1] - (before or curve["psnr"])[-1])
+    return {"psnr": statistics.fmean(ends), "last_fifth": statistics.fmean(gains), "steps": cell["steps"]}
+
+
+def _machines(cells: Sequence[Cell]) -> list[str]:
+    """Every kind of machine with the number of its cells."""
+    kinds: dict[str, int] = {}
+    for cell in cells:
+        machine = cell["machine"]
+        kind = (
+            f"{machine['device']}, {machine['precision']}, {machine['threads']} threads, torch {machine['torch']},"
+            f" undim {machine['undim']}"
+        )
+        kinds[kind] = kinds.get(kind, 0) + 1
+    return [f"{kind}: {count} cells" for kind, count in kinds.items()]
+
+
+def _notes(plan: Mapping[str, Any], table: Mapping[str, Mapping[int, Cell]], cells: Sequence[Cell]) -> list[str]:
+    missing = [f"{variant}-s{seed}" for variant in table for seed in plan["seeds"] if seed not in table[variant]]
+    notes = [f"not run: {', '.join(missing)}"] if missing else []
+    mixed = [
+        seed
+        for seed in plan["seeds"]
+        if len({by_seed[seed]["machine"]["precision"] for by_seed in table.values() if seed in by_seed}) > 1
+    ]
+    if mixed:
+        notes.append(f"seeds {mixed}: not all variants were trained in the same precision")
+    compared = len(table) - 1
+    if compared > 1:
+        notes.append(
+            f"each interval holds with 95 % by itself: of {compared} comparisons without any difference, each has one"
+            " chance in twenty to exclude zero"
+        )
+    pictures = {(cell["redundancy"]["pictures"], cell["redundancy"]["draws"]) for cell in cells}
+    notes += [f"DMR and POI over {count} pictures of val, {draws} draws of each layer" for count, draws in pictures]
+    return [*notes, *dict.fromkeys(note for cell in cells for note in cell["notes"])]
+
+
+def make_markdown(result: Mapping[str, Any]) -> str:
+    """The text of study.md, from what is in study.json alone."""
+    lines = [
+        "# Controlled studies",
+        "",
+        INTRODUCTION,
+        "",
+    ]
+    for study in result["studies"]:
+        lines += _study_lines(study)
+    return "\n".join(lines)
+
+
+def _study_lines(study: Mapping[str, Any]) -> list[str]:
+    lines = [f"## {study['name']}", "", *([f"{study['about']}.", ""] if study["about"] else [])]
+    progress = study["progress"]
+    if progress is not None:
+        lines += [
+            (
+                f"The base, {study['base']}, ends after {progress['steps']} steps at {progress['psnr']:.2f} dB on val;"
+                f" the last fifth of its training added {progress['last_fifth']:+.2f} dB."
+            ),
+            "",
+        ]
+    lines += [*(f"- {row['variant']}: {row['about']}" for row in study["rows"] if row["about"]), ""]
+    lines += [*_verdicts(study), ""]
+    for split, title in SPLITS.items():
+        shown = [measure for measure in SCORES if measure.key.startswith(f"{split}.")]
+        if any(measure.key in row["measures"] for row in study["rows"] for measure in shown):
+            lines += [f"### {title}", "", *_table(study, shown, differences=True), ""]
+    lines += ["### Redundancy and diversity", "", *_table(study, REDUNDANCY, differences=True), ""]
+    lines += ["### Cost", "", *_table(study, COST, differences=False), ""]
+    if study["plot"] is not None:
+        lines += [f"![Learning curves, DMR against PSNR, diversity]({study['plot']})", ""]
+    return [*lines, *(f"- {line}" for line in (*study["machines"], *study["notes"])), ""]
+
+
+def _verdicts(study: Mapping[str, Any]) -> list[str]:
+    """For each variant, in words, what can be told apart from the base."""
+    lines = []
+    for row in study["rows"]:
+        parts = []
+        for key, title in (("val.psnr", "PSNR"), ("val.psnr_gt_mean", "GT-mean"), ("dmr", "DMR")):
+            difference = row["measures"].get(key, {}).get("difference")
+            if difference is None or difference["interval"] is None:
+                continue
+            low, high = difference["interval"]
+            word = "differs" if difference["excludes_zero"] else "cannot be told apart"
+            parts.append(f"{title} {word} ({difference['mean']:+.2f} dB, {low:+.2f} to {high:+.2f})")
+        if parts:
+            lines.append(f"- **{row['variant']}** against {study['base']}, on val: {'; '.join(parts)}.")
+    return lines
+
+
+def _table(study: Mapping[str, Any], measures: Sequence[Measure], *, differences: bool) -> list[str]:
+    shown = [measure for measure in measures if any(measure.key in row["measures"] for row in study["rows"])]
+    head = ["variant", "seeds"]
+    for measure in shown:
+        head.append(measure.title)
+        if differences and any(_difference(row, measure) for row in study["rows"]):
+            head.append("to base [95 %], detectable")
+    lines = [f"| {' | '.join(head)} |", f"| {' | '.join(['---'] * len(head))} |"]
+    for row in study["rows"]:
+        cells = [row["variant"], str(len(row["seeds"]))]
+        for measure in shown:
+            there = row["measures"].get(measure.key)
+            cells.append("-" if there is None else _spelled(there["mean"], there["spread"], measure.form))
+            if differences and any(_difference(other, measure) for other in study["rows"]):
+                cells.append(_spelled_difference(_difference(row, measure), measure.form))
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def _difference(row: Mapping[str, Any], measure: Measure) -> Mapping[str, Any] | None:
+    there = row["measures"].get(measure.key)
+    return None if there is None else there["difference"]
+
+
+def _spelled(mean: float, spread: float | None, form: str) -> str:
+    return format(mean, form) if not spread else f"{mean:{form}} ± {spread:{form}}"
+
+
+def _spelled_difference(difference: Mapping[str, Any] | None, form: str) -> str:
+    if difference is None:
+        return "-"
+    signed = f"+{form}"
+    text = format(difference["mean"], signed)
+    if difference["interval"] is None:
+        return text
+    low, high = difference["interval"]
+    told = f"{text} [{low:{signed}}, {high:{signed}}], {difference['detectable']:{form}}"
+    return f"**{told}**" if difference["excludes_zero"] else told

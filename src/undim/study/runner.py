@@ -1,0 +1,250 @@
+"""The queue: cells one after another, as many at a time as there are places, each in a process of its own.
+
+Nothing is kept but files, so the queue may be killed at any moment: finished cells have their file, the others go on
+from their runs' last checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from undim.errors import UsageError
+from undim.study.cells import StudyFolder
+from undim.study.plan import Cell, Plan
+from undim.study.worker import BUSY, Job
+from undim.training.recipe import Recipe
+
+STARTS = 3
+"""How often a cell is started whose process is killed from outside, such as for want of memory."""
+POLL = 0.2
+"""Seconds between looks at the processes."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one cell at a time can run."""
+
+    number: int
+    threads: int
+    gpu: str | None
+    """As CUDA_VISIBLE_DEVICES names it; None for the CPU."""
+
+    def environment(self) -> dict[str, str]:
+        """Of a process that runs here."""
+        threads = str(self.threads)
+        return {
+            **os.environ,
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "CUDA_VISIBLE_DEVICES": self.gpu or "",
+        }
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A cell that could not be finished."""
+
+    cell: Cell
+    reason: str
+    log: Path | None
+    """What its process said; None if it was never started."""
+
+
+def find_places(jobs: int | None = None, threads: int | None = None, device: str = "auto") -> list[Place]:
+    """Where cells run: on each GPU if there are any, else on the CPU's cores.
+
+    Args:
+        jobs: cells at a time, shared out over the GPUs; by default one for each GPU, or as many as threads allow.
+        threads: of each cell; by default one on the CPU, and on GPUs the cores divided by the jobs.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        UsageError: for another device, or cuda where there is none.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"There is no device {device!r}. Known: auto, cpu, cuda.")
+    gpus = [] if device == "cpu" else _visible_gpus()
+    if device == "cuda" and not gpus:
+        raise UsageError("PyTorch finds no CUDA device here; leave --device out or give cpu.")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if jobs is None:
+        jobs = len(gpus) or max(1, cores // (threads or 1))
+    if threads is None:
+        threads = max(1, cores // jobs) if gpus else 1
+    return [Place(number, threads, gpus[number % len(gpus)] if gpus else None) for number in range(jobs)]
+
+
+def _visible_gpus() -> list[str]:
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    return named[: torch.cuda.device_count()] or [str(number) for number in range(torch.cuda.device_count())]
+
+
+def run_study(
+    plan: Plan, path: Path, places: Sequence[Place], notify: Callable[[str], None] = lambda _: None
+) -> list[Failure]:
+    """Run the cells that are not finished.
+
+    Args:
+        plan: the study.
+        path: its folder; what is there is gone on from.
+        places: at least one.
+        notify: called with a line when a cell starts, ends or fails.
+
+    Returns:
+        The cells that could not be finished.
+
+    Raises:
+        UsageError: if the folder holds another study's cells.
+        OSError: if files cannot be written there.
+    """
+    folder = StudyFolder(path)
+    folder.prepare(plan)
+    queue = _Queue(plan, folder, list(places), notify)
+    try:
+        while queue.step():
+            time.sleep(POLL)
+    finally:
+        queue.stop()
+    return queue.failures
+
+
+@dataclass
+class _Running:
+    cell: Cell
+    place: Place
+    process: subprocess.Popen[bytes]
+
+
+class _Queue:
+    def __init__(self, plan: Plan, folder: StudyFolder, places: list[Place], notify: Callable[[str], None]) -> None:
+        self.folder = folder
+        self.free = places
+        self.notify = notify
+        self.total = len(plan.cells)
+        self.finished = {cell.name for cell in plan.cells if folder.is_finished(cell)}
+        self.waiting = [cell for cell in plan.cells if cell.name not in self.finished]
+        self.running: list[_Running] = []
+        self.starts: dict[str, int] = {}
+        self.failures: list[Failure] = []
+
+    def step(self) -> bool:
+        """Look after those that ended, start others; whether there is more to wait for."""
+        for one in list(self.running):
+            status = one.process.poll()
+            if status is not None:
+                self.running.remove(one)
+                self.free.append(one.place)
+                self._ended(one, status)
+        for cell in list(self.waiting):
+            if self.free and self._ready(cell):
+                self.waiting.remove(cell)
+                self._start(cell, self.free.pop(0))
+        return bool(self.running or self.waiting)
+
+    def stop(self) -> None:
+        """End all processes; they go on from their last checkpoints another time."""
+        for one in self.running:
+            if one.process.stdin is not None:
+                with suppress(OSError):
+                    one.process.stdin.close()
+        for one in self.running:
+            try:
+                one.process.wait(10)
+            except subprocess.TimeoutExpired:
+                one.process.kill()
+                one.process.wait()
+
+    def _ready(self, cell: Cell) -> bool:
+        """Whether a cell can start; one that never will is noted as failed."""
+        before = cell.after
+        if before is None or (before.name in self.finished and self.folder.weights(before).is_file()):
+            return True
+        if before.name in self.finished:
+            reason = (
+                f"it starts from the weights of {before.name}, which are not on this machine: delete"
+                f" {self.folder.result(before)} to train that anew"
+            )
+        elif any(failure.cell.name == before.name for failure in self.failures):
+            reason = f"it starts after {before.name}, which failed"
+        else:
+            return False
+        self.waiting.remove(cell)
+        self._fail(cell, reason, None)
+        return False
+
+    def _start(self, cell: Cell, place: Place) -> None:
+        run = self.folder.run(cell)
+        run.mkdir(parents=True, exist_ok=True)
+        job = Job(
+            variant=cell.variant,
+            recipe=self._recipe(cell),
+            run=run,
+            result=self.folder.result(cell),
+            fingerprint=cell.fingerprint,
+            content=cell.content,
+            minutes=cell.minutes,
+            measure=cell.measure,
+            threads=place.threads,
+        )
+        with _log(run).open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "undim.study.worker"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=place.environment(),
+                start_new_session=True,  # Ctrl-C reaches the queue alone, which then lets go of all
+            )
+        self.running.append(_Running(cell, place, process))
+        self.starts[cell.name] = self.starts.get(cell.name, 0) + 1
+        self.notify(f"{cell.name}: started")
+        if process.stdin is not None:
+            with suppress(BrokenPipeError):  # it died at once; its status will say so
+                process.stdin.write(job.model_dump_json(by_alias=True).encode() + b"\n")
+                process.stdin.flush()
+
+    def _recipe(self, cell: Cell) -> Recipe:
+        if cell.after is None:
+            return cell.recipe
+        start = self.folder.weights(cell.after).resolve()
+        return cell.recipe.model_copy(update={"model": cell.recipe.model.model_copy(update={"start": start})})
+
+    def _ended(self, one: _Running, status: int) -> None:
+        if one.process.stdin is not None:
+            with suppress(OSError):
+                one.process.stdin.close()
+        name = one.cell.name
+        if self.folder.is_finished(one.cell):
+            self.finished.add(name)
+            self.notify(f"{name}: finished, {len(self.finished)} of {self.total}")
+        elif status < 0 and self.starts[name] < STARTS:
+            self.notify(f"{name}: killed by signal {-status}; it goes on from its last checkpoint")
+            self.waiting.insert(0, one.cell)
+        elif status == BUSY:
+            self._fail(one.cell, "another process is at work on it", None)
+        else:
+            log = _log(self.folder.run(one.cell))
+            reason = f"killed by signal {-status}, {STARTS} times" if status < 0 else _last_line(log)
+            self._fail(one.cell, reason, log)
+
+    def _fail(self, cell: Cell, reason: str, log: Path | None) -> None:
+        self.failures.append(Failure(cell, reason, log))
+        self.notify(f"{cell.name}: failed: {reason}" + ("" if log is None else f" ({log})"))
+
+
+def _log(run: Path) -> Path:
+    return run / "log.txt"
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip() if lines else "its process said nothing"

@@ -1,0 +1,79 @@
+"""What a few seeds can tell: paired differences with confidence intervals, and the smallest that would be found."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+
+CONFIDENCE = 0.95
+POWER = 0.8
+GRID = 4000
+"""Places at which the distribution of a spread is looked at."""
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A variant against the base, over the seeds that both have."""
+
+    seeds: tuple[int, ...]
+    mean: float
+    """Of the differences, variant minus base."""
+    spread: float | None
+    """Standard deviation of the differences; None for one seed."""
+    interval: tuple[float, float] | None
+    """95 % confidence interval of the mean, by Student's t; None for one seed."""
+    detectable: float | None
+    """See `smallest_detectable`; None for one seed."""
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval is all above or all below zero."""
+        return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
+
+
+def compare_pairs(variant: Mapping[int, float], base: Mapping[int, float]) -> Paired | None:
+    """Compare seed by seed; None if no seed is in both.
+
+    Args:
+        variant: seed -> figure.
+        base: seed -> figure.
+    """
+    seeds = tuple(sorted(variant.keys() & base.keys()))
+    if not seeds:
+        return None
+    differences = [variant[seed] - base[seed] for seed in seeds]
+    mean = statistics.fmean(differences)
+    if len(seeds) == 1:
+        return Paired(seeds, mean, None, None, None)
+    spread = statistics.stdev(differences)
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1)) * spread / math.sqrt(len(seeds))
+    return Paired(seeds, mean, spread, (mean - reach, mean + reach), smallest_detectable(spread, len(seeds)))
+
+
+def smallest_detectable(spread: float, pairs: int) -> float:
+    """The true difference whose 95 % interval would exclude zero in 80 of 100 repetitions of the study.
+
+    Args:
+        spread: standard deviation of the differences.
+        pairs: how many seeds, at least 2.
+    """
+    freedom = pairs - 1
+    critical = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    # The power, averaged over what the spread may come out as; SciPy's non-central t fails far from zero.
+    chances = (np.arange(GRID) + 0.5) / GRID
+    limits = critical * stats.chi.ppf(chances, freedom) / math.sqrt(freedom)
+
+    def missing(shift: float) -> float:
+        return float(np.mean(stats.norm.sf(limits - shift) + stats.norm.cdf(-limits - shift))) - POWER
+
+    return float(optimize.brentq(missing, 0.0, 10 * critical)) * spread / math.sqrt(pairs)
+
+
+def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation, the latter None for one value."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None

@@ -1,0 +1,125 @@
+"""Merging cells: the figures of the page are those of the cells, and missing ones are named."""
+
+import json
+
+import pytest
+
+from undim.errors import UsageError
+from undim.study.cells import read_cell
+from undim.study.report import make_markdown, merge_cells, write_study_report
+
+PLAN = {"name": "s", "about": "A test", "base": "base", "variants": {"base": "alone", "pog": ""}, "seeds": [0, 1, 2]}
+
+
+def make_cell(variant, seed, psnr, dmr=40.0, diversity=None):
+    scores = {
+        "psnr": psnr,
+        "ssim": 0.8,
+        "psnr_gt_mean": psnr + 3,
+        "brightness_error": 0.2,
+        "niqe": None,
+        "pictures": {},
+    }
+    return {
+        "format": 1,
+        "fingerprint": f"{variant}{seed}",
+        "content": {},
+        "variant": variant,
+        "seed": seed,
+        "steps": 10,
+        "scores": {"val": scores, "val-scenes": None, "test": scores},
+        "redundancy": {"pictures": 2, "draws": 1, "dmr": dmr, "dmr_adr_kept": dmr + 1, "poi": 30.0},
+        "diversity": diversity,
+        "cost": {"parameters": 1000, "flops": 2**30},
+        "curve": {"step": [4, 8, 10], "psnr": [psnr - 2, psnr - 1, psnr]},
+        "diversity_over_training": [] if diversity is None else [{"step": 4, "layers": diversity}],
+        "time": {"seconds": [1.0, 2.0, 60.0], "seconds_per_step": 0.5},
+        "machine": {"device": "cpu", "precision": "32-true", "threads": 1, "torch": "2", "undim": "0"},
+        "notes": ["val-scenes: none"],
+    }
+
+
+def made():
+    layers = {
+        "a": {"cosine_distance": 0.1, "effective_rank": 2.0},
+        "b": {"cosine_distance": 0.3, "effective_rank": 4.0},
+    }
+    return [
+        *(make_cell("base", seed, 20.0 + seed, 40 + seed) for seed in (0, 1, 2)),
+        *(make_cell("pog", seed, 20.5 + seed + 0.1 * seed, 39 + seed, layers) for seed in (0, 1)),
+        make_cell("base", 7, 99.0),  # of a seed that the plan no longer has
+        make_cell("gone", 0, 99.0),
+    ]
+
+
+def test_rows_hold_mean_spread_and_paired_difference():
+    study = merge_cells(PLAN, made())
+    base, pog = study["rows"]
+    assert base["measures"]["val.psnr"]["mean"] == pytest.approx(21)
+    assert base["measures"]["val.psnr"]["spread"] == pytest.approx(1)
+    assert base["measures"]["val.psnr"]["difference"] is None
+    assert pog["seeds"] == [0, 1]
+    difference = pog["measures"]["val.psnr"]["difference"]
+    assert difference["seeds"] == [0, 1]
+    assert difference["mean"] == pytest.approx(0.55)  # not 21.05 - 21, the difference of the means
+    assert pog["measures"]["dmr"]["difference"]["interval"] == (-1, -1)
+    assert pog["measures"]["cosine_distance"]["mean"] == pytest.approx(0.2)
+    assert pog["measures"]["minutes"]["mean"] == pytest.approx(1)
+    assert "val-scenes.psnr" not in pog["measures"]
+    assert study["progress"] == {"psnr": pytest.approx(21), "last_fifth": pytest.approx(1), "steps": 10}
+    assert study["notes"][0] == "not run: pog-s2"
+    assert study["machines"] == ["cpu, 32-true, 1 threads, torch 2, undim 0: 5 cells"]
+
+
+def test_a_study_without_its_base_or_without_cells():
+    study = merge_cells(PLAN, [make_cell("pog", 0, 20.0)])
+    assert study["progress"] is None
+    assert study["rows"][1]["measures"]["val.psnr"]["difference"] is None
+    with pytest.raises(UsageError, match="No cell of the study 's' is finished"):
+        merge_cells(PLAN, [])
+
+
+def write_folder(path, plan=PLAN, cells=None):
+    (path / "cells").mkdir(parents=True)
+    (path / "plan.json").write_text(json.dumps(plan))
+    for cell in made() if cells is None else cells:
+        (path / "cells" / f"{cell['variant']}-s{cell['seed']}.json").write_text(json.dumps(cell))
+    return path
+
+
+def test_the_page_is_made_of_its_json_alone(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    told = write_study_report([write_folder(tmp_path / "s")], out)
+    assert told == ["s: not run: pog-s2"]
+    result = json.loads((out / "study.json").read_text())
+    page = (out / "study.md").read_text()
+    assert page == make_markdown(result)
+    assert "| pog | 2 | 21.05 ± 0.78 | +0.55 [" in page
+    assert "DMR differs (-1.00 dB, -1.00 to -1.00)" in page
+    assert "PSNR cannot be told apart" not in page or "+0.55 dB" in page
+    assert result["studies"][0]["plot"] == "study_s.webp"
+    assert (out / "study_s.webp").read_bytes()[8:12] == b"WEBP"
+
+
+def test_without_matplotlib_the_plot_is_left_out_and_said(tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "undim.study.plots", None)
+    told = write_study_report([write_folder(tmp_path / "s")], tmp_path)
+    assert any("the plot of s is left out" in line for line in told)
+    assert json.loads((tmp_path / "study.json").read_text())["studies"][0]["plot"] is None
+
+
+def test_folders_that_hold_no_study_are_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"plan.json cannot be read"):
+        write_study_report([tmp_path], tmp_path)
+    first, second = write_folder(tmp_path / "a"), write_folder(tmp_path / "b")
+    with pytest.raises(UsageError, match="same name as another, 's'"):
+        write_study_report([first, second], tmp_path)
+    (first / "cells" / "x.json").write_text('{"format": 1')
+    with pytest.raises(UsageError, match=r"x.json cannot be read: it is no JSON"):
+        write_study_report([first], tmp_path)
+    (first / "cells" / "x.json").write_text(json.dumps({**make_cell("base", 0, 20.0), "format": 2}))
+    with pytest.raises(UsageError, match="has format 2"):
+        read_cell(first / "cells" / "x.json")
