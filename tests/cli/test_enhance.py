@@ -64,7 +64,7 @@ def test_existing_outputs_are_kept_unless_overwrite(folder, undim):
 
 
 @pytest.mark.parametrize(
-    ("word", "codec"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF"), ("bmp", "BMP")]
+    ("word", "codec"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF"), ("bmp", "BMP"), ("avif", "AVIF")]
 )
 def test_format(folder, undim, word, codec):
     assert undim("in", "-o", "out", "--format", word)[0] == 0
@@ -94,7 +94,7 @@ def test_bad_pictures_are_named_and_the_others_finished(folder, undim):
     Path("in/empty.jpg").write_bytes(b"")
     Path("in/short.jpg").write_bytes(whole[: len(whole) // 2])
     Path("in/text.png").write_text("hello")
-    Path("in/phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    Path("in/phone.jxl").write_bytes(b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(40))
     Path("in/notes.txt").write_text("ignored")
     Image.new("RGB", (1, 1)).save("in/one.png")
     Image.new("1", (100, 100)).save("in/wide.png")
@@ -103,9 +103,10 @@ def test_bad_pictures_are_named_and_the_others_finished(folder, undim):
     assert files_below("out") == ["a.png", "b.jpg", "deep/c.webp", "one.png"]
     assert sorted(err[:-1]) == [
         "undim: failed: in/empty.jpg: is empty (0 bytes)",
-        next(line for line in err if "phone.heic: is a HEIC picture" in line),
+        next(line for line in err if "phone.jxl: is a JPEG XL picture" in line),
         next(line for line in err if "short.jpg: is damaged or truncated" in line),
-        "undim: failed: in/text.png: is not a picture that Undim reads (JPEG, PNG, WebP, TIFF, BMP, GIF or PNM)",
+        "undim: failed: in/text.png: is not a picture that Undim reads "
+        "(JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, PNM, HEIC or camera raw)",
         next(line for line in err if "wide.png: has 100 x 100 = 10000 pixels, more than the limit max_pixels" in line),
     ]
     assert err[-1] == "undim: 4 done, 0 skipped, 5 failed"

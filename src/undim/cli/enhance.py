@@ -18,7 +18,7 @@ from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.plan import STREAM, Task, plan
 from undim.enhance.tiling import Tile, check_tile
 from undim.errors import PictureError, UsageError
-from undim.images import MAX_PIXELS
+from undim.images import FORMATS, MAX_PIXELS
 
 
 def enhance(
@@ -43,12 +43,11 @@ def enhance(
     model: Annotated[str, typer.Option(help="Name of a shipped model, or an .onnx file.")] = DEFAULT_MODEL,
     form: Annotated[
         str | None,
-        typer.Option(
-            "--format", metavar="png|jpg|webp|tif|bmp", help="Output format and suffix; default: as the input."
-        ),
+        typer.Option("--format", metavar="|".join(FORMATS), help="Output format and suffix; default: as the input."),
     ] = None,
     quality: Annotated[
-        int | None, typer.Option(metavar="1..100", help="Of JPEG (default 95) and WebP (95, or lossless as the input).")
+        int | None,
+        typer.Option(metavar="1..100", help="Of JPEG (default 95), WebP (95, or lossless as the input), AVIF (90)."),
     ] = None,
     strength: Annotated[float, typer.Option(metavar="0..1", help="How much: 0 the input, 1 all.")] = 1.0,
     tile: Annotated[
@@ -151,7 +150,7 @@ def _run(
     ended: dict[int, Outcome] = {}
     steps = run_tasks(
         tasks,
-        partial(enhancer, strength=strength),
+        lambda pixels: enhancer(pixels, strength=strength),
         settings,
         jobs=jobs,
         read_stream=_read_stdin,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,10 +27,18 @@ def say(text: str) -> None:
 
 @contextmanager
 def without_codec_noise() -> Iterator[None]:
-    """Keep libtiff from writing to file descriptor 2 what is reported as a failure anyway.
+    """Keep libtiff and libvips from writing to file descriptor 2, and Pillow from warning of, what is a failure anyway.
 
     Python's own standard error stays connected.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        with _descriptor_2_closed():
+            yield
+
+
+@contextmanager
+def _descriptor_2_closed() -> Iterator[None]:
     stream = sys.__stderr__
     if stream is None:  # closed from the start: the descriptor may by now belong to any file
         yield

@@ -9,18 +9,19 @@ import numpy.typing as npt
 
 from undim.errors import DataError, PictureError
 from undim.images import read_picture
+from undim.images.picture import to_8_bit
 
 Pixels = npt.NDArray[np.uint8]
 
 
 def read_rgb(path: Path) -> Pixels:
-    """Decode a picture to H x W x 3, 8 bit; grey fills all three channels, alpha is left out.
+    """Decode a picture to H x W x 3, 8 bit; 16 bits are rounded, grey fills all three channels, alpha is left out.
 
     Raises:
         DataError: naming the file and the reason, if it cannot be read.
     """
     try:
-        pixels = read_picture(path).pixels
+        pixels = to_8_bit(read_picture(path).pixels)
     except PictureError as error:
         raise DataError(f"{path} {error}.") from error
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)

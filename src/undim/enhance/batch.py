@@ -8,18 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
-
-import numpy as np
-import numpy.typing as npt
 
 from undim.enhance.plan import STREAM, Task
 from undim.errors import PictureError, UndimError
-from undim.images import MAX_PIXELS, Picture, encode_picture, read_picture, write_picture
+from undim.images import MAX_PIXELS, encode_picture, read_picture, write_picture
+from undim.images.picture import Pixels
 
 Status = Literal["done", "skipped", "failed"]
-Enhance = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
+Enhance = Callable[[Pixels], Pixels]
 
 
 @dataclass(frozen=True)
@@ -121,7 +119,7 @@ def _enhance_one(
     source = read_stream() if task.source == STREAM and read_stream is not None else task.source
     picture = read_picture(source, max_pixels=settings.max_pixels)
     _give_up_if(stopped)
-    bright = Picture(enhance(picture.pixels), picture.alpha, picture.metadata, picture.format, picture.lossless)
+    bright = replace(picture, pixels=enhance(picture.pixels))
     _give_up_if(stopped)
     content = None
     if task.target is None:

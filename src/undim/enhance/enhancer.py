@@ -1,4 +1,4 @@
-"""From 8-bit pictures to 8-bit pictures through a network."""
+"""From pictures to pictures of the same bits through a network of floats."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from undim.enhance.tiling import (
     weigh_crops,
 )
 from undim.errors import ModelError, PictureError, ShapeError, UsageError
-from undim.images.picture import Bytes, Picture, split_alpha
+from undim.images.picture import Picture, Pixels, full_scale, split_alpha, to_8_bit
 from undim.luma import REC601
 
 
@@ -37,11 +37,13 @@ class Enhancer:
 
     `Enhancer()(image)` takes and returns
 
-    - a uint8 array, H x W x 3 (RGB, 0 to 255) or H x W (grey);
-    - a PIL image. Modes L, LA, RGB and RGBA stay, except that L and RGB with a transparent colour in `info` come
+    - a uint8 or uint16 array, H x W x 3 (RGB, 0 to 255 or to 65535) or H x W (grey);
+    - a PIL image. Modes L, LA, RGB, RGBA and I;16 stay, except that L and RGB with a transparent colour in `info` come
       back as LA and RGBA; alpha is carried untouched, `info` is copied without that colour. A palette image comes
       back as L, LA, RGB or RGBA, and other modes as L or RGB by the conversions of
       `undim.images.picture.split_alpha`. An EXIF orientation is neither applied nor changed.
+
+    The network sees 16 bits as floats, and its output is rounded to 16 bits once.
 
     One enhancer may be called from several threads; they take turns.
 
@@ -72,12 +74,12 @@ class Enhancer:
         self._turn = threading.Lock()
 
     @overload
+    def __call__(self, image: Image.Image, *, strength: float = 1.0) -> Image.Image: ...
+    @overload
     def __call__(self, image: npt.NDArray[np.uint8], *, strength: float = 1.0) -> npt.NDArray[np.uint8]: ...
     @overload
-    def __call__(self, image: Image.Image, *, strength: float = 1.0) -> Image.Image: ...
-    def __call__(
-        self, image: npt.NDArray[np.uint8] | Image.Image, *, strength: float = 1.0
-    ) -> npt.NDArray[np.uint8] | Image.Image:
+    def __call__(self, image: Pixels, *, strength: float = 1.0) -> Pixels: ...
+    def __call__(self, image: Pixels | Image.Image, *, strength: float = 1.0) -> Pixels | Image.Image:
         """Enhance one image; the result has its size and kind.
 
         Args:
@@ -101,7 +103,7 @@ class Enhancer:
         """End the run in progress with a PictureError, and refuse further ones. May be called from any thread."""
         self._runtime.stop()
 
-    def _enhance(self, pixels: npt.NDArray[np.uint8], strength: float) -> Bytes:
+    def _enhance(self, pixels: Pixels, strength: float) -> Pixels:
         check_pixels(pixels)
         check_strength(strength)
         if strength == 0:
@@ -127,12 +129,12 @@ class Enhancer:
         side = choose_side(width, height) if self._tile == "auto" else self._tile // CELL * CELL
         return 0 if max(width, height) <= side else side
 
-    def _enhance_at(self, pixels: Bytes, strength: float, side: int) -> Bytes:
+    def _enhance_at(self, pixels: Pixels, strength: float, side: int) -> Pixels:
         height, width = pixels.shape[:2]
         grey = pixels.ndim == 2
         if not side or self._runtime.tiling is None:
             output = self._runtime.run(to_batch(pixels))[0, :, :height, :width]
-            return blend(pixels, to_bytes(output, grey=grey), strength)
+            return blend(pixels, to_pixels(output, pixels.dtype, grey=grey), strength)
         overlap = self._runtime.tiling.overlap
         rows, columns = spread_tiles(height, side, overlap), spread_tiles(width, side, overlap)
         whole = look_at_whole(self._runtime, self._runtime.tiling, pixels, side)
@@ -146,11 +148,11 @@ class Enhancer:
         result = np.empty_like(pixels)
         for top, left, values in join_tiles(rows, columns, make):
             place = (slice(top, top + values.shape[1]), slice(left, left + values.shape[2]))
-            result[place] = blend(pixels[place], to_bytes(values, grey=grey), strength)
+            result[place] = blend(pixels[place], to_pixels(values, pixels.dtype, grey=grey), strength)
         return result
 
 
-def look_at_whole(runtime: OnnxRuntime, tiling: Tiling, pixels: Bytes, side: int) -> WholePicture:
+def look_at_whole(runtime: OnnxRuntime, tiling: Tiling, pixels: Pixels, side: int) -> WholePicture:
     """Take what tiles are to be told, from a thumbnail and from crops, no more of them at once than a tile holds."""
     height, width = pixels.shape[:2]
     thumbnail = shrink(pixels, tiling.thumbnail)
@@ -169,10 +171,14 @@ def look_at_whole(runtime: OnnxRuntime, tiling: Tiling, pixels: Bytes, side: int
     return WholePicture(thumbnail, total)
 
 
-def decode(image: Image.Image) -> tuple[Bytes, Bytes | None]:
-    """`split_alpha` of an image that Pillow may not have decoded yet; every failure is a PictureError."""
+def decode(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    """`split_alpha` of an image that Pillow may not have decoded yet; every failure is a PictureError.
+
+    16-bit grey with a transparent colour becomes 8-bit grey with alpha: Pillow has no mode for more.
+    """
     try:
-        return split_alpha(image)
+        pixels, alpha = split_alpha(image)
+        return (pixels, None) if alpha is None else (to_8_bit(pixels), to_8_bit(alpha))
     except PictureError:
         raise
     except MemoryError as error:
@@ -182,12 +188,12 @@ def decode(image: Image.Image) -> tuple[Bytes, Bytes | None]:
 
 
 def check_pixels(pixels: npt.NDArray[Any]) -> None:
-    """Raise ShapeError unless the array is uint8, H x W or H x W x 3, and not empty."""
-    allowed = "a uint8 array H x W x 3 (RGB) or H x W (grey), or a PIL image"
+    """Raise ShapeError unless the array is uint8 or uint16, H x W or H x W x 3, and not empty."""
+    allowed = "a uint8 or uint16 array H x W x 3 (RGB) or H x W (grey), or a PIL image"
     if not isinstance(pixels, np.ndarray):
         raise ShapeError(f"Got {type(pixels).__name__}; give {allowed}.")
-    if pixels.dtype != np.uint8:
-        raise ShapeError(f"Got an array of {pixels.dtype}; give {allowed}, with values from 0 to 255.")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ShapeError(f"Got an array of {pixels.dtype}; give {allowed}, with values from 0 to 255 or to 65535.")
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or pixels.size == 0:
         alpha = " Pass image[..., :3] and put the alpha channel back." if pixels.shape[2:] == (4,) else ""
         raise ShapeError(f"Got an array of shape {pixels.shape}; give {allowed}.{alpha}")
@@ -199,8 +205,8 @@ def check_strength(strength: float) -> None:
         raise UsageError(f"strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
 
 
-def to_batch(pixels: Bytes) -> npt.NDArray[np.float32]:
-    """H x W x 3 or H x W uint8 to 1 x 3 x H' x W' float32 in [0, 1].
+def to_batch(pixels: Pixels) -> npt.NDArray[np.float32]:
+    """H x W x 3 or H x W uint8 or uint16 to 1 x 3 x H' x W' float32 in [0, 1].
 
     Grey fills all three channels. H' and W' are at least `MINIMUM_SIDE`: what is missing at the bottom and the right
     repeats the last row and column.
@@ -209,16 +215,16 @@ def to_batch(pixels: Bytes) -> npt.NDArray[np.float32]:
     tall, wide = max(height, MINIMUM_SIDE), max(width, MINIMUM_SIDE)
     batch = np.empty((1, 3, tall, wide), np.float32)
     planes = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # (3, H, W); grey broadcasts over the channels
-    np.divide(planes, np.float32(255), out=batch[0, :, :height, :width])
+    np.divide(planes, np.float32(full_scale(pixels)), out=batch[0, :, :height, :width])
     batch[0, :, height:, :width] = batch[0, :, height - 1 : height, :width]
     batch[0, :, :, width:] = batch[0, :, :, width - 1 : width]
     return batch
 
 
-def to_bytes(output: npt.NDArray[np.float32], *, grey: bool) -> Bytes:
-    """3 x H x W float32 to H x W x 3 uint8: clipped to [0, 1], times 255, rounded. Grey: H x W of Rec. 601 luma.
+def to_pixels(output: npt.NDArray[np.float32], kind: np.dtype[Any], *, grey: bool) -> Pixels:
+    """3 x H x W float32 to H x W x 3 uint8 or uint16: clipped to [0, 1], times 255 or 65535, rounded.
 
-    Works in the array it is given.
+    Grey: H x W of Rec. 601 luma. Works in the array it is given.
 
     Raises:
         PictureError: if a value is not finite.
@@ -226,18 +232,23 @@ def to_bytes(output: npt.NDArray[np.float32], *, grey: bool) -> Bytes:
     if not np.isfinite(output).all():
         raise PictureError("could not be enhanced: the network returned values that are not finite")
     np.clip(output, 0, 1, out=output)
-    output *= 255
+    output *= np.float32(np.iinfo(kind).max)
     if grey:
-        return np.rint(np.tensordot(np.asarray(REC601, np.float32), output, axes=1)).astype(np.uint8)
+        luma: Pixels = np.rint(np.tensordot(np.asarray(REC601, np.float32), output, axes=1)).astype(kind)
+        return luma
     np.rint(output, out=output)
-    return np.ascontiguousarray(output.transpose(1, 2, 0).astype(np.uint8))  # (H, W, 3)
+    return np.ascontiguousarray(output.transpose(1, 2, 0).astype(kind))  # (H, W, 3)
 
 
-def blend(image: Bytes, enhanced: Bytes, strength: float) -> Bytes:
-    """round((1 - strength) * image + strength * enhanced) of two arrays of one shape, halves to even."""
+def blend(image: Pixels, enhanced: Pixels, strength: float) -> Pixels:
+    """round((1 - strength) * image + strength * enhanced) of two arrays of one shape and type, halves to even."""
     if strength == 1:
         return enhanced
+    if image.dtype == np.uint16:
+        mixed = (1 - strength) * image.astype(np.float64)
+        mixed += strength * enhanced
+        return np.rint(mixed, out=mixed).astype(np.uint16)
     values = np.arange(256, dtype=np.float64)
     table = np.rint((1 - strength) * values[:, None] + strength * values[None, :]).astype(np.uint8)
-    result: Bytes = table[image, enhanced]
+    result: Pixels = table[image, enhanced]
     return result

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from undim.errors import UsageError
+from undim.images.picture import Pixels, full_scale
 
 Floats = npt.NDArray[np.float32]
 Span = tuple[int, int]
@@ -127,7 +128,7 @@ def inner_cells(length: int) -> npt.NDArray[np.int64]:
     return cells[MARGIN // CELL : -MARGIN // CELL] if length >= CROP else cells
 
 
-def weigh_crops(pixels: npt.NDArray[np.uint8], crops: Sequence[tuple[Span, Span]]) -> Floats:
+def weigh_crops(pixels: Pixels, crops: Sequence[tuple[Span, Span]]) -> Floats:
     """How much each crop counts, N weights that sum to one, so that together they are like the whole picture.
 
     Survey calibration: of all weights near equal ones, those that bring the crops' means of colours, their squares and
@@ -159,8 +160,8 @@ def weigh_crops(pixels: npt.NDArray[np.uint8], crops: Sequence[tuple[Span, Span]
     return result
 
 
-def shrink(pixels: npt.NDArray[np.uint8], size: Span) -> Floats:
-    """Box-average H x W x 3 or H x W uint8 to 1 x 3 x size float32 in [0, 1], as `undim.nets.thumbnail` does.
+def shrink(pixels: Pixels, size: Span) -> Floats:
+    """Box-average H x W x 3 or H x W uint8 or uint16 to 1 x 3 x size float32 in [0, 1], as `undim.nets.thumbnail` does.
 
     Goes through the picture in bands, so that it never stands in memory as floats.
     """
@@ -171,10 +172,10 @@ def shrink(pixels: npt.NDArray[np.uint8], size: Span) -> Floats:
     for top in range(0, height, _ROWS_AT_ONCE):
         band = planes[top : top + _ROWS_AT_ONCE].transpose(2, 0, 1).astype(np.float32)
         total += rows[:, top : top + _ROWS_AT_ONCE] @ (band @ columns.T)
-    return np.ascontiguousarray(np.broadcast_to(total / 255, (3, *size))[None])
+    return np.ascontiguousarray(np.broadcast_to(total / full_scale(pixels), (3, *size))[None])
 
 
-def _cell_means(pixels: npt.NDArray[np.uint8]) -> Floats:
+def _cell_means(pixels: Pixels) -> Floats:
     """Means over cells of 8 x 8 pixels, 3 x H / 8 x W / 8 in [0, 1]; a rest at the edges is left out."""
     high, wide = (max(1, length // CELL) for length in pixels.shape[:2])
     tall, broad = min(CELL, pixels.shape[0]), min(CELL, pixels.shape[1])
@@ -182,7 +183,7 @@ def _cell_means(pixels: npt.NDArray[np.uint8]) -> Floats:
     means = np.empty((3, high, wide), np.float32)
     for row in range(high):
         band = planes[row * CELL : row * CELL + tall, : wide * broad].reshape(tall, wide, broad, -1)
-        means[:, row] = band.mean((0, 2), dtype=np.float32).T / 255
+        means[:, row] = band.mean((0, 2), dtype=np.float32).T / full_scale(pixels)
     return means
 
 

@@ -1,4 +1,4 @@
-"""Pictures in and out: files and bytes on one side, 8-bit arrays on the other."""
+"""Pictures in and out: files and bytes on one side, arrays of 8 or 16 bits on the other."""
 
 from undim.images.formats import FORMATS, PICTURE_SUFFIXES, Format
 from undim.images.picture import Metadata, Picture

@@ -21,34 +21,52 @@ class Format:
     icc: bool = True
     grey: bool = True
     """False where grey is stored as three equal channels."""
+    depth: int = 8
+    """Most bits per sample."""
+    quality: int | None = None
+    """Of 100, where none is asked for; None for formats without loss."""
+    side: int = 2**31
+    """Most pixels in width or height."""
 
 
 FORMATS: dict[str, Format] = {
     form.name: form
     for form in (
-        Format("jpg", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False),
-        Format("png", "PNG", (".png",)),
-        Format("webp", "WEBP", (".webp",), grey=False),
-        Format("tif", "TIFF", (".tif", ".tiff")),
+        Format("jpg", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), alpha=False, quality=95, side=65535),
+        Format("png", "PNG", (".png",), depth=16),
+        Format("webp", "WEBP", (".webp",), grey=False, quality=95, side=16383),
+        Format("avif", "AVIF", (".avif",), grey=False, depth=12, quality=90, side=65536),
+        Format("tif", "TIFF", (".tif", ".tiff"), depth=16),
         Format("bmp", "BMP", (".bmp", ".dib"), exif=False, icc=False),
     )
 }
 
-READ_ONLY: dict[str, tuple[str, tuple[str, ...]]] = {
-    "gif": ("GIF", (".gif",)),
-    "ppm": ("PPM", (".ppm", ".pgm", ".pbm", ".pnm")),
+
+@dataclass(frozen=True)
+class ReadOnly:
+    """One file format that is read, and written as PNG."""
+
+    pillow: str
+    """Pillow's name of the codec; empty where another library decodes it."""
+    suffixes: tuple[str, ...]
+
+
+READ_ONLY: dict[str, ReadOnly] = {
+    "gif": ReadOnly("GIF", (".gif",)),
+    "ppm": ReadOnly("PPM", (".ppm", ".pgm", ".pbm", ".pnm")),
+    "heic": ReadOnly("", (".heic", ".heif", ".hif")),
+    "raw": ReadOnly(
+        "",
+        (
+            *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf", ".rw2"),
+            *(".pef", ".srw", ".x3f", ".raw", ".3fr", ".erf", ".kdc", ".mrw", ".iiq"),
+        ),
+    ),
 }
-"""Formats that are read and written as PNG: name -> (Pillow's name, suffixes)."""
 
 UNREAD: dict[str, tuple[str, ...]] = {
-    "HEIC": (".heic", ".heif", ".hif"),
-    "AVIF": (".avif",),
     "JPEG XL": (".jxl",),
     "JPEG 2000": (".jp2", ".j2k"),
-    "camera raw": (
-        *(".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".raf", ".orf", ".rw2"),
-        *(".pef", ".srw", ".x3f", ".raw", ".3fr", ".erf", ".kdc", ".mrw", ".iiq"),
-    ),
 }
 """Pictures that this version does not read. They are named as failures, never passed over."""
 
@@ -58,16 +76,21 @@ WRITTEN_SUFFIXES: dict[str, str] = {suffix: form.name for form in FORMATS.values
 PICTURE_SUFFIXES: frozenset[str] = frozenset(
     [
         *WRITTEN_SUFFIXES,
-        *(suffix for _, suffixes in READ_ONLY.values() for suffix in suffixes),
+        *(suffix for form in READ_ONLY.values() for suffix in form.suffixes),
         *(suffix for suffixes in UNREAD.values() for suffix in suffixes),
     ]
 )
 """Suffixes, lower case with the dot, by which a picture is recognised in a folder."""
 
-READABLE = "JPEG, PNG, WebP, TIFF, BMP, GIF or PNM"
+READABLE = "JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, PNM, HEIC or camera raw"
 
-HEADER_BYTES = 32
+HEADER_BYTES = 64
 """How many first bytes `sniff` and `foreign` look at."""
+
+PNG_CHUNK_FRAME = 12
+"""Bytes of a PNG chunk besides its content: length, name and checksum."""
+_HEVC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis")
+_RAW_BRAND = b"crx "
 
 
 def suffix_of(name: str | PurePath) -> str:
@@ -80,14 +103,21 @@ def has_picture_suffix(name: str | PurePath) -> bool:
     return suffix_of(name) in PICTURE_SUFFIXES
 
 
-def sniff(header: bytes) -> str | None:
-    """The format's name from a file's first bytes, or None for one that Undim does not read."""
+def sniff(header: bytes, suffix: str = "") -> str | None:
+    """The format's name from a file's first bytes, or None for one that Undim does not read.
+
+    Most camera raw files are TIFFs whose first page is a thumbnail, so for them the suffix decides.
+    """
     if header.startswith(b"\xff\xd8\xff"):
         return "jpg"
     if header.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     if header.startswith(b"RIFF") and header[8:12] == b"WEBP":
         return "webp"
+    if header[4:8] == b"ftyp":
+        return _sniff_brands(header)
+    if suffix in READ_ONLY["raw"].suffixes:
+        return "raw"
     if header[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         return "tif"
     if header.startswith(b"BM"):
@@ -99,26 +129,28 @@ def sniff(header: bytes) -> str | None:
     return None
 
 
-def foreign(header: bytes, suffix: str = "") -> str | None:
-    """The name of a known format that Undim does not read, from the first bytes or the suffix; None if there is none.
+def _sniff_brands(header: bytes) -> str | None:
+    """From the box that begins ISO base media files: its own brand, a version, then brands it is compatible with."""
+    listed = header[8 : min(int.from_bytes(header[:4]), len(header))]
+    brands = {listed[at : at + 4] for at in range(0, len(listed) - 3, 4)}
+    if _RAW_BRAND in brands:
+        return "raw"
+    if brands & {b"avif", b"avis"}:
+        return "avif"
+    return "heic" if brands.intersection((*_HEVC_BRANDS, b"mif1", b"msf1")) else None
 
-    Camera raw files are TIFFs whose first page is a thumbnail, so for them the suffix decides.
-    """
-    if header[4:8] == b"ftyp":
-        brand = header[8:12]
-        if brand in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"):
-            return "HEIC"
-        if brand in (b"avif", b"avis"):
-            return "AVIF"
-        if brand == b"crx ":
-            return "camera raw"
+
+def foreign(header: bytes) -> str | None:
+    """The name of a known format that Undim does not read, from the first bytes; None if there is none."""
     if header.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
         return "JPEG XL"
-    if header.startswith(b"\0\0\0\x0cjP  "):
-        return "JPEG 2000"
-    if suffix in UNREAD["camera raw"]:
-        return "camera raw"
-    return None
+    return "JPEG 2000" if header.startswith(b"\0\0\0\x0cjP  ") else None
+
+
+def is_deep_avif(start: bytes) -> bool:
+    """Whether an AVIF file has more than 8 bits per sample: `av1C` says so in its third byte (AV1-ISOBMFF, 2.3.3)."""
+    at = start.find(b"av1C")
+    return at >= 0 and bool(start[at + 6 : at + 7]) and bool(start[at + 6] & 0x40)
 
 
 def webp_size(header: bytes) -> tuple[int, int] | None:

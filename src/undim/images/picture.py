@@ -12,6 +12,8 @@ from PIL import Image
 from undim.errors import PictureError
 
 Bytes = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8 | np.uint16]
+"""Values from 0 to 255, or to 65535: the type tells which."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Metadata:
     exif: bytes | None = None
     """From the TIFF header on; its orientation is 1 and it holds no thumbnail."""
     icc: bytes | None = None
+    """The colour profile of the file, fitting the pixels' one or three channels."""
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     """Dots per inch, horizontal and vertical."""
@@ -28,12 +31,12 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Picture:
-    """One upright picture of 8 bits per sample, encoded as in its file (usually sRGB)."""
+    """One upright picture as a network takes it: grey or RGB, encoded with sRGB's tones or nearly so."""
 
-    pixels: Bytes
-    """H x W (grey) or H x W x 3 (RGB), uint8."""
-    alpha: Bytes | None = None
-    """H x W, uint8, 255 opaque; not premultiplied. None where the file has no alpha."""
+    pixels: Pixels
+    """H x W (grey) or H x W x 3 (RGB), uint8 or uint16, up to 255 or 65535."""
+    alpha: Pixels | None = None
+    """H x W of the type of `pixels`, opaque at its largest value; not premultiplied. None where there is none."""
     metadata: Metadata = field(default_factory=Metadata)
     format: str = "png"
     """Name of the format that it came in: one of `FORMATS`, or one that is written as PNG."""
@@ -41,6 +44,10 @@ class Picture:
     """Whether a WebP file stored it without loss."""
     notes: tuple[str, ...] = ()
     """What of the file is not here, in words for the user."""
+    toned: bool = False
+    """Whether the pixels have sRGB's tone curve in place of that of `metadata.icc`, which has them back in the file."""
+    bits: int | None = None
+    """Bits per sample of the file, 8 or 16, where they are not those of `pixels`."""
 
     @property
     def grey(self) -> bool:
@@ -52,21 +59,55 @@ class Picture:
         """Width and height in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
 
+    @property
+    def depth(self) -> int:
+        """Bits per sample that a file of it is to have: 8 or 16."""
+        return self.bits or 8 * self.pixels.itemsize
+
     def to_image(self) -> Image.Image:
-        """A Pillow image of mode L, LA, RGB or RGBA, without metadata."""
-        image = Image.fromarray(self.pixels)
+        """A Pillow image without metadata: of mode L, LA, RGB or RGBA, or I;16 for grey of 16 bits without alpha.
+
+        Pillow has no mode for other pictures of 16 bits: they are rounded to 8.
+        """
+        if self.pixels.dtype == np.uint16 and self.grey and self.alpha is None:
+            return Image.fromarray(self.pixels)
+        image = Image.fromarray(to_8_bit(self.pixels))
         if self.alpha is not None:
-            image.putalpha(Image.fromarray(self.alpha))
+            image.putalpha(Image.fromarray(to_8_bit(self.alpha)))
         return image
 
 
-def split_alpha(image: Image.Image) -> tuple[Bytes, Bytes | None]:
-    """Pixels (H x W or H x W x 3) and alpha (H x W or None) of a loaded Pillow image of any mode, as uint8.
+def full_scale(pixels: npt.NDArray[Any]) -> int:
+    """The value of white: 255 or 65535."""
+    return int(np.iinfo(pixels.dtype).max)
 
-    1 bit becomes grey; 16-bit grey is scaled by 255/65535 and rounded; a palette becomes grey if all its colours
-    are, else RGB; CMYK and YCbCr become RGB by Pillow's formulas; a transparent colour in `info`, an integer for grey
-    and three for RGB, becomes alpha. Of 16-bit RGB, and of any 16-bit picture with alpha, Pillow gives only the upper
-    8 bits: up to one level below the rounded value.
+
+def scale(values: npt.NDArray[Any], maximum: int, target: int) -> Pixels:
+    """Integers in [0, maximum] to [0, target], rounded to the nearest; uint8 for a target of 255, else uint16."""
+    wide = values.astype(np.uint32)
+    wide *= target
+    wide += maximum // 2
+    wide //= maximum
+    return np.minimum(wide, target).astype(np.uint8 if target == 255 else np.uint16)
+
+
+def to_8_bit(pixels: Pixels) -> Bytes:
+    """As uint8; 16 bits are rounded to the nearest."""
+    return pixels if pixels.dtype == np.uint8 else scale(pixels, 65535, 255)  # type: ignore[return-value]
+
+
+def to_16_bit(pixels: Pixels) -> Pixels:
+    """As uint16; 8 bits are scaled."""
+    return pixels if pixels.dtype == np.uint16 else pixels.astype(np.uint16) * np.uint16(257)
+
+
+def split_alpha(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    """Pixels (H x W or H x W x 3) and alpha (H x W or None) of a loaded Pillow image of any mode.
+
+    They are uint8, or uint16 for 16-bit grey. 1 bit becomes grey; a palette becomes grey if all its colours are, else
+    RGB; CMYK and YCbCr become RGB by Pillow's formulas; a transparent colour in `info`, an integer for grey and three
+    for RGB, becomes alpha. Of 16-bit RGB, and of any 16-bit picture with alpha, Pillow gives only the upper 8 bits;
+    `read_picture` has such files decoded elsewhere.
 
     Raises:
         PictureError: for floating-point, signed or 32-bit integer and other modes that have no defined range or
@@ -95,29 +136,29 @@ def split_alpha(image: Image.Image) -> tuple[Bytes, Bytes | None]:
         kind = {"F": "floating-point", "I": "signed or 32-bit integer", "LAB": "CIELAB"}.get(mode, f"{mode}-mode")
         raise PictureError(f"{kind} pictures are not read; convert it to 8 or 16 bit grey or RGB first")
     pixels = np.asarray(image)
-    if image.mode == "LA":
-        return np.ascontiguousarray(pixels[..., 0]), np.ascontiguousarray(pixels[..., 1])
-    if image.mode == "RGBA":
-        return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
-    return pixels, None
+    return split_channels(pixels) if image.mode in ("LA", "RGBA") else (pixels, None)
 
 
-def scale_to_8_bit(values: npt.NDArray[Any], maximum: int = 65535) -> Bytes:
-    """Integers in [0, maximum] to uint8 in [0, 255], rounded to the nearest."""
-    wide = values.astype(np.uint32)
-    wide *= 255
-    wide += maximum // 2
-    wide //= maximum
-    return np.minimum(wide, 255).astype(np.uint8)
+def split_channels(samples: Pixels) -> tuple[Pixels, Pixels | None]:
+    """Pixels and alpha of H x W x C samples: grey, grey and alpha, RGB, or RGB and alpha."""
+    colours = samples.shape[2] - (samples.shape[2] + 1) % 2
+    pixels = np.ascontiguousarray(samples[..., 0] if colours == 1 else samples[..., :3])
+    return pixels, np.ascontiguousarray(samples[..., -1]) if samples.shape[2] != colours else None
 
 
-def _from_16_bit(image: Image.Image) -> tuple[Bytes, Bytes | None]:
+def join_channels(pixels: Pixels, alpha: Pixels | None) -> Pixels:
+    """H x W x C samples of pixels and alpha: the reverse of `split_channels`."""
+    samples = pixels if pixels.ndim == 3 else pixels[..., None]
+    return samples if alpha is None else np.concatenate((samples, alpha[..., None]), axis=2)
+
+
+def _from_16_bit(image: Image.Image) -> tuple[Pixels, Pixels | None]:
     values = np.asarray(image)
     key = image.info.get("transparency")
     alpha = None
     if isinstance(key, int):
-        alpha = np.where(values == key, np.uint8(0), np.uint8(255))
-    return scale_to_8_bit(values), alpha
+        alpha = np.where(values == key, np.uint16(0), np.uint16(65535))
+    return np.minimum(values, 65535).astype(np.uint16), alpha
 
 
 def _has_transparent_colour(image: Image.Image) -> bool:

@@ -1,46 +1,54 @@
-"""Files, streams and bytes to pictures."""
+"""Files, streams and bytes to pictures: the one door, behind which a library per format decodes."""
 
 from __future__ import annotations
 
 import io
 import os
 import stat
-import threading
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
+import numpy.typing as npt
+from PIL import Image
 
 from undim.errors import PictureError
-from undim.images.exif import ORIENTATION, make_upright, read_orientation, strip_prefix, upright_xmp
-from undim.images.formats import FORMATS, HEADER_BYTES, READ_ONLY, READABLE, foreign, sniff, suffix_of, webp_size
-from undim.images.picture import Bytes, Metadata, Picture, scale_to_8_bit, split_alpha
+from undim.images import colour, pillow, tiff
+from undim.images.camera_raw import decode_raw
+from undim.images.exif import make_upright, read_orientation, upright_xmp
+from undim.images.formats import HEADER_BYTES, READABLE, foreign, is_deep_avif, sniff, suffix_of, webp_size
+from undim.images.heic import decode_heic
+from undim.images.libvips import LazyPicture
+from undim.images.picture import Metadata, Picture, Pixels, split_channels, to_16_bit
 
 MAX_PIXELS = 200_000_000
 """Default limit of width times height, against files that unpack to more than fits in memory."""
 
-_PILLOW_LIMIT = threading.Lock()
-_NEVER_TWICE = (TiffImagePlugin, WebPImagePlugin)  # imported so that Image.open finds them without loading every codec
-_BASE = ExifTags.Base
-_TIFF_KEPT = (
-    *(_BASE.ImageDescription, _BASE.Make, _BASE.Model, _BASE.Software, _BASE.DateTime, _BASE.Artist),
-    *(_BASE.HostComputer, _BASE.Rating, _BASE.Copyright),
-)
-"""Tags of a TIFF file that describe the picture; the others describe how it is stored."""
-_TIFF_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-_REDUCED = 1
-"""Bit of NewSubfileType that marks a smaller copy of another page."""
-_PNG_GREY_ALPHA = 4
-"""Colour type (PNG 1.2, section 4.1.1)."""
+_AVIF_HEAD = 1 << 16
+"""Bytes at the start of an AVIF file that hold its properties."""
+_MOST_DPI = 1e5
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A picture as it is stored."""
+
+    picture: Picture
+    orientation: int
+    """How a viewer would turn the stored picture: as in EXIF, 1 to 8."""
+    turned: bool
+    """Whether the library that decoded it has done so."""
 
 
 def read_picture(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read one picture by its content; the name decides nothing except for camera raw files.
 
-    The EXIF orientation is applied to the pixels. More than 8 bits per sample are reduced to 8, in grey by rounding,
-    else to the upper 8, which is all that Pillow gives. CMYK becomes RGB without its profile. Of a JPEG with further
-    pictures behind it (previews, gain maps) the first is taken and `Picture.notes` says so.
+    The EXIF orientation is applied to the pixels. 16 bits per sample stay, 9 to 15 become 16, and floating-point TIFFs
+    from 0 to 1 do too. What becomes of colour profiles is said in `undim.images.colour`; CMYK becomes RGB. Of a file
+    with further pictures behind the first (previews, gain maps) the first is taken and `Picture.notes` says so.
 
     While a header is read, `PIL.Image.MAX_IMAGE_PIXELS` is None for the whole process, and then as it was before:
     what other threads open through Pillow in that moment is not limited.
@@ -51,7 +59,7 @@ def read_picture(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixel
 
     Raises:
         PictureError: for a file that is missing, empty, truncated, damaged, over `max_pixels`, animated, of several
-            pages or not a picture. The message is the reason without the name.
+            pages, not a picture, or that another process changes meanwhile. The message is the reason without the name.
     """
     if isinstance(source, bytes):
         return _read_stream(io.BytesIO(source), "", max_pixels)
@@ -59,8 +67,16 @@ def read_picture(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixel
         return _read_stream(io.BytesIO(source.read()), "", max_pixels)
     try:
         with Path(source).open("rb") as stream:
-            regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
-            return _read_stream(stream if regular else io.BytesIO(stream.read()), suffix_of(Path(source)), max_pixels)
+            before = os.fstat(stream.fileno())
+            regular = stat.S_ISREG(before.st_mode)
+            try:
+                return _read_stream(
+                    stream if regular else io.BytesIO(stream.read()), suffix_of(Path(source)), max_pixels
+                )
+            finally:
+                after = os.fstat(stream.fileno())
+                if regular and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                    raise PictureError("changed while it was read; try again when it is complete")
     except OSError as error:
         raise PictureError(f"cannot be opened: {error.strerror or error}") from error
 
@@ -71,91 +87,169 @@ def read_format(path: str | os.PathLike[str]) -> str | None:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             return None
         with Path(path).open("rb") as stream:
-            return sniff(stream.read(HEADER_BYTES))
+            return sniff(stream.read(HEADER_BYTES), suffix_of(Path(path)))
     except OSError:
         return None
 
 
 def _read_stream(stream: BinaryIO, suffix: str, max_pixels: int) -> Picture:
     header = stream.read(HEADER_BYTES)
-    stream.seek(0)
     if not header:
         raise PictureError("is empty (0 bytes)")
-    unread = foreign(header, suffix)
+    name = sniff(header, suffix)
+    unread = foreign(header)
     if unread:
         raise PictureError(f"is a {unread} picture, which this version does not read; convert it to TIFF or PNG first")
-    name = sniff(header)
     if name is None:
         raise PictureError(f"is not a picture that Undim reads ({READABLE})")
+    check_size = partial(_check_size, max_pixels=max_pixels)
     if name == "webp":
         # Pillow allocates the whole canvas when it opens a WebP file, so its size is looked up before that.
-        _check_size(webp_size(header) or (1, 1), max_pixels)
+        check_size(webp_size(header) or (1, 1))
     try:
-        return _decode(stream, name, max_pixels)
+        return _finish(_decode(stream, name, check_size))
     except PictureError:
         raise
-    except UnidentifiedImageError as error:
-        raise PictureError(f"is damaged, or a {name.upper()} picture of a kind that is not read") from error
     except MemoryError as error:
         raise PictureError("does not fit in memory") from error
     except Exception as error:  # on damaged files Pillow's codecs raise almost every built-in exception
         raise PictureError(f"is damaged or truncated: {str(error).strip() or type(error).__name__}") from error
 
 
-def _decode(stream: BinaryIO, name: str, max_pixels: int) -> Picture:
-    codec = FORMATS[name].pillow if name in FORMATS else READ_ONLY[name][0]
-    depth, kind = _png_samples(stream) if name == "png" else (8, 0)
-    with _PILLOW_LIMIT:
-        # Pillow's own limit warns and raises at fixed sizes; `max_pixels` takes its place while the header is read.
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = Image.open(stream, formats=(codec,))
-            _check_size(image.size, max_pixels)
-            notes = _check_pages(image)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-    with image:
-        bits, white_is_zero = 16, False
-        if isinstance(image, TiffImagePlugin.TiffImageFile):
-            exif = _tiff_exif(image)
-            orientation, turn = image.getexif().get(ORIENTATION, 1), 1
-            bits, white_is_zero = _tiff_samples(image)
-            image.load()  # turns a TIFF upright as well
+def _decode(stream: BinaryIO, name: str, check_size: pillow.CheckSize) -> _Stored:
+    if name == "raw":
+        return _decode_raw(stream, check_size)
+    if name == "heic":
+        pixels, alpha, metadata, notes = decode_heic(stream, check_size)
+        return _Stored(Picture(pixels, alpha, metadata, name, notes=notes), _orientation(metadata), turned=True)
+    if name == "tif":
+        return _decode_tiff(stream, check_size)
+    with pillow.opened(stream, name, check_size) as (image, notes):
+        loader: Literal["png", "heif"] | None = None
+        if name == "png" and pillow.png_depth(stream) == 16:
+            loader, exif = "png", pillow.read_exif(image) or pillow.late_png_exif(stream)
+        elif name == "avif" and is_deep_avif(_first(stream, _AVIF_HEAD)):
+            loader, exif = "heif", pillow.read_exif(image)
+        if loader is None:
+            pixels, alpha, more = _decode_image(image, stream)
+            exif = pillow.read_exif(image)  # after decoding, since PNG may keep it behind the pixels
         else:
-            image.load()  # first, since PNG may keep EXIF behind the pixels
-            exif = strip_prefix(image.info.get("exif") or _text_exif(image))
-            orientation = turn = read_orientation(exif)
-        notes = (*notes, *_scale_transparent_colour(image, depth))
-        # Of 16-bit grey with alpha Pillow makes RGBA.
-        pixels, alpha = split_alpha(image.convert("LA") if (depth, kind) == (16, _PNG_GREY_ALPHA) else image)
-        if image.mode.startswith("I;16") and (bits != 16 or white_is_zero):
-            pixels = scale_to_8_bit(np.asarray(image), 2**bits - 1)
-            pixels = 255 - pixels if white_is_zero else pixels
-        if image.mode == "CMYK":
-            notes = (*notes, "CMYK was converted to RGB without its colour profile")
-        profile = image.info.get("icc_profile") or None
-        if profile and not profile_fits(profile, grey=pixels.ndim == 2):
-            profile = None
-            if image.mode != "CMYK":
-                notes = (*notes, "its colour profile is for another colour model and was left out")
-        xmp = image.info.get("xmp")
-        metadata = Metadata(
-            exif=make_upright(exif, transposed=orientation in (5, 6, 7, 8)) if exif else None,
+            (pixels, alpha), more = split_channels(LazyPicture(stream, loader).decode()), ()
+        metadata = pillow.read_metadata(image, exif)
+    lossless = name == "webp" and pillow.is_lossless_webp(stream)
+    picture = Picture(pixels, alpha, metadata, name, lossless, (*notes, *more))
+    return _Stored(picture, _orientation(metadata), turned=loader == "heif")
+
+
+def _decode_image(image: Image.Image, stream: BinaryIO) -> tuple[Pixels, Pixels | None, tuple[str, ...]]:
+    pixels, alpha = pillow.decode(image, stream)
+    if image.mode != "CMYK":
+        return pixels, alpha, ()
+    return _from_cmyk(np.asarray(image), image.info.get("icc_profile"), pixels)
+
+
+def _decode_tiff(stream: BinaryIO, check_size: pillow.CheckSize) -> _Stored:
+    pages = tiff.read_directories(stream)
+    if not pages:
+        raise PictureError("is damaged or truncated: it has no page")
+    page, facts = pages[0], tiff.read_facts(pages[0])
+    if facts.camera_raw:
+        return _decode_raw(stream, check_size)
+    notes = tiff.check_pages(pages)
+    metadata = tiff.read_metadata(stream, page)
+    bits = max(facts.bits)
+    if facts.kind == tiff.SIGNED or (facts.kind == tiff.UNSIGNED and bits > 16):
+        kind = "signed or 32-bit integer"
+        raise PictureError(f"{kind} pictures are not read; convert it to 8 or 16 bit grey or RGB first")
+    deep = bits == 16 or facts.kind == tiff.FLOATING
+    if deep:
+        lazy = LazyPicture(stream, "tiff")
+        check_size(lazy.size)
+        pixels, alpha, more = _from_deep_tiff(lazy.decode(), facts, metadata.icc)
+    else:
+        with pillow.opened(stream, "tif", check_size) as (image, _):
+            if bits > 8:
+                pixels, alpha, more = pillow.decode_grey_tiff(image, bits, white_is_zero=facts.white_is_zero), None, ()
+            else:
+                pixels, alpha, more = _decode_image(image, stream)
+    picture = Picture(pixels, alpha, metadata, "tif", notes=(*notes, *more))
+    return _Stored(picture, facts.orientation, turned=not deep)  # Pillow turns TIFFs upright itself
+
+
+def _from_deep_tiff(
+    samples: npt.NDArray[Any], facts: tiff.TiffFacts, profile: bytes | None
+) -> tuple[Pixels, Pixels | None, tuple[str, ...]]:
+    rounded: tuple[str, ...] = ()
+    if facts.kind == tiff.FLOATING:
+        samples, rounded = _from_float(samples), ("floating point was rounded to 16 bits per sample",)
+    if facts.cmyk:
+        inks = samples[..., :4]
+        plain = (65535 - inks[..., :3].astype(np.uint32)) * (65535 - inks[..., 3:].astype(np.uint32)) // 65535
+        pixels, alpha, notes = _from_cmyk(inks, profile, plain.astype(np.uint16))
+        return pixels, alpha, (*rounded, *notes)
+    colours = 3 if samples.shape[2] >= 3 else 1
+    return *split_channels(samples[..., : colours + facts.alpha]), rounded
+
+
+def _from_float(samples: npt.NDArray[np.float32]) -> Pixels:
+    if not np.isfinite(samples).all():
+        bad = samples.size - np.count_nonzero(np.isfinite(samples))
+        raise PictureError(f"has {bad} values that are not finite (NaN or infinite); replace them first")
+    low, high = samples.min(), samples.max()
+    if low < 0 or high > 1:
+        raise PictureError(f"has floating-point values from {low:g} to {high:g}; only 0 to 1 is read: scale them first")
+    rounded: Pixels = np.rint(samples * np.float32(65535)).astype(np.uint16)
+    return rounded
+
+
+def _from_cmyk(inks: Pixels, profile: bytes | None, plain: Pixels) -> tuple[Pixels, Pixels | None, tuple[str, ...]]:
+    """RGB by the profile, or `plain`, what the formula without one gives."""
+    if profile and colour.is_cmyk(profile):
+        with suppress(ValueError):
+            return colour.to_srgb(inks, profile), None, ("CMYK was converted to RGB (sRGB) by its colour profile",)
+    return plain, None, ("CMYK was converted to RGB without a colour profile",)
+
+
+def _decode_raw(stream: BinaryIO, check_size: pillow.CheckSize) -> _Stored:
+    pixels = decode_raw(stream, check_size)
+    metadata = Metadata()
+    with suppress(Exception):  # not every raw file is a TIFF
+        metadata = Metadata(exif=tiff.read_metadata(stream, tiff.read_directories(stream)[0]).exif)
+    notes = () if metadata.exif else ("its metadata was not read",)
+    return _Stored(Picture(pixels, None, metadata, "raw", notes=notes), 1, turned=True)
+
+
+def _finish(stored: _Stored) -> Picture:
+    """Turn a stored picture upright and give it colours that a network can take."""
+    picture, turn = stored.picture, 1 if stored.turned else stored.orientation
+    pixels = turn_upright(picture.pixels, turn)
+    exif, xmp, dpi, profile = (getattr(picture.metadata, name) for name in ("exif", "xmp", "dpi", "icc"))
+    notes = picture.notes
+    if profile and not colour.profile_fits(profile, grey=picture.grey):
+        if not colour.is_cmyk(profile):
+            notes = (*notes, "its colour profile is for another colour model and was left out")
+        profile = None
+    alpha = None if picture.alpha is None else turn_upright(picture.alpha, turn)
+    curves = colour.tone_curves(profile) if profile else None
+    if curves is not None:
+        pixels, alpha = colour.give_srgb_tones(pixels, curves), None if alpha is None else to_16_bit(alpha)
+    return replace(
+        picture,
+        pixels=pixels,
+        alpha=alpha,
+        metadata=Metadata(
+            exif=make_upright(exif, transposed=stored.orientation >= 5) if exif else None,
             icc=profile,
-            xmp=upright_xmp(xmp) if isinstance(xmp, bytes) and turn != 1 else xmp,
-            dpi=_dpi(image),
-        )
-    return Picture(
-        pixels=turn_upright(pixels, turn),
-        alpha=None if alpha is None else turn_upright(alpha, turn),
-        metadata=metadata,
-        format=name,
-        lossless=name == "webp" and _is_lossless_webp(stream),
+            xmp=upright_xmp(xmp) if xmp and stored.orientation != 1 else xmp,
+            dpi=dpi if dpi and all(0 < dots < _MOST_DPI for dots in dpi) else None,
+        ),
         notes=notes,
+        toned=curves is not None,
+        bits=picture.depth,
     )
 
 
-def turn_upright(pixels: Bytes, orientation: int) -> Bytes:
+def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     """Apply an EXIF orientation, 1 to 8, to H x W or H x W x C pixels: row 0 becomes the visual top."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)
@@ -166,9 +260,13 @@ def turn_upright(pixels: Bytes, orientation: int) -> Bytes:
     return np.ascontiguousarray(pixels)
 
 
-def profile_fits(profile: bytes, *, grey: bool) -> bool:
-    """Whether an ICC profile is for grey or RGB pixels: ICC.1 has the colour model in bytes 16 to 19."""
-    return profile[16:20] == (b"GRAY" if grey else b"RGB ")
+def _orientation(metadata: Metadata) -> int:
+    return read_orientation(metadata.exif or b"")
+
+
+def _first(stream: BinaryIO, count: int) -> bytes:
+    stream.seek(0)
+    return stream.read(count)
 
 
 def _check_size(size: tuple[int, int], max_pixels: int) -> None:
@@ -180,93 +278,3 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
         )
     if width * height == 0:
         raise PictureError(f"has no pixels ({width} x {height})")
-
-
-def _check_pages(image: Image.Image) -> tuple[str, ...]:
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and (
-        0xC612 in image.tag_v2 or image.tag_v2.get(254, 0) & _REDUCED
-    ):
-        raise PictureError("is a camera raw file, which this version does not read; convert it to TIFF or PNG first")
-    count = getattr(image, "n_frames", 1)
-    if count == 1:
-        return ()
-    if image.format == "MPO":
-        return (f"holds {count} pictures (a preview, depth or gain map); only the first is kept",)
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        kinds = []
-        for page in range(1, count):
-            image.seek(page)
-            kinds.append(image.tag_v2.get(254, 0) & _REDUCED)
-        image.seek(0)
-        if all(kinds):
-            return ("holds a smaller copy of itself, which is not kept",)
-        raise PictureError(f"has {count} pages; split it and enhance the pages one by one")
-    raise PictureError(f"is animated ({count} frames); Undim enhances still pictures")
-
-
-def _tiff_exif(image: TiffImagePlugin.TiffImageFile) -> bytes:
-    source, kept = image.getexif(), Image.Exif()
-    for tag in _TIFF_KEPT:
-        if tag in source:
-            kept[tag] = source[tag]
-    for directory in _TIFF_DIRECTORIES:
-        values = source.get_ifd(directory)
-        if values:
-            kept.get_ifd(directory).update(values)
-            kept[directory] = values
-    return strip_prefix(kept.tobytes()) if len(kept) else b""
-
-
-def _tiff_samples(image: TiffImagePlugin.TiffImageFile) -> tuple[int, bool]:
-    """Bits per sample, and whether 16-bit grey is stored as a negative, which Pillow leaves as it is."""
-    bits = image.tag_v2.get(258, (16,))
-    return int(bits[0] if isinstance(bits, tuple) else bits), image.tag_v2.get(262, 1) == 0
-
-
-def _png_samples(stream: BinaryIO) -> tuple[int, int]:
-    """Bits per sample and colour type, from the header chunk that begins every PNG; (0, 0) if it is cut off."""
-    stream.seek(24)
-    samples = stream.read(2)
-    stream.seek(0)
-    return (samples[0], samples[1]) if len(samples) == 2 else (0, 0)
-
-
-def _scale_transparent_colour(image: Image.Image, depth: int) -> tuple[str, ...]:
-    """Bring a PNG's transparent colour, of `depth` bits per sample, to the 8 bits of the pixels, as Pillow does not.
-
-    Returns what is lost by it, in words for the user.
-    """
-    key = image.info.get("transparency")
-    if image.mode == "L" and depth in (2, 4) and isinstance(key, int) and key < 2**depth:
-        image.info["transparency"] = key * (255 // (2**depth - 1))
-    elif image.mode == "RGB" and depth == 16 and isinstance(key, tuple):
-        image.info["transparency"] = tuple(part >> 8 for part in key)
-        return ("of its transparent colour only the upper 8 of 16 bits per sample were compared",)
-    return ()
-
-
-def _text_exif(image: Image.Image) -> bytes:
-    """EXIF that older PNG writers left in a text chunk as hexadecimal."""
-    return image.getexif().tobytes() if "Raw profile type exif" in image.info else b""
-
-
-def _dpi(image: Image.Image) -> tuple[float, float] | None:
-    dpi = image.info.get("dpi")
-    if not isinstance(dpi, tuple) or len(dpi) != 2:
-        return None
-    horizontal, vertical = float(dpi[0]), float(dpi[1])
-    return (horizontal, vertical) if 0 < horizontal < 1e5 and 0 < vertical < 1e5 else None
-
-
-def _is_lossless_webp(stream: BinaryIO) -> bool:
-    """Whether the picture is in a VP8L chunk: chunks are a name, a length and data padded to even length."""
-    at = 12
-    while True:
-        stream.seek(at)
-        head = stream.read(8)
-        if len(head) < 8 or head[:4] == b"VP8 ":
-            return False
-        if head[:4] == b"VP8L":
-            return True
-        length = int.from_bytes(head[4:], "little")
-        at += 8 + length + length % 2

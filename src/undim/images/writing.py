@@ -4,35 +4,28 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
-from itertools import accumulate
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin, TiffImagePlugin, TiffTags
+from PIL import Image, PngImagePlugin
 
 from undim.atomic import replacing
 from undim.errors import PictureError, UsageError
+from undim.images import colour
 from undim.images.exif import with_prefix
-from undim.images.formats import FORMATS
-from undim.images.picture import Metadata, Picture
-from undim.images.reading import profile_fits
-
-QUALITY = 95
-"""Default for JPEG and lossy WebP, of 100."""
+from undim.images.formats import FORMATS, Format
+from undim.images.libvips import write_deep_avif, write_deep_png
+from undim.images.picture import Bytes, Metadata, Picture, Pixels, full_scale, to_8_bit
+from undim.images.tiff import can_be_tags, write_tiff
 
 _JPEG_MARKER = 65533
 """Most bytes of EXIF that one JPEG segment holds."""
-_TIFF_STRIP = 1 << 18
-"""Bytes of pixels that are compressed together."""
-_TIFF_LARGEST = 2**32 - 2**24
-_JPEG_SIDE, _WEBP_SIDE = 65535, 16383
-_TIFF_STORAGE = (
-    *(254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 280, 281, 284, 288, 289, 317, 320, 322, 323),
-    *(324, 325, 330, 338, 339, 347, 512, 513, 514, 529, 530, 531, 532, 700, 34675),
-)
-"""TIFF tags that say how the pixels lie in the file; those of another file would make this one unreadable."""
+_XMP_NAME = 29
+"""Bytes that a JPEG segment's XMP begins with."""
+_AVIF_SPEED = 8
+"""Of 10. Speed 6, Pillow's choice, takes ten times as long for 0.2 dB."""
 
 
 def written_format(name: str) -> str:
@@ -48,14 +41,15 @@ def encode_picture(
 ) -> tuple[str, ...]:
     """Encode a picture with its metadata into a seekable binary stream.
 
-    JPEG is written without chroma subsampling, TIFF with lossless deflate, WebP without loss if it was read from a
-    lossless WebP file and no quality is given. JPEG holds no alpha: the picture is laid on white.
+    JPEG and AVIF are written without chroma subsampling, TIFF with lossless deflate, WebP without loss if it was read
+    from a lossless WebP file and no quality is given. PNG and TIFF hold 16 bits per sample, AVIF 12, others 8. JPEG
+    holds no alpha: the picture is laid on white. A picture whose profile the format does not hold becomes sRGB.
 
     Args:
         picture: what to write.
         stream: open for reading and writing at position 0.
         format: one of `FORMATS`; without it the picture's own, or PNG where that cannot be written.
-        quality: 1 to 100 for JPEG and WebP (95 if None); no other format has it.
+        quality: 1 to 100 for JPEG and WebP (95 if None) and AVIF (90); no other format has it.
 
     Returns:
         What the format could not hold, in words for the user; empty if nothing is lost.
@@ -69,18 +63,15 @@ def encode_picture(
         raise UsageError(f"There is no output format {name!r}; allowed: {', '.join(FORMATS)}.")
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"quality is {quality}; allowed: 1 to 100.")
-    limit = {"jpg": _JPEG_SIDE, "webp": _WEBP_SIDE}.get(name, 2**31)
-    if max(picture.size) > limit:
+    form = FORMATS[name]
+    if max(picture.size) > form.side:
         width, height = picture.size
-        raise PictureError(f"is {width} x {height}; {name} holds at most {limit} on a side: choose png (--format png)")
-    picture, notes = _fit(picture, name)
+        raise PictureError(
+            f"is {width} x {height}; {name} holds at most {form.side} on a side: choose png (--format png)"
+        )
     try:
-        if name == "bmp" and picture.alpha is not None:
-            _write_bmp_with_alpha(picture, stream)
-        elif name == "tif":
-            _write_tiff(picture, stream)
-        else:
-            picture.to_image().save(stream, FORMATS[name].pillow, **_options(picture, name, quality))
+        picture, notes = _fit(picture, form)
+        _write(picture, stream, form, quality)
     except MemoryError as error:
         raise PictureError("does not fit in memory while it is written") from error
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, struct.error) as error:
@@ -109,128 +100,112 @@ def write_picture(
         raise PictureError(f"cannot be written: {error.strerror or error}") from error
 
 
-def _fit(picture: Picture, name: str) -> tuple[Picture, tuple[str, ...]]:
-    """The picture reduced to what the format holds, and what that cost."""
-    form, meta, notes = FORMATS[name], picture.metadata, []
-    pixels, alpha = picture.pixels, picture.alpha
+def _write(picture: Picture, stream: BinaryIO, form: Format, quality: int | None) -> None:
+    deep = picture.pixels.dtype == np.uint16
+    if form.name == "bmp" and picture.alpha is not None:
+        _write_bmp_with_alpha(picture, stream)
+    elif form.name == "tif":
+        write_tiff(picture, stream)
+    elif deep and form.name == "png":
+        write_deep_png(picture, stream)
+    elif deep:
+        write_deep_avif(picture, stream, quality or form.quality or 0)
+    else:
+        picture.to_image().save(stream, form.pillow, **_options(picture, form, quality))
+
+
+def _fit(picture: Picture, form: Format) -> tuple[Picture, tuple[str, ...]]:
+    """The picture as the format holds it, in the colours of its profile, and what that cost."""
+    metadata, notes = _fit_metadata(picture, form)
+    pixels, alpha, bits = _restore_tones(picture), picture.alpha, picture.depth
+    icc = metadata.icc
+    if icc and not (form.icc and colour.profile_fits(icc, grey=picture.grey and form.grey)):
+        pixels, note = _without_profile(picture, pixels, icc)
+        kind = "colour profile" if not form.icc else "grey colour profile"
+        notes = (*notes, f"{form.name} holds no {kind}{note}")
+        metadata = replace(metadata, icc=None)
+    if bits > form.depth:
+        notes = (*notes, f"{form.name} holds {form.depth} bits per sample: its {bits} were rounded")
+    if min(bits, form.depth) == 8:
+        pixels, alpha = to_8_bit(pixels), None if alpha is None else to_8_bit(alpha)
     if alpha is not None and not form.alpha:
-        if alpha.min() < 255:
-            notes.append(f"{name} holds no transparency: it was laid on white")
-        pixels, alpha = _on_white(picture), None
-    exif, icc, xmp = meta.exif, meta.icc, meta.xmp
+        if alpha.min() < full_scale(alpha):
+            notes = (*notes, f"{form.name} holds no transparency: it was laid on white")
+        pixels, alpha = _on_white(pixels, alpha), None
+    return Picture(pixels, alpha, metadata, picture.format, picture.lossless), notes
+
+
+def _without_profile(picture: Picture, pixels: Pixels, profile: bytes) -> tuple[Pixels, str]:
+    """The picture in sRGB, whose `pixels` have this profile, and the end of a note that says so."""
+    became = ": the picture became sRGB"
+    if picture.grey:  # has no other primaries
+        return picture.pixels, became if picture.toned else ""
+    if colour.is_srgb(profile):
+        return pixels, ""
+    try:
+        return colour.to_srgb(pixels, profile), became
+    except ValueError:
+        return pixels, ", and this one is damaged"
+
+
+def _restore_tones(picture: Picture) -> Pixels:
+    curves = colour.tone_curves(picture.metadata.icc) if picture.toned and picture.metadata.icc else None
+    return picture.pixels if curves is None else colour.take_srgb_tones(picture.pixels, curves)
+
+
+def _fit_metadata(picture: Picture, form: Format) -> tuple[Metadata, tuple[str, ...]]:
+    """EXIF and XMP as far as the format holds them."""
+    metadata, notes, name = picture.metadata, [], form.name
+    exif, xmp = metadata.exif, metadata.xmp
     if exif and not form.exif:
         exif = None
         notes.append(f"{name} holds no EXIF")
     if exif and name == "jpg" and len(with_prefix(exif)) > _JPEG_MARKER:
         exif = None
         notes.append("its EXIF is too long for jpg and was left out")
-    if exif and name == "tif" and not _can_be_tiff_tags(exif):
+    if exif and name == "tif" and not can_be_tags(exif):
         exif = None
         notes.append("its EXIF is damaged and was left out")
-    if xmp and (not form.exif or (name == "jpg" and len(xmp) > _JPEG_MARKER - 29)):
+    if xmp and (not form.exif or (name == "jpg" and len(xmp) > _JPEG_MARKER - _XMP_NAME)):
         xmp = None
         notes.append(f"its XMP does not fit into {name} and was left out")
-    if icc and not form.icc:
-        icc = None
-        notes.append(f"{name} holds no colour profile")
-    if icc and not profile_fits(icc, grey=picture.grey and form.grey):
-        icc = None
-        notes.append(f"its grey colour profile does not fit {name}, which stores RGB, and was left out")
-    fitted = Picture(pixels, alpha, Metadata(exif, icc, xmp, meta.dpi), picture.format, picture.lossless)
-    return fitted, tuple(notes)
+    return replace(metadata, exif=exif, xmp=xmp), tuple(notes)
 
 
-def _on_white(picture: Picture) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Encoded pixels blended with 255 by alpha, rounded, as viewers do it."""
-    if picture.alpha is None:
-        return picture.pixels
-    alpha = picture.alpha.astype(np.uint16) if picture.grey else picture.alpha.astype(np.uint16)[..., None]
-    blend = (picture.pixels * alpha + (255 - alpha) * 255 + 127) // 255
-    return blend.astype(np.uint8)
+def _on_white(pixels: Pixels, alpha: Pixels) -> Bytes:
+    """Encoded 8-bit pixels blended with 255 by alpha, rounded, as viewers do it."""
+    share = alpha.astype(np.uint16) if pixels.ndim == 2 else alpha.astype(np.uint16)[..., None]
+    return ((pixels * share + (255 - share) * 255 + 127) // 255).astype(np.uint8)
 
 
-def _options(picture: Picture, name: str, quality: int | None) -> dict[str, Any]:
+def _options(picture: Picture, form: Format, quality: int | None) -> dict[str, Any]:
     """What Pillow's writer of the format is told."""
-    meta = picture.metadata
+    meta, name = picture.metadata, form.name
     options: dict[str, Any] = {}
     if meta.icc:
         options["icc_profile"] = meta.icc
-    if meta.dpi and name != "webp":
+    if meta.dpi and name not in ("webp", "avif"):
         options["dpi"] = meta.dpi
     if meta.exif:
         options["exif"] = with_prefix(meta.exif)
-    if meta.xmp and name in ("jpg", "webp"):
+    if meta.xmp and name in ("jpg", "webp", "avif"):
         options["xmp"] = meta.xmp
+    if form.quality is not None:
+        options["quality"] = form.quality if quality is None else quality
     if name == "jpg":
-        options |= {"quality": QUALITY if quality is None else quality, "subsampling": 0}
+        options["subsampling"] = 0
+    elif name == "avif":
+        options |= {"subsampling": "4:0:0" if picture.grey else "4:4:4", "speed": _AVIF_SPEED}
     elif name == "webp":
         lossless = picture.lossless and quality is None
         # Exact keeps the colours of transparent pixels; the quality of a lossless file is the effort.
         options |= {"lossless": lossless, "exact": True, "alpha_quality": 100, "method": 4}
-        options["quality"] = 75 if lossless else QUALITY if quality is None else quality
+        options["quality"] = 75 if lossless else options["quality"]
     elif name == "png" and meta.xmp:
         text = PngImagePlugin.PngInfo()
         text.add_itxt("XML:com.adobe.xmp", meta.xmp.decode("utf-8", "replace"))
         options["pnginfo"] = text
     return options
-
-
-def _write_tiff(picture: Picture, stream: BinaryIO) -> None:
-    """A TIFF in strips of deflated horizontal differences (TIFF 6.0, section 14).
-
-    Pillow compresses TIFFs through libtiff, and there cannot write the EXIF directory.
-    """
-    meta = picture.metadata
-    samples = picture.pixels if picture.pixels.ndim == 3 else picture.pixels[..., None]
-    if picture.alpha is not None:
-        samples = np.concatenate((samples, picture.alpha[..., None]), axis=2)
-    height, width, channels = samples.shape
-    rows = max(1, _TIFF_STRIP // (width * channels))
-    strips = []
-    for top in range(0, height, rows):
-        strip = samples[top : top + rows].copy()
-        strip[:, 1:] -= samples[top : top + rows, :-1]
-        strips.append(zlib.compress(strip.tobytes(), 6))
-    lengths = [len(strip) for strip in strips]
-
-    tags = _tiff_tags(meta.exif or b"")
-    if meta.dpi:
-        tags[282], tags[283], tags[296] = meta.dpi[0], meta.dpi[1], 2
-    for tag, kind, data in ((700, TiffTags.BYTE, meta.xmp), (34675, TiffTags.UNDEFINED, meta.icc)):
-        if data:
-            tags.tagtype[tag] = kind
-            tags[tag] = data
-    tags[256], tags[257], tags[258], tags[277] = width, height, (8,) * channels, channels
-    tags[259], tags[317], tags[284] = 8, 2, 1  # deflate, differences, samples side by side
-    tags[262] = 1 if picture.grey else 2  # black is zero, or RGB
-    if picture.alpha is not None:
-        tags[338] = 2  # alpha that is not multiplied in
-    tags[278] = rows
-    tags.tagtype[273] = tags.tagtype[279] = TiffTags.LONG
-    tags[273] = tuple(accumulate(lengths[:-1], initial=0))  # from the end of the directory on; saving adds that
-    tags[279] = tuple(lengths)
-    if sum(lengths) + len(meta.icc or b"") + len(meta.xmp or b"") + len(meta.exif or b"") > _TIFF_LARGEST:
-        raise ValueError("it is over 4 GB; choose png (--format png)")
-    tags.save(stream)
-    stream.writelines(strips)
-
-
-def _tiff_tags(block: bytes) -> TiffImagePlugin.ImageFileDirectory_v2:
-    """A TIFF directory with what an EXIF block says of the picture, not of how its pixels are stored."""
-    exif, tags = Image.Exif(), TiffImagePlugin.ImageFileDirectory_v2()
-    exif.load(with_prefix(block) if block else b"")
-    for tag in exif:
-        if tag not in _TIFF_STORAGE:
-            tags[tag] = exif.get_ifd(tag) if tag in TiffTags.TAGS_V2_GROUPS else exif[tag]
-    return tags
-
-
-def _can_be_tiff_tags(block: bytes) -> bool:
-    try:
-        _tiff_tags(block).tobytes(8)
-    except Exception:  # on a damaged block Pillow raises almost every built-in exception
-        return False
-    return True
 
 
 def _write_bmp_with_alpha(picture: Picture, stream: BinaryIO) -> None:

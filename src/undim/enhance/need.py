@@ -1,0 +1,72 @@
+"""How much a picture needs to be raised, and where: what `strength="auto"` goes by.
+
+A place is dark if its surroundings are, edges kept (a guided filter of the luma by itself, He et al. 2013): a black
+coat in a bright room is not. A picture of which hardly anything is dark needs nothing at all. The bounds are those that
+tell the dark from the well-lit training pictures of LOL-v1 and SICE.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from undim.enhance.planes import enlarge, luma, reduce, regress, to_planes
+from undim.enhance.tiling import Floats, Span
+from undim.images.picture import Pixels
+
+DARK = 0.12
+"""Luma of the surroundings below which a place counts as dark."""
+FEW, MANY = 0.05, 0.25
+"""Share of dark places up to which a picture is left as it is, and from which on it is raised fully."""
+RAISED, KEPT = 0.15, 0.4
+"""Luma of the surroundings up to which a place is raised fully, and from which on it is left as it is."""
+GRID = 192
+"""Longer side of the reduced copy by which surroundings are found."""
+RADIUS = 8
+"""Of the surroundings, in places of that copy."""
+RIDGE = 0.02
+"""Variance of the luma that an edge between two surroundings has at least."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one picture needs."""
+
+    whole: float
+    """From 0 (nothing at all) to 1."""
+    slope: Floats
+    """With `offset`, the luma of the surroundings from a place's own, h x w."""
+    offset: Floats
+
+    def strength(self, pixels: Pixels, size: Span, rows: Span, columns: Span) -> Floats:
+        """How far to go from the input to the network's output, h x w in [0, 1], for a part of the picture.
+
+        Args:
+            pixels: the part, h x w x 3 or h x w.
+            size: height and width of the picture.
+            rows: those of the part.
+            columns: likewise.
+        """
+        around = luma(to_planes(pixels)) * enlarge(self.slope, size, rows, columns)
+        around += enlarge(self.offset, size, rows, columns)
+        return np.float32(self.whole) * (1 - _smooth_step(around, RAISED, KEPT))
+
+
+def find_need(pixels: Pixels) -> Need:
+    """What a picture, H x W x 3 or H x W, needs."""
+    height, width = pixels.shape[:2]
+    factor = max(1.0, max(height, width) / GRID)
+    small, _ = reduce(pixels, (math.ceil(height / factor), math.ceil(width / factor)))
+    light = luma(small)
+    slope, offset = regress(light, light, RADIUS, RIDGE)
+    share = float((slope * light + offset < DARK).mean())
+    return Need(float(_smooth_step(np.float32(share), FEW, MANY)), slope, offset)
+
+
+def _smooth_step(values: Floats | np.float32, low: float, high: float) -> Floats:
+    """0 up to `low`, 1 from `high` on, 3 t^2 - 2 t^3 between."""
+    t = ((values - np.float32(low)) / np.float32(high - low)).clip(0, 1)
+    stepped: Floats = t * t * (3 - 2 * t)
+    return stepped

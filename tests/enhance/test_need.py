@@ -1,0 +1,63 @@
+"""What a picture needs: nothing where it is well lit, all where it is dark, and in a half-dark one only the dark half."""
+
+import numpy as np
+import pytest
+
+from undim.data.reading import read_rgb
+from undim.data.sets import find_pairs
+from undim.enhance.need import find_need
+
+
+def strength(pixels):
+    height, width = pixels.shape[:2]
+    return find_need(pixels).strength(pixels, (height, width), (0, height), (0, width))
+
+
+def room(level, seed=0):
+    numbers = np.random.default_rng(seed)
+    blocks = numbers.uniform(0.7, 1.3, (30, 40)).repeat(10, 0).repeat(10, 1)
+    return np.rint(255 * (level * blocks[..., None] * [1, 0.9, 0.8]).clip(0, 1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_well_lit_picture_needs_nothing_and_a_dark_one_all(kind):
+    factor = np.iinfo(kind).max // 255
+    assert strength(room(0.5).astype(kind) * kind(factor)).max() == 0
+    assert strength(room(0.05).astype(kind) * kind(factor)).min() > 0.99
+
+
+def test_a_dark_thing_in_a_bright_room_needs_nothing():
+    pixels = room(0.5)
+    pixels[100:150, 100:150] = 5
+    assert strength(pixels).max() == 0
+
+
+def test_of_a_half_dark_picture_the_dark_half_is_raised_up_to_its_edge():
+    pixels = np.concatenate((room(0.05), room(0.6, seed=1)), 1)
+    found = strength(pixels)
+    assert found[:, :360].min() > 0.95
+    assert found[:, 440:].max() < 0.05
+    assert np.abs(found - strength(pixels[:, ::-1])[:, ::-1]).max() < 0.02
+
+
+def test_parts_agree_with_the_whole():
+    pixels = np.concatenate((room(0.05), room(0.6)), 0)
+    need, whole = find_need(pixels), strength(pixels)
+    rows, columns = (250, 340), (10, 300)
+    part = need.strength(pixels[slice(*rows), slice(*columns)], pixels.shape[:2], rows, columns)
+    np.testing.assert_allclose(part, whole[slice(*rows), slice(*columns)], atol=1e-5)
+
+
+def test_pictures_of_a_few_pixels():
+    for size in ((1, 1), (1, 900), (3, 2)):
+        assert strength(np.zeros((*size, 3), np.uint8)).min() == pytest.approx(1)
+        assert strength(np.full(size, 200, np.uint8)).max() == 0
+
+
+@pytest.mark.parametrize("name", ["lol-v1", "sice"])
+def test_real_pictures(name, data_root):
+    pairs = find_pairs(name, split="val" if name == "lol-v1" else "test")
+    raised = [strength(read_rgb(pair.low)).mean() for pair in pairs]
+    left = [strength(read_rgb(pair.high)).mean() for pair in pairs]
+    assert np.quantile(raised, 0.25) > 0.5
+    assert np.quantile(left, 0.75) < 0.05

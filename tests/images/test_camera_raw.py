@@ -1,0 +1,90 @@
+"""Camera raw: a DNG that tifffile wrote, with a sensor of four colours' cells."""
+
+import sys
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from undim.errors import PictureError
+from undim.images import read_picture
+
+BRIGHT, DARK, WHITE = 8000, 1000, 16383
+
+
+def ratios(values):
+    return tuple(part for value in values for part in (round(value * 10000), 10000))
+
+
+def write_dng(path, cells, orientation=1):
+    """A DNG of red, green, green and blue cells whose colours are sRGB's."""
+    from_xyz = [3.2405, -1.5371, -0.4985, -0.9693, 1.8760, 0.0416, 0.0556, -0.2040, 1.0572]
+    tags = [
+        (50706, 1, 4, (1, 4, 0, 0), True),  # DNG version
+        (33421, 3, 2, (2, 2), True),
+        (33422, 1, 4, (0, 1, 1, 2), True),  # cells: red, green, green, blue
+        (271, 2, 0, "Maker", True),
+        (272, 2, 0, "Model", True),
+        (50708, 2, 0, "Maker Model", True),
+        (50721, 10, 9, ratios(from_xyz), True),
+        (50728, 5, 3, ratios([1, 1, 1]), True),
+        (50717, 4, 1, WHITE, True),
+        (50714, 4, 1, 0, True),
+        (50778, 3, 1, 21, True),  # daylight
+        (274, 3, 1, orientation, True),
+    ]
+    tifffile.imwrite(path, cells, photometric=32803, extratags=tags)
+
+
+@pytest.fixture
+def cells():
+    """64 x 80 of grey light: bright on the left, dark on the right."""
+    cells = np.full((64, 80), DARK, np.uint16)
+    cells[:, :40] = BRIGHT
+    return cells
+
+
+def srgb(light):
+    return 12.92 * light if light <= 0.0031308 else 1.055 * light ** (1 / 2.4) - 0.055
+
+
+@pytest.mark.parametrize("name", ["a.dng", "a.tif", "A.NEF"])
+def test_light_becomes_16_bit_srgb_without_being_brightened(tmp_path, cells, name):
+    write_dng(tmp_path / name, cells)
+    picture = read_picture(tmp_path / name)
+    assert (picture.pixels.dtype, picture.size, picture.format, picture.notes) == (np.uint16, (80, 64), "raw", ())
+    for column, light in ((20, BRIGHT), (60, DARK)):
+        shown = picture.pixels[32, column] / 65535
+        np.testing.assert_allclose(shown[1], srgb(light / WHITE), rtol=0.05)
+    exif = Image.Exif()
+    exif.load(b"Exif\0\0" + picture.metadata.exif)
+    assert (exif[271], exif[272], exif.get(274, 1)) == ("Maker", "Model", 1)
+
+
+def test_orientation_is_applied_once(tmp_path, cells):
+    write_dng(tmp_path / "a.dng", cells, orientation=6)
+    picture = read_picture(tmp_path / "a.dng")
+    assert picture.size == (64, 80)
+    assert picture.pixels[20, 32, 1] > 2 * picture.pixels[60, 32, 1]  # what was left is on top
+
+
+def test_raw_file_is_not_taken_for_its_thumbnail(tmp_path):
+    Image.new("RGB", (9, 7)).save(tmp_path / "thumbnail.tif")
+    (tmp_path / "DSC1.NEF").write_bytes((tmp_path / "thumbnail.tif").read_bytes())
+    with pytest.raises(PictureError, match="is a camera raw file that cannot be developed"):
+        read_picture(tmp_path / "DSC1.NEF")
+
+
+def test_truncated_limit_and_missing_library(tmp_path, cells, monkeypatch):
+    write_dng(tmp_path / "a.dng", cells)
+    with pytest.raises(PictureError, match="limit max_pixels"):
+        read_picture(tmp_path / "a.dng", max_pixels=5119)
+    data = (tmp_path / "a.dng").read_bytes()
+    for share in (0.01, 0.2, 0.6):
+        (tmp_path / "b.dng").write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(PictureError):
+            read_picture(tmp_path / "b.dng")
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    with pytest.raises(PictureError, match=r'needs rawpy: pip install "undim\[raw\]"'):
+        read_picture(tmp_path / "a.dng")

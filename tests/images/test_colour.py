@@ -1,0 +1,255 @@
+"""Colour profiles against LittleCMS, which Undim's own curves are not made by."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from undim.images import Metadata, Picture, colour, encode_picture, read_picture
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SRGB_PRIMARIES = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7139))
+P3_PRIMARIES = ((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841))
+PROPHOTO_PRIMARIES = ((0.7977, 0.2880, 0.0), (0.1352, 0.7119, 0.0), (0.0313, 0.0001, 0.8249))
+
+
+def fixed(values):
+    return struct.pack(f">{len(values)}i", *(round(value * 65536) for value in values))
+
+
+def gamma(value):
+    return b"curv" + struct.pack(">IIH", 0, 1, round(value * 256))
+
+
+def sampled(values):
+    return b"curv" + struct.pack(f">II{len(values)}H", 0, len(values), *(round(value * 65535) for value in values))
+
+
+def formula(kind, *numbers):
+    return b"para" + struct.pack(">IHH", 0, kind, 0) + fixed(numbers)
+
+
+SRGB_CURVE = formula(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+LINEAR = b"curv" + struct.pack(">II", 0, 0)
+
+
+def profile(model, tags):
+    """An ICC profile, version 4, of these tags."""
+    white = fixed((0.9642, 1.0, 0.8249))
+    text = b"mluc" + struct.pack(">IIIHHII", 0, 1, 12, 0x656E, 0x5553, 8, 28) + "test".encode("utf-16-be")
+    tags = {b"desc": text, b"cprt": text, b"wtpt": b"XYZ \0\0\0\0" + white, **tags}
+    start, table, body = 132 + 12 * len(tags), b"", b""
+    for name, content in tags.items():
+        content += bytes(-len(content) % 4)
+        table += struct.pack(">4sII", name, start + len(body), len(content))
+        body += content
+    head = struct.pack(
+        ">I4sI4s4s4s12s4s", start + len(body), b"lcms", 0x04300000, b"mntr", model, b"XYZ ", bytes(12), b"acsp"
+    )
+    head = head.ljust(68, b"\0") + white
+    return head.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def rgb_profile(primaries, curve):
+    points = {
+        name: b"XYZ \0\0\0\0" + fixed(point) for name, point in zip((b"rXYZ", b"gXYZ", b"bXYZ"), primaries, strict=True)
+    }
+    return profile(b"RGB ", {**points, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)})
+
+
+def grey_profile(curve):
+    return profile(b"GRAY", {b"kTRC": curve})
+
+
+def cmyk_profile():
+    """Inks whose colours are the complement of RGB's, but with a yellow that is half as strong."""
+    grid, corners = 2, []
+    for index in range(grid**4):
+        c, m, y, k = (index >> shift & 1 for shift in (3, 2, 1, 0))
+        light = np.array([1 - c, 1 - m, 1 - 0.5 * y]) * (1 - k)
+        xyz = np.asarray(SRGB_PRIMARIES).T @ light
+        corners += [round(float(value) * 32768) for value in xyz]
+    identity = (0, 65535)
+    table = (
+        b"mft2" + struct.pack(">I4B", 0, 4, 3, grid, 0) + fixed((1, 0, 0, 0, 1, 0, 0, 0, 1)) + struct.pack(">HH", 2, 2)
+    )
+    table += (
+        struct.pack(">8H", *identity * 4)
+        + struct.pack(f">{len(corners)}H", *corners)
+        + struct.pack(">6H", *identity * 3)
+    )
+    made = bytearray(profile(b"CMYK", {b"A2B0": table, b"A2B1": table}))
+    made[8:12], made[12:16] = struct.pack(">I", 0x02400000), b"prtr"
+    return bytes(made)
+
+
+def encoded(image, form, **options):
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def written(picture, form):
+    stream = io.BytesIO()
+    notes = encode_picture(picture, stream, form)
+    return stream.getvalue(), notes
+
+
+def by_lcms(image, source, target=SRGB, flags=ImageCms.Flags.NONE):
+    opened = (ImageCms.ImageCmsProfile(io.BytesIO(data)) for data in (source, target))
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    return np.asarray(ImageCms.profileToProfile(image, *opened, intent, "RGB", flags=flags))
+
+
+CARRIED = {
+    "sRGB": SRGB,
+    "Display P3": rgb_profile(P3_PRIMARIES, SRGB_CURVE),
+    "gamma 2.2": rgb_profile(P3_PRIMARIES, gamma(563 / 256)),
+    "damaged": rgb_profile(P3_PRIMARIES, b"curv"),
+    "without curves": profile(b"RGB ", {}),
+}
+RETONED = {
+    "linear light": LINEAR,
+    "gamma 1.8": gamma(1.8),
+    "Rec. 709": formula(3, 1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081),
+    "sampled": sampled(np.linspace(0, 1, 64) ** 1.5),
+    "formula 0": formula(0, 1.5),
+    "formula 1": formula(1, 1.6, 1 / 1.1, 0.1 / 1.1),
+    "formula 2": formula(2, 1.6, 0.95, 0.0, 0.02),
+    "formula 4": formula(4, 1.6, 1 / 1.055, 0.055 / 1.055, 1 / 8, 0.04, 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_profiles_with_srgbs_tones_are_carried_and_pixels_untouched(rgb, name):
+    picture = read_picture(encoded(Image.fromarray(rgb), "PNG", icc_profile=CARRIED[name]))
+    np.testing.assert_array_equal(picture.pixels, rgb)
+    assert (picture.toned, picture.notes, picture.metadata.icc) == (False, (), CARRIED[name])
+
+
+@pytest.mark.parametrize("name", RETONED)
+def test_curves_are_littlecms_curves(name):
+    """With sRGB's primaries, LittleCMS's way to sRGB is nothing but the change of tones."""
+    ramp = np.arange(256, dtype=np.uint8).reshape(4, 64)
+    rgb = np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=-1)
+    source = rgb_profile(SRGB_PRIMARIES, RETONED[name])
+    picture = read_picture(encoded(Image.fromarray(rgb), "PNG", icc_profile=source))
+    assert (picture.toned, picture.pixels.dtype, picture.depth) == (True, np.uint16, 8)
+    expected = by_lcms(Image.fromarray(rgb), source, rgb_profile(SRGB_PRIMARIES, SRGB_CURVE))
+    told = rgb > 0 if name == "formula 2" else np.full(rgb.shape, True)  # at 0 LittleCMS leaves out the last number
+    np.testing.assert_allclose(picture.pixels[told] / 257, expected[told], atol=1.01)
+
+
+@pytest.mark.parametrize("name", RETONED)
+@pytest.mark.parametrize("form", ["png", "tif"])
+def test_tones_come_back_exactly_in_8_bits(rgb, name, form):
+    source = rgb_profile(PROPHOTO_PRIMARIES, RETONED[name])
+    alpha = rgb[..., 0] ^ 255
+    picture = read_picture(encoded(Image.fromarray(np.dstack((rgb, alpha))), "PNG", icc_profile=source))
+    data, notes = written(picture, form)
+    assert notes == ()
+    image = Image.open(io.BytesIO(data))
+    assert image.info["icc_profile"] == source
+    back = np.asarray(image).astype(int)
+    np.testing.assert_array_equal(back[..., 3], alpha)
+    if name == "formula 2":  # below 0.02 of light there is nothing to come back to
+        back, rgb = back[..., :3][rgb > 40], rgb[rgb > 40]
+        np.testing.assert_allclose(back, rgb, atol=1)
+    else:
+        np.testing.assert_array_equal(back[..., :3], rgb)
+
+
+def test_tones_come_back_in_16_bits():
+    values = np.linspace(0, 65535, 3 * 4096).round().astype(np.uint16).reshape(64, 64, 3)
+    curves = colour.tone_curves(rgb_profile(PROPHOTO_PRIMARIES, gamma(1.8)))
+    back = colour.take_srgb_tones(colour.give_srgb_tones(values, curves), curves)
+    bright = values > 3000
+    assert np.abs(back.astype(int) - values)[bright].max() <= 2
+    assert np.abs(back.astype(int) - values).max() <= 40
+
+
+def test_grey_profiles(rgb):
+    grey = Image.fromarray(rgb[..., 0])
+    carried = read_picture(encoded(grey, "PNG", icc_profile=grey_profile(gamma(563 / 256))))
+    np.testing.assert_array_equal(carried.pixels, rgb[..., 0])
+    source = grey_profile(gamma(1.5))
+    toned = read_picture(encoded(grey, "PNG", icc_profile=source))
+    np.testing.assert_allclose(toned.pixels / 257, by_lcms(grey, source)[..., 0], atol=2)
+    data, notes = written(toned, "png")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), rgb[..., 0])
+    assert (notes, Image.open(io.BytesIO(data)).info["icc_profile"]) == ((), source)
+    data, notes = written(toned, "webp")
+    assert notes == ("webp holds no grey colour profile: the picture became sRGB",)
+    shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))[..., 0].astype(int)
+    assert np.abs(shown - by_lcms(grey, source)[..., 0]).mean() < 6
+
+
+def test_picture_becomes_srgb_where_the_format_holds_no_profile(rgb):
+    for name in ("Display P3", "gamma 2.2"):
+        picture = read_picture(encoded(Image.fromarray(rgb), "PNG", icc_profile=CARRIED[name]))
+        data, notes = written(picture, "bmp")
+        assert notes == ("bmp holds no colour profile: the picture became sRGB",)
+        expected = by_lcms(Image.fromarray(rgb), CARRIED[name], flags=ImageCms.Flags.BLACKPOINTCOMPENSATION)
+        np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(data))), expected, atol=2)
+    linear = rgb_profile(SRGB_PRIMARIES, LINEAR)
+    data, _ = written(read_picture(encoded(Image.fromarray(rgb), "PNG", icc_profile=linear)), "bmp")
+    np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(data))), by_lcms(Image.fromarray(rgb), linear), atol=2)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+def test_cmyk_is_converted_by_its_profile(form):
+    inks = np.zeros((40, 40, 4), np.uint8)
+    inks[:20, :20, 2], inks[:20, 20:, 0], inks[20:, :20, 3] = 255, 255, 128
+    options = {"quality": 100, "subsampling": 0} if form == "JPEG" else {}
+    image = Image.fromarray(inks, "CMYK")
+    picture = read_picture(encoded(image, form, icc_profile=cmyk_profile(), **options))
+    expected = by_lcms(image, cmyk_profile())
+    np.testing.assert_allclose(picture.pixels.astype(int), expected, atol=4)
+    assert picture.pixels[5, 5, 2] > 150  # the profile's weak yellow; by the plain formula it is 0
+    assert picture.notes == ("CMYK was converted to RGB (sRGB) by its colour profile",)
+    assert picture.metadata.icc is None
+
+
+def test_deep_cmyk_is_converted_by_its_profile(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    inks = np.random.default_rng(5).integers(0, 256, (16, 16, 4), dtype=np.uint8)
+    tag = (34675, 7, len(cmyk_profile()), cmyk_profile(), True)
+    tifffile.imwrite(tmp_path / "a.tif", inks.astype(np.uint16) * 257, photometric="separated", extratags=[tag])
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.pixels.dtype == np.uint16
+    expected = by_lcms(Image.fromarray(inks, "CMYK"), cmyk_profile())
+    np.testing.assert_allclose(picture.pixels / 257, expected, atol=2)
+    tifffile.imwrite(tmp_path / "b.tif", inks.astype(np.uint16) * 257, photometric="separated")
+    plain = read_picture(tmp_path / "b.tif")
+    np.testing.assert_allclose(plain.pixels / 257, np.asarray(Image.fromarray(inks, "CMYK").convert("RGB")), atol=2)
+    assert plain.notes == ("CMYK was converted to RGB without a colour profile",)
+
+
+def test_cmyk_without_or_with_a_damaged_profile_says_so():
+    for options in ({}, {"icc_profile": cmyk_profile()[:200]}):
+        picture = read_picture(encoded(Image.new("CMYK", (8, 8), (255, 0, 0, 0)), "TIFF", **options))
+        np.testing.assert_array_equal(picture.pixels[0, 0], [0, 255, 255])
+        assert picture.notes == ("CMYK was converted to RGB without a colour profile",)
+
+
+def test_profile_of_another_colour_model_is_left_out(rgb):
+    grey = read_picture(encoded(Image.fromarray(rgb[..., 0]), "PNG", icc_profile=SRGB))
+    assert grey.metadata.icc is None
+    assert "profile is for another colour model" in grey.notes[0]
+
+
+@pytest.mark.parametrize("cut", [10, 130, 140, 300])
+def test_damaged_profiles_are_carried_not_used(rgb, cut):
+    broken = rgb_profile(P3_PRIMARIES, LINEAR)[:cut]
+    picture = Picture(rgb, metadata=Metadata(icc=broken))
+    assert colour.tone_curves(broken) is None
+    data, _ = written(picture, "tif")
+    np.testing.assert_array_equal(read_picture(data).pixels, rgb)
+
+
+def test_damaged_profile_does_not_lose_the_picture_where_it_cannot_be_held(rgb):
+    data, notes = written(Picture(rgb, metadata=Metadata(icc=CARRIED["Display P3"][:200])), "bmp")
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), rgb)
+    assert notes == ("bmp holds no colour profile, and this one is damaged",)
