@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,8 +79,7 @@ def model_section(checkpoint: Path, spec: ModelSpec, given: Mapping[str, object]
     if spec.adr is not None:
         if given:
             raise UsageError(f"{checkpoint} has ADR already ({spec.adr.kernel}): leave the options of ADR out.")
-        own = spec.adr
-        added = {"kernel": own.kernel, "where": own.where, "bottleneck": own.bottleneck, "embedding": own.embedding}
+        added = dataclasses.asdict(spec.adr)
     elif given.get("kernel") == "none":
         if len(given) > 1 or freeze:
             raise UsageError("--adr none leaves nothing to freeze, place or size: leave the other options of ADR out.")
@@ -88,6 +88,7 @@ def model_section(checkpoint: Path, spec: ModelSpec, given: Mapping[str, object]
         "name": spec.architecture,
         "settings": spec.overrides,
         "adr": added,
+        "convs": None if spec.convs is None else dataclasses.asdict(spec.convs),
         "start": str(checkpoint.resolve()),
         "partial": spec.adr is None and added is not None,
         "freeze": "backbone" if freeze else "none",

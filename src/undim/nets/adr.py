@@ -6,6 +6,7 @@ Paper: Li et al., "Rethinking Model Redundancy for Low-light Image Enhancement",
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 import torch
@@ -13,8 +14,14 @@ from torch import Tensor, nn
 
 from undim.errors import ModelError, ShapeError
 from undim.nets.backbone import Backbone, QkvAttention
-from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d, per_image_channel_map, pool
-from undim.nets.pog import PogKernel
+from undim.nets.dynamic_conv import (
+    DynamicKernel,
+    GeneratedConv2d,
+    per_image_channel_map,
+    per_image_conv2d_unfolded,
+    pool,
+)
+from undim.nets.pog import Basis, Mixing, PogKernel
 from undim.nets.whole_picture import WholePicture
 
 KernelKind = Literal["pog", "dynamic", "static"]
@@ -43,15 +50,31 @@ class StaticKernel(nn.Module):
         """Make the kernel zero, with gradients that still move it."""
         nn.init.zeros_(self.weight)
 
+    @torch.no_grad()
+    def keep(self, channels: Sequence[int], axis: Literal[0, 1]) -> None:
+        """Drop all output (axis 0) or input channels (1) of the kernel but these, in place."""
+        self.weight = nn.Parameter(self.weight.index_select(axis, torch.tensor(channels, device=self.weight.device)))
+
     def forward(self, images: Tensor) -> Tensor:
         """The same kernel for each of B images or pooled inputs: B x Cout x Cin/groups x k x k, a view."""
         return self.weight.expand(images.shape[0], *self.weight.shape)
 
 
-def make_generator(kind: KernelKind, in_channels: int, shape: tuple[int, int, int, int], embedding: int) -> nn.Module:
+def make_generator(
+    kind: KernelKind,
+    in_channels: int,
+    shape: tuple[int, int, int, int],
+    embedding: int,
+    *,
+    reflections: int = 1,
+    basis: Basis = "householder",
+    mixing: Mixing = "softmax",
+) -> nn.Module:
     """A module from pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k."""
     if kind == "pog":
-        return PogKernel(in_channels, shape, embedding)
+        return PogKernel(in_channels, shape, embedding, reflections=reflections, basis=basis, mixing=mixing)
+    if (reflections, basis, mixing) != (1, "householder", "softmax"):
+        raise ModelError(f"Reflections, basis and mixing belong to the kernel 'pog'. Got them for {kind!r}.")
     if kind == "dynamic":
         return DynamicKernel(in_channels, shape)
     if kind == "static":
@@ -62,8 +85,8 @@ def make_generator(kind: KernelKind, in_channels: int, shape: tuple[int, int, in
 class Adr(nn.Module):
     """f + P2 (*) (P1 (*) f), with P1 generated from f and P2 from P1 (*) f (equation 2).
 
-    Both kernels have size 1, so each image gets one channel map of rank Dm. As the mean over pixels commutes with a
-    channel map, f is pooled once: mean(P1 f) = P1 mean(f).
+    Both kernels have size 1 as in the paper, so each image gets one channel map of rank Dm. As the mean over pixels
+    commutes with a channel map, f is pooled once: mean(P1 f) = P1 mean(f).
 
     Args:
         channels: 3C, those of Q, K and V concatenated.
@@ -71,9 +94,15 @@ class Adr(nn.Module):
         kernel: "pog", "dynamic" (Chen et al. 2020) or "static" (two plain learned convolutions).
         embedding: De of POG.
         identity: start at f* = f exactly: the last decode layer of P2 is zero. P1's is not, so gradients flow.
+        kernel_size: of both kernels, odd.
+        reflections: of POG, see `undim.nets.pog.PogKernel`.
+        basis: of POG, likewise.
+        mixing: of POG, likewise.
 
     Raises:
-        ShapeError: for a bottleneck out of range, or from `forward` if the input is not B x 3C x H x W.
+        ShapeError: for a bottleneck out of range or an even kernel size, or from `forward` if the input is not
+            B x 3C x H x W.
+        ModelError: for options of POG with another kernel.
     """
 
     def __init__(
@@ -84,23 +113,54 @@ class Adr(nn.Module):
         kernel: KernelKind = "pog",
         embedding: int = 64,
         identity: bool = False,
+        kernel_size: int = 1,
+        reflections: int = 1,
+        basis: Basis = "householder",
+        mixing: Mixing = "softmax",
     ) -> None:
         super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ShapeError(f"The kernel size must be odd. Got {kernel_size}.")
         if not 1 <= bottleneck < channels:
             raise ShapeError(f"The bottleneck Dm must be from 1 to {channels - 1} (below 3C). Got {bottleneck}.")
         self.channels = channels
-        self.p1 = make_generator(kernel, channels, (bottleneck, channels, 1, 1), embedding)
-        self.p2 = make_generator(kernel, bottleneck, (channels, bottleneck, 1, 1), embedding)
+        self.bottleneck = bottleneck
+        self.kernel_size = kernel_size
+
+        def make(inputs: int, outputs: int) -> nn.Module:
+            shape = (outputs, inputs, kernel_size, kernel_size)
+            return make_generator(kernel, inputs, shape, embedding, reflections=reflections, basis=basis, mixing=mixing)
+
+        self.p1 = make(channels, bottleneck)
+        self.p2 = make(bottleneck, channels)
         if identity:
             self.p2.zero_output()  # type: ignore[operator]  # each generator has it
 
+    def keep_bottleneck(self, channels: Sequence[int]) -> None:
+        """Drop all channels of the bottleneck but these, in place; what makes the others stays.
+
+        Args:
+            channels: their numbers, from 0 to Dm - 1, at least one.
+        """
+        self.p1.keep(channels, 0)  # type: ignore[operator]  # each generator has it
+        self.p2.keep(channels, 1)  # type: ignore[operator]
+        self.bottleneck = len(channels)
+
     def kernels(self, qkv: Tensor, whole: WholePicture | None = None) -> tuple[Tensor, Tensor]:
-        """P1 (B x Dm x 3C) and P2 (B x 3C x Dm) for these inputs, B x 3C x H x W, or for the picture they are of."""
+        """P1 (B x Dm x 3C) and P2 (B x 3C x Dm) for these inputs, B x 3C x H x W, or for the picture they are of.
+
+        Larger kernels than those of size 1 have two more axes.
+        """
         if qkv.ndim != 4 or qkv.shape[1] != self.channels:
             raise ShapeError(f"Q, K, V must come as B x {self.channels} x H x W. Got {tuple(qkv.shape)}.")
         if isinstance(self.p1, StaticKernel):
-            return self.p1(qkv)[..., 0, 0], self.p2(qkv)[..., 0, 0]
+            p1, p2 = self.p1(qkv), self.p2(qkv)
+            return (p1[..., 0, 0], p2[..., 0, 0]) if self.kernel_size == 1 else (p1, p2)
         pooled = pool(qkv) if whole is None else whole.mean(pool(qkv), qkv)
+        if self.kernel_size > 1:
+            p1 = self.p1(pooled)
+            narrow = per_image_conv2d_unfolded(qkv, p1)
+            return p1, self.p2(pool(narrow) if whole is None else whole.mean(pool(narrow), narrow))
         p1 = self.p1(pooled)[..., 0, 0]
         p2 = self.p2((p1 @ pooled.unsqueeze(-1)).squeeze(-1))[..., 0, 0]
         return p1, p2
@@ -108,7 +168,9 @@ class Adr(nn.Module):
     def forward(self, qkv: Tensor, whole: WholePicture | None = None) -> Tensor:
         """Reallocate attention: B x 3C x H x W to the same shape and memory layout."""
         p1, p2 = self.kernels(qkv, whole)
-        return qkv + per_image_channel_map(per_image_channel_map(qkv, p1), p2)
+        if self.kernel_size > 1:
+            return qkv + per_image_conv2d_unfolded(per_image_conv2d_unfolded(qkv, p1), p2)
+        return per_image_channel_map(per_image_channel_map(qkv, p1), p2, base=qkv)
 
 
 def add_adr(
@@ -119,6 +181,10 @@ def add_adr(
     bottleneck: int | None = None,
     embedding: int = 64,
     identity: bool = False,
+    kernel_size: int = 1,
+    reflections: int = 1,
+    basis: Basis = "householder",
+    mixing: Mixing = "softmax",
 ) -> BackboneT:
     """Add ADR to the attention layers of a backbone, in place.
 
@@ -132,6 +198,10 @@ def add_adr(
         bottleneck: Dm; `None` takes the backbone's published value.
         embedding: De of POG.
         identity: keep the model's output exactly until it is trained further.
+        kernel_size: of both kernels, odd; the paper's is 1.
+        reflections: of POG, how many Householder reflections make a basis; the paper has one.
+        basis: of POG, see `undim.nets.pog.Basis`.
+        mixing: of POG, see `undim.nets.pog.Mixing`.
 
     Returns:
         The same model.
@@ -155,7 +225,17 @@ def add_adr(
     attentions = [site.module for site in sites if isinstance(site.module, QkvAttention)]
     # All are made before the first is put in place: an error leaves the model as it was.
     added = [
-        Adr(attention.qkv_channels, width, kernel=kernel, embedding=embedding, identity=identity)
+        Adr(
+            attention.qkv_channels,
+            width,
+            kernel=kernel,
+            embedding=embedding,
+            identity=identity,
+            kernel_size=kernel_size,
+            reflections=reflections,
+            basis=basis,
+            mixing=mixing,
+        )
         for attention in attentions
     ]
     for attention, adr in zip(attentions, added, strict=True):

@@ -6,6 +6,8 @@ Paper: Chen et al., "Dynamic Convolution: Attention over Convolution Kernels", C
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -71,21 +73,52 @@ def per_image_conv2d(
     return torch.unflatten(stacked, 1, (batch, out_channels)).squeeze(0)
 
 
-def per_image_channel_map(images: Tensor, maps: Tensor) -> Tensor:
+def per_image_channel_map(images: Tensor, maps: Tensor, base: Tensor | None = None) -> Tensor:
     """Mix the channels of each image by a matrix of its own.
 
     Args:
         images: B x Cin x H x W.
         maps: B x Cout x Cin.
+        base: what is added to the result, B x Cout x H x W in the memory layout of `images`, in the same pass.
 
     Returns:
         B x Cout x H x W, in the memory layout of `images`.
     """
     shape = images.shape[-2:]
     if is_channels_last(images):
-        pixels = images.flatten(2).transpose(1, 2)  # (B, HW, Cin), a view
-        return torch.unflatten((pixels @ maps.transpose(1, 2)).transpose(1, 2), 2, shape)
-    return torch.unflatten(maps @ images.flatten(2), 2, shape)
+        pixels, kernels = images.flatten(2).transpose(1, 2), maps.transpose(1, 2)  # (B, HW, Cin), a view
+        mixed = pixels @ kernels if base is None else torch.baddbmm(base.flatten(2).transpose(1, 2), pixels, kernels)
+        return from_pixels(mixed, shape)
+    planes = images.flatten(2)
+    return torch.unflatten(maps @ planes if base is None else torch.baddbmm(base.flatten(2), maps, planes), 2, shape)
+
+
+def from_pixels(pixels: Tensor, size: Sequence[int]) -> Tensor:
+    """B x HW x C to a view B x C x H x W, with strides that layers take for channels-last even where B is 1."""
+    return torch.unflatten(pixels, 1, size).permute(0, 3, 1, 2)
+
+
+def per_image_conv2d_unfolded(images: Tensor, kernels: Tensor) -> Tensor:
+    """Convolve each image with a kernel of its own as one matrix product, at an unchanged size, zeros around it.
+
+    Unlike a convolution grouped over the batch, its ONNX form takes any batch.
+
+    Args:
+        images: B x Cin x H x W.
+        kernels: B x Cout x Cin x k x k, k odd.
+
+    Returns:
+        B x Cout x H x W.
+    """
+    size = kernels.shape[-1]
+    if size == 1:
+        return per_image_channel_map(images, kernels[..., 0, 0])
+    height, width = images.shape[-2:]
+    reach = size // 2
+    padded = F.pad(images, (reach, reach, reach, reach))
+    shifted = [padded[..., y : y + height, x : x + width] for y in range(size) for x in range(size)]
+    maps = kernels.permute(0, 1, 3, 4, 2).flatten(2)  # (B, Cout, k k Cin)
+    return per_image_channel_map(torch.cat(shifted, 1), maps)
 
 
 def is_channels_last(images: Tensor) -> bool:
@@ -122,6 +155,7 @@ class DynamicKernel(nn.Module):
         super().__init__()
         self.in_channels = in_channels
         self.shape = shape
+        self.reduction = reduction
         self.temperature = temperature
         hidden = max(in_channels // reduction, 4)
         self.fc1 = nn.Linear(in_channels, hidden)
@@ -138,11 +172,39 @@ class DynamicKernel(nn.Module):
         """Make every kernel zero, with gradients that still move it."""
         nn.init.zeros_(self.candidates)
 
+    @torch.no_grad()
+    def keep(self, channels: Sequence[int], axis: Literal[0, 1]) -> None:
+        """Drop all output (axis 0) or input channels (1) of the kernels but these, in place.
+
+        With fewer inputs, the attention keeps as many hidden units as it would have been made with: those with the
+        largest weights.
+        """
+        kept = torch.tensor(channels, device=self.candidates.device)
+        self.candidates = nn.Parameter(self.candidates.index_select(axis + 1, kept))
+        self.shape = tuple(self.candidates.shape[1:])  # type: ignore[assignment]  # four numbers
+        if axis == 1:
+            self.in_channels = len(channels)
+            weight = self.fc1.weight[:, kept]
+            hidden = max(self.in_channels // self.reduction, 4)
+            size = weight.norm(dim=1) * self.fc2.weight.norm(dim=0)
+            units = size.topk(hidden).indices.sort().values
+            self.fc1 = keep_linear(self.fc1, weight[units], units)
+            self.fc2 = keep_linear(self.fc2, self.fc2.weight[:, units])
+
     def forward(self, pooled: Tensor) -> Tensor:
         """Map pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k."""
         check_pooled(pooled, self.in_channels)
         attention = F.softmax(self.fc2(F.relu(self.fc1(pooled))) / self.temperature, dim=-1)
         return torch.unflatten(attention @ self.candidates.flatten(1), 1, self.shape)
+
+
+def keep_linear(layer: nn.Linear, weight: Tensor, outputs: Tensor | None = None) -> nn.Linear:
+    """A linear layer with another weight, out x in, and the bias of those outputs that are kept (default: all)."""
+    with torch.random.fork_rng(devices=[]):  # the random weights that are replaced at once cost no random numbers
+        smaller = nn.Linear(weight.shape[1], weight.shape[0], device=weight.device, dtype=weight.dtype)
+    smaller.weight = nn.Parameter(weight.clone())
+    smaller.bias = nn.Parameter((layer.bias if outputs is None else layer.bias[outputs]).detach().clone())
+    return smaller
 
 
 def check_pooled(pooled: Tensor, channels: int) -> None:

@@ -10,22 +10,31 @@ the decoder's first layer M1,
     M1 s_i = M1 W - 2 (n_i . W) (M1 n_i),
 
 where the first term is one vector an image and M1 n_i does not depend on the image at all.
+
+For controlled studies, the basis and the mixing weights can be others than the paper's (`Basis`, `Mixing`).
 """
 
 from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ModelError, ShapeError
-from undim.nets.dynamic_conv import GeneratedConv2d, check_pooled
+from undim.nets.dynamic_conv import GeneratedConv2d, check_pooled, keep_linear
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
+Basis = Literal["householder", "free", "additive"]
+"""Of each weight: a product of Householder reflections (equation 4 is one); I - 2 e_i e_i^T with embeddings of free
+length, which is not orthogonal; or none, s_i = W + e_i."""
+Mixing = Literal["softmax", "sigmoid", "linear", "constant"]
+"""What makes mixing weights of fc2's output z: softmax (equation 5), sigmoid, z / |z|_1; or softmax whatever the
+picture is, from an input of ones: a static kernel with as many parameters."""
 
 
 def unit_embeddings(embeddings: Tensor) -> Tensor:
@@ -57,8 +66,8 @@ def generate_weights(
 
     Args:
         mixing: W of equation 5, B x De.
-        normals: unit embeddings n_i, N x De.
-        mapped_normals: M1 n_i without bias, N x De/2.
+        normals: unit embeddings n_i, N x De; of products of k reflections N x k x De, the last acting first.
+        mapped_normals: M1 n_i without bias, N x De/2 or N x k x De/2.
         m1_weight: De/2 x De.
         m1_bias: De/2.
         m2_weight: 1 x De/2.
@@ -68,21 +77,47 @@ def generate_weights(
         B x N.
     """
     common = F.linear(mixing, m1_weight, m1_bias)  # (B, De/2): M1 W + b1
-    along = mixing @ normals.t()  # (B, N): n_i . W
-    hidden = common.unsqueeze(1) - (2 * along).unsqueeze(2) * mapped_normals  # (B, N, De/2): m1(s_i)
+    if normals.ndim == 2:
+        along = mixing @ normals.t()  # (B, N): n_i . W
+        turned = (2 * along).unsqueeze(2) * mapped_normals
+    else:
+        turned = 2 * (_along_each(mixing, normals).unsqueeze(3) * mapped_normals).sum(2)
+    hidden = common.unsqueeze(1) - turned  # (B, N, De/2): m1(s_i)
     return F.linear(F.gelu(hidden, approximate="tanh"), m2_weight, m2_bias).squeeze(-1)
+
+
+def _along_each(mixing: Tensor, normals: Tensor) -> Tensor:
+    """a_j of H_1 ... H_k W = W - 2 sum_j a_j n_j, for B x De mixing weights and N x k x De unit normals: B x N x k."""
+    count = normals.shape[1]
+    own = torch.unflatten(mixing @ normals.flatten(0, 1).t(), 1, (-1, count))  # (B, N, k): n_j . W
+    between = normals @ normals.transpose(1, 2)  # (N, k, k)
+    found: dict[int, Tensor] = {}
+    for place in reversed(range(count)):  # the last reflection acts first
+        along = own[..., place]
+        for later, past in found.items():
+            along = along - 2 * between[:, place, later] * past
+        found[place] = along
+    return torch.stack([found[place] for place in range(count)], 2)
 
 
 class _PogGenerator(nn.Module, ABC):
     """What the trainable and the frozen generator share: pooled input -> W, and the decoder."""
 
-    def __init__(self, in_channels: int, shape: tuple[int, int, int, int], embedding: int) -> None:
+    def __init__(
+        self, in_channels: int, shape: tuple[int, int, int, int], embedding: int, basis: Basis, mixing: Mixing
+    ) -> None:
         super().__init__()
+        if basis not in get_args(Basis):
+            raise ModelError(f"The basis must be one of {', '.join(get_args(Basis))}. Got {basis!r}.")
+        if mixing not in get_args(Mixing):
+            raise ModelError(f"The mixing must be one of {', '.join(get_args(Mixing))}. Got {mixing!r}.")
         if embedding < 2 or embedding % 2:
             raise ShapeError(f"The embedding size De must be even and at least 2. Got {embedding}.")
         self.in_channels = in_channels
         self.shape = shape
         self.embedding = embedding
+        self.basis_kind = basis
+        self.mixing_kind = mixing
         self.fc1 = nn.Linear(in_channels, embedding)
         self.fc2 = nn.Linear(embedding, embedding)
         self.m1 = nn.Linear(embedding, embedding // 2)
@@ -95,13 +130,23 @@ class _PogGenerator(nn.Module, ABC):
         return out_channels * in_channels * height * width
 
     def mixing(self, pooled: Tensor) -> Tensor:
-        """W of equation 5: pooled inputs B x in_channels to B x De, non-negative, each row summing to one."""
+        """W of equation 5: pooled inputs B x in_channels to B x De, of softmax non-negative rows summing to one."""
         check_pooled(pooled, self.in_channels)
-        return F.softmax(self.fc2(F.gelu(self.fc1(pooled), approximate="tanh")), dim=-1)
+        if self.mixing_kind == "constant":
+            pooled = torch.ones_like(pooled)
+        scores: Tensor = self.fc2(F.gelu(self.fc1(pooled), approximate="tanh"))
+        if self.mixing_kind == "sigmoid":
+            return torch.sigmoid(scores)
+        if self.mixing_kind == "linear":
+            return scores / scores.abs().sum(-1, keepdim=True).clamp_min(1e-6)
+        return F.softmax(scores, dim=-1)
 
     @abstractmethod
     def basis(self) -> tuple[Tensor, Tensor]:
-        """Unit embeddings N x De and their images under M1, N x De/2."""
+        """Unit embeddings N x De and their images under M1, N x De/2; with k reflections N x k x De and N x k x De/2.
+
+        Those of other bases are as long as they are.
+        """
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Map pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k.
@@ -111,6 +156,9 @@ class _PogGenerator(nn.Module, ABC):
         mixing = self.mixing(pooled)
         normals, mapped = self.basis()
         decoder = (self.m1.weight, self.m1.bias, self.m2.weight, self.m2.bias)
+        if self.basis_kind == "additive":
+            hidden = self.m1(mixing).unsqueeze(1) + mapped  # (B, N, De/2): m1(W + e_i)
+            return torch.unflatten(self.m2(F.gelu(hidden, approximate="tanh")).squeeze(-1), 1, self.shape)
         return torch.unflatten(generate_weights(mixing, normals, mapped, *decoder), 1, self.shape)
 
 
@@ -121,28 +169,60 @@ class PogKernel(_PogGenerator):
         in_channels: channels of the pooled input.
         shape: shape of one kernel, (Cout, Cin/groups, k, k); its product is N.
         embedding: De, even.
+        reflections: k, how many Householder reflections make a weight's basis; each has embeddings of its own.
+        basis: see `Basis`; only "householder" takes more than one reflection.
+        mixing: see `Mixing`.
 
     Raises:
-        ShapeError: for an odd De, or from `forward` if the pooled input is not B x in_channels.
+        ShapeError: for an odd De or reflections that the basis does not take; from `forward` if the pooled input is
+            not B x in_channels.
+        ModelError: for an unknown basis or mixing.
     """
 
-    def __init__(self, in_channels: int, shape: tuple[int, int, int, int], embedding: int = 64) -> None:
-        super().__init__(in_channels, shape, embedding)
-        self.embeddings = nn.Parameter(torch.empty(self.weights, embedding))
+    def __init__(
+        self,
+        in_channels: int,
+        shape: tuple[int, int, int, int],
+        embedding: int = 64,
+        *,
+        reflections: int = 1,
+        basis: Basis = "householder",
+        mixing: Mixing = "softmax",
+    ) -> None:
+        super().__init__(in_channels, shape, embedding, basis, mixing)
+        if reflections < 1 or (reflections > 1 and basis != "householder"):
+            allowed = "one reflection or more" if basis == "householder" else "one reflection"
+            raise ShapeError(f"The basis {basis!r} takes {allowed}. Got {reflections}.")
+        rows = (self.weights,) if reflections == 1 else (self.weights, reflections)
+        self.embeddings = nn.Parameter(torch.empty(*rows, embedding))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the embeddings from a standard normal, which spreads their directions evenly over the sphere."""
-        nn.init.normal_(self.embeddings)
+        """Draw the embeddings from a normal distribution, which spreads their directions evenly over the sphere.
+
+        Those whose length counts have a mean square length of one.
+        """
+        nn.init.normal_(self.embeddings, std=1.0 if self.basis_kind == "householder" else self.embedding**-0.5)
 
     def zero_output(self) -> None:
         """Make every kernel zero, with gradients that still move it."""
         nn.init.zeros_(self.m2.weight)
         nn.init.zeros_(self.m2.bias)
 
+    @torch.no_grad()
+    def keep(self, channels: Sequence[int], axis: Literal[0, 1]) -> None:
+        """Drop all output (axis 0) or input channels (1) of the kernels but these, in place: with their embeddings."""
+        kept = torch.tensor(channels, device=self.embeddings.device)
+        rows = self.embeddings.unflatten(0, self.shape).index_select(axis, kept)
+        self.embeddings = nn.Parameter(rows.flatten(0, 3))
+        self.shape = tuple(rows.shape[:4])
+        if axis == 1:
+            self.in_channels = len(channels)
+            self.fc1 = keep_linear(self.fc1, self.fc1.weight[:, kept])
+
     def basis(self) -> tuple[Tensor, Tensor]:
         """Unit embeddings N x De and their images under M1, N x De/2."""
-        normals = unit_embeddings(self.embeddings)
+        normals = unit_embeddings(self.embeddings) if self.basis_kind == "householder" else self.embeddings
         return normals, F.linear(normals, self.m1.weight)
 
 
@@ -158,7 +238,7 @@ class FrozenPogKernel(_PogGenerator):
 
     def __init__(self, kernel: PogKernel) -> None:
         with torch.random.fork_rng(devices=[]):  # the random layers that are replaced at once cost no random numbers
-            super().__init__(kernel.in_channels, kernel.shape, kernel.embedding)
+            super().__init__(kernel.in_channels, kernel.shape, kernel.embedding, kernel.basis_kind, kernel.mixing_kind)
         for name in ("fc1", "fc2", "m1", "m2"):
             setattr(self, name, copy.deepcopy(getattr(kernel, name)).requires_grad_(False))
         with torch.no_grad():

@@ -11,14 +11,16 @@ import torch
 from torch import nn
 
 from undim.errors import CheckpointError
-from undim.nets import Backbone, add_adr, create_model
+from undim.nets import Backbone, add_adr, create_model, replace_convs
 from undim.training.recipe import ModelSection, OptimiserSection, Recipe
-from undim.weights.files import AdrSpec, ModelSpec, check_state, load_model
+from undim.weights.files import AdrSpec, ConvsSpec, ModelSpec, check_state, load_model
 
 
 def build_model(section: ModelSection) -> Backbone:
     """The network that a recipe names, with ADR where it says so and random weights."""
     model = create_model(section.name, **section.settings)
+    if section.convs is not None:
+        replace_convs(model, section.convs.kernel, where=section.convs.where, embedding=section.convs.embedding)
     if section.adr is not None:
         add_adr(model, **section.adr.model_dump())
     if section.freeze == "backbone":
@@ -102,4 +104,5 @@ def spec_of(recipe: Recipe, steps: int) -> ModelSpec:
     }
     if section.start is not None:
         notes["start"] = section.start.name
-    return ModelSpec(section.name, section.settings, adr, notes)
+    convs = None if section.convs is None else ConvsSpec(**section.convs.model_dump())
+    return ModelSpec(section.name, section.settings, adr, notes, convs)

@@ -31,6 +31,19 @@ class AdrSection(Section):
     bottleneck: int | None = Field(default=None, ge=1)
     embedding: int = Field(default=64, ge=2)
     identity: bool = False
+    kernel_size: int = Field(default=1, ge=1)
+    reflections: int = Field(default=1, ge=1)
+    basis: Literal["householder", "free", "additive"] = "householder"
+    mixing: Literal["softmax", "sigmoid", "linear", "constant"] = "softmax"
+
+
+class ConvsSection(Section):
+    """Which of the backbone's own convolutions are generated for each picture; leave the section out for none."""
+
+    kernel: Literal["pog", "dynamic"] = "dynamic"
+    where: str = ".*"
+    """Regular expression, searched in the names of the convolutions."""
+    embedding: int = Field(default=64, ge=2)
 
 
 class ModelSection(Section):
@@ -40,6 +53,7 @@ class ModelSection(Section):
     settings: dict[str, Any] = {}
     """Constructor arguments that replace the variant's own."""
     adr: AdrSection | None = None
+    convs: ConvsSection | None = None
     start: Path | None = None
     """An Undim .safetensors file whose weights the network starts from; in a recipe's file, relative to that file."""
     fresh: str | None = None

@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,9 +16,10 @@ from torch import Tensor
 
 from undim.atomic import replacing
 from undim.errors import CheckpointError, ModelError, UndimError, UsageError
-from undim.nets import add_adr, create_model
+from undim.nets import add_adr, create_model, replace_convs
 from undim.nets.adr import KernelKind, Where
 from undim.nets.backbone import Backbone
+from undim.nets.pog import Basis, Mixing
 
 HEADER = "undim"
 """The key of the safetensors metadata under which everything below stands as JSON."""
@@ -34,6 +35,19 @@ class AdrSpec:
     bottleneck: int | None = None
     """Dm; `None` is the backbone's published value."""
     embedding: int = 64
+    kernel_size: int = 1
+    reflections: int = 1
+    basis: Basis = "householder"
+    mixing: Mixing = "softmax"
+
+
+@dataclass(frozen=True)
+class ConvsSpec:
+    """The arguments of `undim.nets.replace_convs`."""
+
+    kernel: Literal["dynamic", "pog"] = "dynamic"
+    where: str = ".*"
+    embedding: int = 64
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,8 @@ class ModelSpec:
     adr: AdrSpec | None = None
     notes: dict[str, str] = field(default_factory=dict)
     """Free text for people, such as the data the weights were trained on and their licence."""
+    convs: ConvsSpec | None = None
+    """Which of the network's own convolutions are generated."""
 
     def build(self) -> Backbone:
         """The network with random weights.
@@ -56,6 +72,8 @@ class ModelSpec:
         """
         try:
             model = create_model(self.architecture, **self.overrides)
+            if self.convs is not None:
+                replace_convs(model, self.convs.kernel, where=self.convs.where, embedding=self.convs.embedding)
             return model if self.adr is None else add_adr(model, **dataclasses.asdict(self.adr))
         except (IndexError, RuntimeError, TypeError, ValueError) as error:
             if isinstance(error, UndimError):
@@ -224,7 +242,8 @@ def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, Any], dict[str
 def _spec(header: dict[str, Any], path: Path) -> ModelSpec:
     try:
         adr = None if header["adr"] is None else AdrSpec(**header["adr"])
-        spec = ModelSpec(header["architecture"], dict(header["overrides"]), adr, dict(header["notes"]))
+        convs = None if header.get("convs") is None else ConvsSpec(**header["convs"])  # absent until it was added
+        spec = ModelSpec(header["architecture"], dict(header["overrides"]), adr, dict(header["notes"]), convs)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The header of {path} is not one that Undim writes: {error}.") from error
     if not isinstance(spec.architecture, str):
