@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ShapeError
+from undim.nets.hidden import HiddenLayer
 from undim.nets.whole_picture import WholePicture
 
 Part = Literal["encoder", "latent", "decoder"]
@@ -60,7 +61,7 @@ class QkvAttention(nn.Module):
         return reallocated
 
 
-class FeedForwardBase(nn.Module):
+class FeedForwardBase(HiddenLayer):
     """Base of every feed-forward module, so that redundancy studies find them by declared fact."""
 
 

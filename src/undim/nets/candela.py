@@ -24,6 +24,7 @@ from undim.errors import ModelError, ShapeError
 from undim.luma import REC601
 from undim.nets.backbone import Backbone, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
+from undim.nets.hidden import HiddenConv, HiddenLayer
 from undim.nets.registry import Variant, register
 from undim.nets.scene_memory import BrightnessPin, SceneMemory
 from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
@@ -37,8 +38,10 @@ DARKEST = 0.01
 """Mean luma under which a picture is not scaled further (a gain of at most 40)."""
 
 
-class ResidualBlock(nn.Module):
+class ResidualBlock(HiddenLayer):
     """x + conv(relu(conv(x))), both 3x3 and dense."""
+
+    hidden_convs: ClassVar[tuple[HiddenConv, ...]] = (HiddenConv("conv1", "makes"), HiddenConv("conv2", "reads"))
 
     def __init__(self, channels: int) -> None:
         super().__init__()

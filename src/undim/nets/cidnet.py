@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from undim.errors import ModelError
 from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
+from undim.nets.hidden import HiddenConv
 from undim.nets.registry import Variant, register
 
 EPS = 1e-8  # keeps divisions of the colour transform finite
@@ -157,6 +158,14 @@ class CrossAttention(QkvAttention):
 
 class FeedForward(FeedForwardBase):
     """Intensity enhancement or colour denoising layer (section 4.2): B x C x H x W to the same shape."""
+
+    hidden_convs: ClassVar[tuple[HiddenConv, ...]] = (
+        HiddenConv("project_in", "makes", times=2),
+        HiddenConv("dwconv", "passes", times=2),
+        HiddenConv("dwconv1", "passes"),
+        HiddenConv("dwconv2", "passes"),
+        HiddenConv("project_out", "reads"),
+    )
 
     def __init__(self, channels: int) -> None:
         super().__init__()

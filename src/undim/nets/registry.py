@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from undim.errors import ModelError, suggest
 from undim.nets.backbone import Backbone
+from undim.nets.hidden import narrow
 
 
 @dataclass(frozen=True)
@@ -37,15 +38,23 @@ def list_models() -> list[str]:
     return sorted(REGISTRY)
 
 
-def create_model(name: str, **overrides: Any) -> Backbone:  # noqa: ANN401 - each backbone has settings of its own
+def create_model(
+    name: str,
+    *,
+    hidden: Mapping[str, int] | None = None,
+    **overrides: Any,  # noqa: ANN401 - each backbone has settings of its own
+) -> Backbone:
     """Build a registered backbone with random weights.
 
     Args:
         name: one of `list_models()`.
+        hidden: module path of a residual block or feed-forward layer -> number of its hidden channels, where it is to
+            have fewer than the backbone gives it, such as `{"encoder1.0": 8}`.
         **overrides: constructor arguments that replace the variant's own, such as `dim=24`.
 
     Raises:
-        ModelError: for an unknown name or an override that the backbone does not have.
+        ModelError: for an unknown name, an override that the backbone does not have, or a layer without hidden
+            channels.
     """
     if name not in REGISTRY:
         raise ModelError(
@@ -53,6 +62,14 @@ def create_model(name: str, **overrides: Any) -> Backbone:  # noqa: ANN401 - eac
         )
     variant = REGISTRY[name]
     try:
-        return variant.build(**{**variant.settings, **overrides})
-    except (IndexError, RuntimeError, TypeError, ValueError) as error:  # whatever the layers say to odd settings
+        model = variant.build(**{**variant.settings, **overrides})
+        narrow(model, hidden or {})
+    except (
+        AttributeError,
+        IndexError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:  # whatever the layers say to odd settings
         raise ModelError(f"{name} cannot be built with {overrides}: {error}") from error
+    return model

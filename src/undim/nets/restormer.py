@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from undim.errors import ModelError
 from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
+from undim.nets.hidden import HiddenConv
 from undim.nets.registry import Variant, register
 
 NormKind = Literal["WithBias", "BiasFree"]
@@ -43,6 +44,12 @@ class Attention(QkvAttention):
 
 class FeedForward(FeedForwardBase):
     """Gated-Dconv feed-forward network (section 3.2): B x C x H x W to the same shape."""
+
+    hidden_convs: ClassVar[tuple[HiddenConv, ...]] = (
+        HiddenConv("project_in", "makes", times=2),
+        HiddenConv("dwconv", "passes", times=2),
+        HiddenConv("project_out", "reads"),
+    )
 
     def __init__(self, channels: int, expansion: float, bias: bool) -> None:
         super().__init__()

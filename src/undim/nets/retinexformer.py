@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from undim.errors import ModelError
 from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
+from undim.nets.hidden import HiddenConv
 from undim.nets.registry import Variant, register
 
 
@@ -76,6 +77,12 @@ class Attention(QkvAttention):
 
 class FeedForward(FeedForwardBase):
     """Two 1x1 convolutions around a depth-wise 3x3: B x C x H x W to the same shape."""
+
+    hidden_convs: ClassVar[tuple[HiddenConv, ...]] = (
+        HiddenConv("net.0", "makes"),
+        HiddenConv("net.2", "passes"),
+        HiddenConv("net.4", "reads"),
+    )
 
     def __init__(self, channels: int, expansion: int = 4) -> None:
         super().__init__()

@@ -1,8 +1,9 @@
 """The redundancy laboratory: which parameters of a restoration network are harmful, useless or needed."""
 
+from undim.redundancy.cutting import Cut, cut_down
 from undim.redundancy.harm import HarmResult, harmfulness, poi_over_networks, table_groups
 from undim.redundancy.journal import Journal
-from undim.redundancy.kernels import DiversityResult, diversity
+from undim.redundancy.kernels import DiversityResult, bottleneck_energy, diversity
 from undim.redundancy.passes import Settings
 from undim.redundancy.pruning import (
     BASELINES,
@@ -15,25 +16,27 @@ from undim.redundancy.pruning import (
 from undim.redundancy.ratios import DmrResult, dmr
 from undim.redundancy.resetting import Initialisation, reset
 from undim.redundancy.sites import Layer, layers
-from undim.redundancy.slimming import Proposal, find_blocks, leave_out, propose
+from undim.redundancy.slimming import Measured, Proposal, propose, units
 
 __all__ = [
     "BASELINES",
+    "Cut",
     "DiversityResult",
     "DmrResult",
     "HarmResult",
     "Initialisation",
     "Journal",
     "Layer",
+    "Measured",
     "Proposal",
     "Settings",
+    "bottleneck_energy",
     "chroma_error",
+    "cut_down",
     "diversity",
     "dmr",
-    "find_blocks",
     "harmfulness",
     "layers",
-    "leave_out",
     "poi_over_networks",
     "propose",
     "prune_filters_l1",
@@ -42,4 +45,5 @@ __all__ = [
     "quantise",
     "reset",
     "table_groups",
+    "units",
 ]

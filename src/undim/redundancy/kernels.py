@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from undim.errors import ModelError
+from undim.nets.adr import Adr
 from undim.nets.dynamic_conv import DynamicKernel
 from undim.nets.pog import FrozenPogKernel, PogKernel
 from undim.redundancy.passes import evaluating, grouped
@@ -145,6 +146,46 @@ def compare_kernels(kernels: Tensor, kind: str = "", weights: int | None = None)
         float(entropy.exp()),
         tuple(tuple(row) for row in kernels[:, :SHOWN].tolist()),
     )
+
+
+def bottleneck_energy(model: nn.Module, images: Iterable[Tensor]) -> dict[str, Tensor]:
+    """How much each channel of ADR's bottleneck can contribute: the product of its two kernels' squared norms.
+
+    Args:
+        model: with ADR, or without.
+        images: as in `dmr`; generated kernels are those of these pictures.
+
+    Returns:
+        ADR's module path -> Dm numbers, means over the pictures.
+
+    Raises:
+        ModelError: if there are no pictures.
+    """
+    adrs = {name: module for name, module in model.named_modules() if isinstance(module, Adr)}
+    made: dict[nn.Module, Tensor] = {}
+    total = {name: torch.zeros(adr.bottleneck, dtype=torch.float64) for name, adr in adrs.items()}
+
+    def look(module: nn.Module, _inputs: object, output: Tensor) -> None:
+        made[module] = output.double().cpu()
+
+    device = next(chain(model.parameters(), model.buffers())).device
+    handles = [part.register_forward_hook(look) for adr in adrs.values() for part in (adr.p1, adr.p2)]
+    pictures = 0
+    try:
+        with torch.no_grad(), evaluating(model):
+            for image in grouped(images, 1) if adrs else ():
+                model(image.to(device))
+                pictures += image.shape[0]
+                for name, adr in adrs.items():  # B x Dm x 3C x 1 x 1 and B x 3C x Dm x 1 x 1
+                    rows = made[adr.p1].square().sum((2, 3, 4))
+                    columns = made[adr.p2].square().sum((1, 3, 4))
+                    total[name] += (rows * columns).sum(0)
+    finally:
+        for handle in handles:
+            handle.remove()
+    if adrs and not pictures:
+        raise ModelError("There are no pictures to measure on.")
+    return {name: energy / pictures for name, energy in total.items()}
 
 
 def _kind(module: nn.Module) -> str:

@@ -271,7 +271,7 @@ def _slim(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
         for one in result["rows"]
     ]
     yield _table(["network", "parameters", "G multiply-adds", "time, ms", "PSNR, dB"], rows)
-    yield _table(["left out", "why"], [[one["name"], one["reason"]] for one in result["steps"]])
+    yield _table(["left out or made narrower", "why"], [[one["name"], one["reason"]] for one in result["steps"]])
 
 
 def _exhibit(exhibit: Exhibit) -> str:

@@ -1,192 +1,131 @@
-"""The paper's outlook, done: leave out the blocks that redundancy marks, keep the weights of the others.
-
-Registered backbones stand on rows of equal blocks, whose numbers are constructor arguments. So the smaller network is
-one that the constructor makes, its file loads like any other, and it can be trained on by the ordinary loop.
-"""
+"""The paper's outlook, done: a smaller network without the blocks and channels that redundancy marks."""
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from undim.errors import ModelError, UsageError
+from undim.errors import UsageError
 from undim.nets import count_flops
 from undim.nets.backbone import Backbone
-from undim.nets.candela import Candela, ResidualBlock
-from undim.nets.restormer import Restormer
-from undim.nets.retinexformer import Retinexformer
-from undim.redundancy.harm import HarmResult
-from undim.redundancy.ratios import DmrResult
+from undim.nets.hidden import hidden_layers
+from undim.redundancy.cutting import (
+    Cut,
+    Depth,
+    adr_layers,
+    all_blocks,
+    blocks_of,
+    cut_spec,
+    depths_of,
+    inside,
+    rows_of,
+)
 from undim.redundancy.sites import Layer
 from undim.weights.files import ModelSpec
 
+PORTIONS = 8
+"""A layer gives up its channels in about so many portions; the last one stays."""
+
 
 @dataclass(frozen=True)
-class Depth:
-    """One number of blocks among a backbone's constructor arguments."""
+class Measured:
+    """What resets of one layer showed."""
 
-    argument: str
-    index: int | None
-    """Its place in the argument; None where the argument is the number."""
-    rows: tuple[str, ...]
-    """Patterns of the module paths of the rows that have so many blocks each."""
-    block: type[nn.Module] = nn.Module
-    """Children of a row of another type stay."""
-    smallest: int = 1
+    dmr: float
+    """In dB."""
+    poi: float
+    """In percent."""
 
+    @property
+    def worth(self) -> float:
+        """How far the output moves, as a mean square error, times the share of pictures that this makes worse."""
+        return 10 ** (-self.dmr / 10) * (1 - self.poi / 100)
 
-DEPTHS: dict[type[Backbone], tuple[Depth, ...]] = {
-    Candela: (
-        Depth("blocks", 0, ("encoder1", "decoder1"), ResidualBlock, 0),
-        Depth("blocks", 1, ("encoder2", "decoder2"), ResidualBlock, 0),
-        Depth("blocks", 2, ("latent", "decoder3"), ResidualBlock, 0),
-    ),
-    Restormer: (
-        Depth("num_blocks", 0, ("encoder_level1", "decoder_level1")),
-        Depth("num_blocks", 1, ("encoder_level2", "decoder_level2")),
-        Depth("num_blocks", 2, ("encoder_level3", "decoder_level3")),
-        Depth("num_blocks", 3, ("latent",)),
-        Depth("num_refinement_blocks", None, ("refinement",)),
-    ),
-    Retinexformer: (
-        Depth("num_blocks", 0, ("body.*.encoder_layers.0.0.blocks", "body.*.decoder_layers.1.2.blocks")),
-        Depth("num_blocks", 1, ("body.*.encoder_layers.1.0.blocks", "body.*.decoder_layers.0.2.blocks")),
-        Depth("num_blocks", 2, ("body.*.bottleneck.blocks",)),
-    ),
-}
-"""CIDNet is not here: each of its rows is one block."""
+    def __str__(self) -> str:
+        return f"DMR {self.dmr:.1f} dB, POI {self.poi:.0f} %"
 
 
 @dataclass(frozen=True)
 class Step:
-    """Blocks left out together, one of each row that shares a number."""
+    """Blocks left out together, one of each row that shares a number; or one layer, or all ADRs, made narrower."""
 
-    blocks: tuple[str, ...]
-    """Module paths in the whole network."""
+    name: str
+    """Module paths in the whole network, and what becomes of them."""
     reason: str
     """What was measured, in words."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What to leave out, in this order."""
+    """What to leave out and what to make narrower, in the order in which it was chosen."""
 
     steps: tuple[Step, ...]
+    cut: Cut
     saved: float
     """Share of the multiply-adds that goes, 0 to 1."""
 
-    @property
-    def blocks(self) -> tuple[str, ...]:
-        """Module paths of all blocks to leave out."""
-        return tuple(name for step in self.steps for name in step.blocks)
+
+def units(model: Backbone) -> list[list[Layer]]:
+    """The layers that can be left out or made narrower, in one or two sets within which none contains another."""
+    names = dict.fromkeys([*all_blocks(model), *hidden_layers(model), *adr_layers(model)])
+    read = [name for name, _ in model.named_modules() if name in names and not inside(name, model.unread)]
+    outer = [name for name in read if not any(name.startswith(f"{other}.") for other in read)]
+    inner = [name for name in read if name not in outer]
+    return [[Layer(name, model.get_submodule(name)) for name in group] for group in (outer, inner) if group]
 
 
-def find_blocks(model: Backbone) -> list[Layer]:
-    """The blocks that can be left out, each a layer with all its parameters.
-
-    Raises:
-        ModelError: if the backbone has none.
-    """
-    return [
-        Layer(name, model.get_submodule(name))
-        for depth in _depths(model)
-        for row in _rows(model, depth)
-        for name in _blocks(model, row, depth)
-    ]
-
-
-def pattern_of(found: Sequence[Layer]) -> str:
+def pattern_of(found: list[Layer]) -> str:
     """A regular expression for `kind` that matches exactly these layers."""
     return "^(" + "|".join(layer.name.replace(".", r"\.") for layer in found) + ")$"
 
 
 def propose(
-    model: Backbone, spec: ModelSpec, ratios: DmrResult, harm: HarmResult, *, fraction: float = 0.25
+    model: Backbone,
+    spec: ModelSpec,
+    measured: Mapping[str, Measured],
+    *,
+    fraction: float = 0.25,
+    energy: Mapping[str, Tensor] | None = None,
 ) -> Proposal:
-    """Choose blocks to leave out until a share of the multiply-adds is gone.
+    """Choose blocks to leave out and channels to drop until a share of the multiply-adds is gone.
 
-    What a block is worth is how far the output moves when it is re-initialised, as a mean square error, times the share
-    of pictures that this makes worse: 10^(-DMR / 10) (1 - POI / 100). Of every row the block of least worth would go,
-    and the rows that share a number go together, those first that lose least for each multiply-add that is saved.
+    A layer's worth (`Measured.worth`) is spread over its hidden channels, or those of its ADR's bottleneck, by their
+    energy: the product of the squared norms of the kernels that make, pass on and read a channel. Again and again that
+    goes which loses least worth for each multiply-add that it saves: of every row that shares a number the block of
+    least worth; of one layer the weakest of its hidden channels; of every ADR the weakest channels of its bottleneck.
 
     Args:
-        model: that both were measured on.
+        model: that was measured.
         spec: of the model.
-        ratios: of all of `find_blocks`.
-        harm: of the same.
+        measured: of all of `units`.
         fraction: share of the multiply-adds, above 0 and below 1.
+        energy: ADR -> energy of each channel of its bottleneck (`bottleneck_energy`); without it, bottlenecks stay.
 
     Raises:
-        UsageError: for a fraction out of range, or one that leaving out blocks cannot reach.
-        ModelError: if the backbone has no rows of blocks.
+        UsageError: for a fraction out of range, or one that cannot be reached.
     """
     if not 0 < fraction < 1:
         raise UsageError(f"The share of multiply-adds to save is above 0 and below 1. Got {fraction}.")
-    total = _flops(model)
-    per_layer = ratios.per_layer
-    worth = {
-        block.name: 10 ** (-per_layer[block.name] / 10) * (1 - harm.layers[block.name].poi / 100)
-        for block in find_blocks(model)
-    }
-    savings = {depth: _saving(model, spec, depth, total) for depth in _depths(model)}
-    steps: list[Step] = []
-    gone: set[str] = set()
-    left = total
-    while left > (1 - fraction) * total:
-        options: list[tuple[float, Depth, tuple[str, ...]]] = []
-        for depth in savings:
-            weakest = _weakest(model, depth, gone, worth)
-            if weakest:
-                options.append((sum(worth[name] for name in weakest) / max(savings[depth], 1), depth, weakest))
-        if not options:
+    plan = _Plan(model, spec, measured, energy or {})
+    enough = (1 - fraction) * plan.total
+    while plan.estimate > enough or plan.left() > enough:  # counting takes longer than choosing
+        option = min(plan.options(), key=lambda option: option.loss / max(option.saving, 1), default=None)
+        if option is None:
+            saved = 100 * (1 - plan.left() / plan.total)
             raise UsageError(
-                f"Leaving out blocks saves at most {100 * (1 - left / total):.0f} % of the multiply-adds of this"
-                f" network, not {100 * fraction:.0f} %."
+                f"Blocks and channels save at most {saved:.0f} % of the multiply-adds of this network, not"
+                f" {100 * fraction:.0f} %."
             )
-        _, depth, blocks = min(options, key=lambda option: option[0])
-        told = "; ".join(f"{name}: DMR {per_layer[name]:.1f} dB, POI {harm.layers[name].poi:.0f} %" for name in blocks)
-        steps.append(Step(blocks, f"{told}; saves {100 * savings[depth] / total:.1f} % of the multiply-adds"))
-        gone |= set(blocks)
-        left -= savings[depth]
-    return Proposal(tuple(steps), 1 - left / total)
-
-
-def leave_out(model: Backbone, spec: ModelSpec, blocks: Sequence[str]) -> tuple[Backbone, ModelSpec]:
-    """Build the network without some of its blocks, with the weights of all that stays.
-
-    Args:
-        model: left as it is.
-        spec: of the model.
-        blocks: module paths, as many of each row that shares a number.
-
-    Returns:
-        The smaller network in evaluation mode, on the CPU, and what its file says.
-
-    Raises:
-        ModelError: if a path is no block, or the rows that share a number would differ.
-    """
-    known = {layer.name for layer in find_blocks(model)}
-    unknown = [name for name in blocks if name not in known]
-    if unknown:
-        raise ModelError(f"{unknown[0]} is no block that can be left out. Those are: {', '.join(sorted(known))}.")
-    gone = set(blocks)
-    smaller = _smaller_spec(model, spec, gone)
-    with torch.random.fork_rng(devices=[]):
-        network = smaller.build()
-    renamed = _renamed(model, gone)
-    weights: dict[str, Tensor] = {}
-    for name, tensor in model.state_dict().items():
-        if not any(name.startswith(f"{block}.") for block in gone):
-            prefix = next((old for old in renamed if name.startswith(f"{old}.")), None)
-            weights[name if prefix is None else renamed[prefix] + name[len(prefix) :]] = tensor.detach().cpu()
-    network.load_state_dict(weights)
-    return network.eval(), smaller
+        option.take()
+        plan.estimate -= option.saving
+    return Proposal(tuple(plan.steps()), plan.cut(), 1 - plan.left() / plan.total)
 
 
 def measure_time(model: nn.Module, size: int = 256, rounds: int = 5) -> float:
@@ -205,72 +144,200 @@ def measure_time(model: nn.Module, size: int = 256, rounds: int = 5) -> float:
     return statistics.median(taken)
 
 
-def _weakest(model: Backbone, depth: Depth, gone: set[str], worth: Mapping[str, float]) -> tuple[str, ...]:
-    """Of each row the block of least worth that is still there; none if a row would become too short."""
-    rows = [[name for name in _blocks(model, row, depth) if name not in gone] for row in _rows(model, depth)]
-    if min(map(len, rows)) <= depth.smallest:
-        return ()
-    return tuple(min(row, key=worth.__getitem__) for row in rows)
+@dataclass(frozen=True)
+class _Option:
+    """One thing that could go next."""
+
+    loss: float
+    """Of worth."""
+    saving: int
+    """Multiply-adds, to a good approximation."""
+    take: Callable[[], None]
 
 
-def _saving(model: Backbone, spec: ModelSpec, depth: Depth, total: int) -> int:
-    """Multiply-adds of one block of each row; all blocks of a row cost the same. Zero if none can go."""
-    first = _weakest(model, depth, set(), dict.fromkeys((layer.name for layer in find_blocks(model)), 0.0))
-    if not first:
-        return 0
-    with torch.device("meta"):
-        return total - _flops(_smaller_spec(model, spec, set(first)).build())
+@dataclass
+class _Channels:
+    """The channels of one layer, or of one bottleneck, weakest first."""
+
+    order: list[int]
+    shares: list[float]
+    """Of the energy, by channel."""
+    gone: int = 0
+
+    @classmethod
+    def of(cls, energy: Tensor) -> _Channels:
+        shares = energy.double() / energy.double().sum().clamp_min(1e-300)
+        return cls(shares.argsort().tolist(), shares.tolist())
+
+    @property
+    def portion(self) -> int:
+        return max(1, len(self.order) // PORTIONS)
+
+    @property
+    def more(self) -> bool:
+        """Whether a portion can go so that another stays."""
+        return len(self.order) - self.gone >= 2 * self.portion
+
+    def next_share(self) -> float:
+        return sum(self.shares[channel] for channel in self.order[self.gone : self.gone + self.portion])
+
+    @property
+    def left(self) -> float:
+        """Share of the energy that is still there."""
+        return 1 - sum(self.shares[channel] for channel in self.order[: self.gone])
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        return tuple(sorted(self.order[self.gone :]))
 
 
-def _flops(model: Backbone) -> int:
-    return count_flops(model, 256, model.flops_rule)
+@dataclass
+class _Plan:
+    """What has been chosen so far, and what else could be."""
 
+    model: Backbone
+    spec: ModelSpec
+    measured: Mapping[str, Measured]
+    energy: Mapping[str, Tensor]
+    blocks: list[tuple[str, ...]] = field(default_factory=list)
+    """Left out together."""
+    order: list[str] = field(default_factory=list)
+    """What steps tell of, in the order in which it was first chosen."""
 
-def _depths(model: Backbone) -> tuple[Depth, ...]:
-    for kind, depths in DEPTHS.items():
-        if isinstance(model, kind):
-            return depths
-    raise ModelError(
-        f"{type(model).__name__} has no rows of blocks that could be shortened. Those that have:"
-        f" {', '.join(kind.__name__ for kind in DEPTHS)}."
-    )
+    def __post_init__(self) -> None:
+        self.total = count_flops(self.model, 256, self.model.flops_rule)
+        self.estimate = self.total
+        """Multiply-adds that are left, but for what blocks and bottlenecks that went both had."""
+        self._hidden = {
+            name: _Channels.of(layer.hidden_energy())
+            for name, layer in hidden_layers(self.model).items()
+            if name in self.measured
+        }
+        self._bottleneck = {name: _Channels.of(energy) for name, energy in self.energy.items()}
+        self._savings = self._measure_savings()
 
+    def left(self) -> int:
+        """Multiply-adds of the network that the choices leave."""
+        with torch.device("meta"):
+            return count_flops(cut_spec(self.model, self.spec, self.cut()).build(), 256, self.model.flops_rule)
 
-def _rows(model: Backbone, depth: Depth) -> list[str]:
-    return [name for name, _ in model.named_modules() if any(fnmatchcase(name, pattern) for pattern in depth.rows)]
-
-
-def _blocks(model: Backbone, row: str, depth: Depth) -> list[str]:
-    children = model.get_submodule(row).named_children()
-    return [f"{row}.{name}" for name, child in children if isinstance(child, depth.block)]
-
-
-def _smaller_spec(model: Backbone, spec: ModelSpec, gone: set[str]) -> ModelSpec:
-    numbers: dict[str, dict[int | None, int]] = {}
-    for depth in _depths(model):
-        lengths = {sum(name not in gone for name in _blocks(model, row, depth)) for row in _rows(model, depth)}
-        if len(lengths) > 1:
-            raise ModelError(
-                f"{' and '.join(depth.rows)} have one number of blocks, {depth.argument}: leave out as many of each."
-            )
-        numbers.setdefault(depth.argument, {})[depth.index] = lengths.pop()
-    overrides = dict(spec.overrides)
-    for argument, counts in numbers.items():
-        overrides[argument] = (
-            counts[None] if None in counts else [counts[index] for index in sorted(counts, key=_place)]
+    def cut(self) -> Cut:
+        """The choices."""
+        gone = self._gone()
+        return Cut(
+            tuple(sorted(gone)),
+            {name: one.kept for name, one in self._hidden.items() if one.gone and not inside(name, gone)},
+            {name: one.kept for name, one in self._bottleneck.items() if one.gone},
         )
-    return replace(spec, overrides=overrides)
+
+    def options(self) -> Iterator[_Option]:
+        """All that could go next."""
+        gone = self._gone()
+        for depth, saving in self._savings.blocks:
+            weakest = self._weakest(depth, gone)
+            if weakest:
+                narrowed = sum(self._hidden[name].gone * self._savings.hidden[name] for name in self._narrowed(weakest))
+                loss = sum(self._worth(name) for name in weakest)
+                yield _Option(loss, saving - narrowed, partial(self._leave_out, weakest))
+        for name, channels in self._hidden.items():
+            if channels.more and not inside(name, gone):
+                loss = self.measured[name].worth * channels.next_share()
+                saving = channels.portion * self._savings.hidden[name]
+                yield _Option(loss, saving, partial(self._narrow, name))
+        if self._bottleneck and all(channels.more for channels in self._bottleneck.values()):
+            loss = sum(self.measured[name].worth * one.next_share() for name, one in self._bottleneck.items())
+            portion = next(iter(self._bottleneck.values())).portion
+            yield _Option(loss, portion * self._savings.bottleneck, self._narrow_bottlenecks)
+
+    def steps(self) -> Iterator[Step]:
+        """The choices in words."""
+        cut = self.cut()
+        for name in self.order:
+            together = next((names for names in self.blocks if names[0] == name), None)
+            if together is not None:
+                why = "; ".join(f"{one}: {self.measured[one]}" for one in together)
+                yield Step(f"{', '.join(together)} left out", why)
+            elif name in cut.hidden:
+                one = self._hidden[name]
+                what = f"{name}: {len(one.order)} to {len(one.kept)} hidden channels"
+                yield Step(what, f"{self.measured[name]}; {100 * (1 - one.left):.0f} % of their energy goes")
+            elif name == _BOTTLENECK:
+                first = next(iter(self._bottleneck.values()))
+                worst = 100 * max(1 - one.left for one in self._bottleneck.values())
+                why = "; ".join(f"{one}: {self.measured[one]}" for one in self._bottleneck)
+                yield Step(
+                    f"bottleneck of ADR: {len(first.order)} to {len(first.kept)} channels",
+                    f"{why}; at most {worst:.0f} % of their energy goes",
+                )
+
+    def _leave_out(self, names: tuple[str, ...]) -> None:
+        self.blocks.append(names)
+        self.order.append(names[0])
+
+    def _narrow(self, name: str) -> None:
+        self._hidden[name].gone += self._hidden[name].portion
+        self._note(name)
+
+    def _narrow_bottlenecks(self) -> None:
+        for one in self._bottleneck.values():
+            one.gone += one.portion
+        self._note(_BOTTLENECK)
+
+    def _note(self, name: str) -> None:
+        if name not in self.order:
+            self.order.append(name)
+
+    def _gone(self) -> set[str]:
+        return {name for names in self.blocks for name in names}
+
+    def _worth(self, block: str) -> float:
+        """What is left of a block's worth; in a block that is itself a layer with hidden channels, some may be gone."""
+        share = self._hidden[block].left if block in self._hidden else 1.0
+        return self.measured[block].worth * share
+
+    def _weakest(self, depth: Depth, gone: set[str]) -> tuple[str, ...]:
+        """Of each row the block of least worth that is still there; none if a row would become too short."""
+        rows = [
+            [name for name in blocks_of(self.model, row, depth) if name not in gone]
+            for row in rows_of(self.model, depth)
+        ]
+        if min(map(len, rows)) <= depth.smallest:
+            return ()
+        return tuple(min(row, key=self._worth) for row in rows)
+
+    def _narrowed(self, blocks: tuple[str, ...]) -> list[str]:
+        return [name for name in self._hidden if inside(name, blocks)]
+
+    def _measure_savings(self) -> _Savings:
+        rule = self.model.flops_rule
+        blocks: list[tuple[Depth, int]] = []
+        for depth in depths_of(self.model):
+            first = self._weakest(depth, set())
+            if first:
+                with torch.device("meta"):
+                    left = count_flops(cut_spec(self.model, self.spec, Cut(first)).build(), 256, rule)
+                blocks.append((depth, self.total - left))
+        shrinking = copy.deepcopy(self.model).to("meta")
+        left = self.total
+        hidden: dict[str, int] = {}
+        for name, layer in hidden_layers(shrinking).items():
+            if name in self._hidden and layer.hidden > 1:
+                layer.keep_hidden(range(layer.hidden - 1))
+                narrower = count_flops(shrinking, 256, rule)
+                hidden[name], left = left - narrower, narrower
+        for name, adr in adr_layers(shrinking).items():
+            if name in self._bottleneck and adr.bottleneck > 1:
+                adr.keep_bottleneck(range(adr.bottleneck - 1))
+        return _Savings(tuple(blocks), hidden, left - count_flops(shrinking, 256, rule))
 
 
-def _place(index: int | None) -> int:
-    return index or 0
+_BOTTLENECK = "the bottleneck of ADR"
 
 
-def _renamed(model: Backbone, gone: set[str]) -> Mapping[str, str]:
-    """Old path of each child of a row -> its new one."""
-    renamed: dict[str, str] = {}
-    for depth in _depths(model):
-        for row in _rows(model, depth):
-            kept = [name for name, _ in model.get_submodule(row).named_children() if f"{row}.{name}" not in gone]
-            renamed |= {f"{row}.{name}": f"{row}.{place}" for place, name in enumerate(kept)}
-    return renamed
+@dataclass(frozen=True)
+class _Savings:
+    """Multiply-adds that go with the weakest block of each row, one hidden channel, one channel of all bottlenecks."""
+
+    blocks: tuple[tuple[Depth, int], ...]
+    hidden: Mapping[str, int]
+    bottleneck: int

@@ -229,9 +229,9 @@ def _slim(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
         for one in result["rows"]
     ]
     head = ["network", "parameters", "G multiply-adds at 256 x 256", "time, ms", "PSNR, dB"]
-    lines = [*table(head, rows), "## What was left out, in this order", ""]
+    lines = [*table(head, rows), "## What was left out or made narrower, in this order", ""]
     steps = [[_cell(one["name"]), _cell(one["reason"])] for one in result["steps"]]
-    return lines + table(["block", "why"], steps)
+    return lines + table(["what", "why"], steps)
 
 
 _BODIES = {"dmr": _dmr, "reset": _reset, "poi": _poi, "diversity": _diversity, "prune": _prune, "slim": _slim}

@@ -1,0 +1,107 @@
+"""What more than one verb measures: resumable, with a progress bar, failures of foreign networks in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from torch import nn
+
+from undim.cli.redundancy.study import Study, telling
+from undim.cli.results import progress
+from undim.data.reading import read_rgb
+from undim.errors import DataError
+from undim.metrics.networks import network_enhancer
+from undim.metrics.quality import psnr
+from undim.redundancy import (
+    DmrResult,
+    HarmResult,
+    Journal,
+    chroma_error,
+    diversity,
+    dmr,
+    harmfulness,
+    poi_over_networks,
+    table_groups,
+)
+from undim.redundancy.sites import select
+
+AdrChoice = Literal["reset", "keep", "both"]
+
+
+def find_dmr(study: Study, adr: AdrChoice, journal: str = "dmr") -> DmrResult:
+    """DMR of a study's layers, continued from DIR/JOURNAL.jsonl."""
+    with Journal(study.folder / f"{journal}.jsonl", study.facts(verb="dmr", adr=adr)) as records:
+        count = len(select(study.model, study.kind, study.stage).layers)
+        if adr == "both":
+            count += sum(bool(one.kept) for one in select(study.model, study.kind, study.stage, adr="keep").layers)
+        with progress("dmr", count * len(study.cases)) as done, telling(study.name):
+            return dmr(
+                study.model,
+                study.images(),
+                kind=study.kind,
+                stage=study.stage,
+                seeds=study.settings.seeds,
+                adr=adr,
+                settings=study.settings,
+                journal=records,
+                done=done,
+            )
+
+
+def find_harm(study: Study, journal: str = "harm", *, grouped: bool = True) -> HarmResult:
+    """Resets of single layers and, if `grouped`, of groups: what reset and poi share, measured once."""
+    groups = table_groups(study.model) if grouped else {}
+    with Journal(study.folder / f"{journal}.jsonl", study.facts(verb="harm")) as records:
+        count = len(select(study.model, study.kind, study.stage).layers) + len(groups)
+        with progress("resetting", count * len(study.cases)) as done, telling(study.name):
+            return harmfulness(
+                study.model,
+                study.pairs(),
+                kind=study.kind,
+                stage=study.stage,
+                seeds=study.settings.seeds,
+                groups=groups,
+                settings=study.settings,
+                journal=records,
+                done=done,
+            )
+
+
+def write_dmr(study: Study, adr: AdrChoice) -> dict[str, Any]:
+    """Measure and write what the verb dmr does."""
+    return study.write("dmr", find_dmr(study, adr).as_dict(), adr)
+
+
+def write_poi(study: Study, others: Mapping[str, Study]) -> dict[str, Any]:
+    """Measure and write what the verb poi does; `others` are trainings of the same network from other seeds."""
+    own = find_harm(study)
+    result = own.as_dict()
+    if others:
+        digests = {name: hashlib.sha256(name.encode()).hexdigest()[:8] for name in others}
+        found = {study.name: own, **{name: find_harm(one, f"harm-{digests[name]}") for name, one in others.items()}}
+        result["networks"] = poi_over_networks(found)
+        result["network_names"] = list(found)
+    return study.write("poi", result)
+
+
+def write_diversity(study: Study) -> dict[str, Any]:
+    """Measure and write what the verb diversity does."""
+    with progress("diversity", len(study.cases)) as done, telling(study.name):
+        return study.write("diversity", diversity(study.model, study.images(), done=done).as_dict())
+
+
+def score(study: Study, network: nn.Module, done: Callable[[], None] = lambda: None) -> dict[str, float]:
+    """Mean PSNR in dB and mean colour error of a network over a study's pictures, as the headline protocol has it."""
+    enhance = network_enhancer(network)
+    found: list[tuple[float, float]] = []
+    for case in study.cases:
+        if case.low is None or case.high is None:
+            raise DataError(f"{study.data} has no references, which PSNR needs.")
+        result, reference = enhance(read_rgb(case.low)), read_rgb(case.high)
+        found.append((psnr(result, reference), chroma_error(result, reference)))
+        done()
+    scores, colours = zip(*found, strict=True)
+    return {"psnr": statistics.fmean(scores), "chroma": statistics.fmean(colours)}

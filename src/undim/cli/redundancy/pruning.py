@@ -1,0 +1,42 @@
+"""`undim redundancy prune`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from undim.cli.lines import put
+from undim.cli.redundancy.measures import score
+from undim.cli.redundancy.options import Draws, Foreign, Scope, Source
+from undim.cli.redundancy.study import open_study
+from undim.cli.results import progress
+from undim.redundancy import BASELINES, Journal, dmr
+from undim.redundancy.sites import select
+
+
+def measure_prune(source: Source, foreign: Foreign, scope: Scope, draws: Draws = Draws(seeds=1)) -> None:  # noqa: B008
+    """Measure what pruning and quantisation without fine-tuning do to PSNR, DMR and colours (table 5)."""
+    study = open_study(source, draws, scope, foreign)
+    methods = {"unchanged": lambda network: network, **BASELINES}
+    with Journal(study.folder / "prune.jsonl", study.facts(verb="prune")) as journal:
+        layers = len(select(study.model, study.kind, study.stage).layers)
+        with progress("pruning", len(methods) * (layers + 1) * len(study.cases)) as done:
+            for name, make in methods.items():
+                if journal.find(name=name) is None:
+                    network = make(study.model)
+                    found = dmr(
+                        network,
+                        study.images(),
+                        kind=study.kind,
+                        stage=study.stage,
+                        seeds=study.settings.seeds,
+                        settings=study.settings,
+                        done=done,
+                    )
+                    journal.append({"name": name, **score(study, network, done), **_brief(found.as_dict())})
+        rows = [journal.find(name=name) for name in methods]
+    study.write("prune", {"rows": rows})
+    put(f"prune: {study.title}: {len(methods) - 1} methods in {study.folder / 'prune.md'}\n".encode())
+
+
+def _brief(found: dict[str, Any]) -> dict[str, Any]:
+    return {"dmr": found["mean"], "interval": found["interval"], "non_finite": found["non_finite"]}
