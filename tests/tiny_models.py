@@ -1,5 +1,6 @@
 """Networks of one or two layers that keep the contract of a model file."""
 
+import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
@@ -30,3 +31,8 @@ def save_gain(path):
 def save_unary(path, operator):
     """enhanced = operator(image), such as Log (minus infinity at 0) or Sqrt."""
     return save_model(path, [helper.make_node(operator, ["image"], ["enhanced"])])
+
+
+def psnr(a, b):
+    """Of two pictures of 8 bits, in dB; at most 120."""
+    return -10 * np.log10(max(np.mean((a.astype(float) - b) ** 2) / 255**2, 1e-12))

@@ -64,7 +64,8 @@ def test_existing_outputs_are_kept_unless_overwrite(folder, undim):
 
 
 @pytest.mark.parametrize(
-    ("word", "codec"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF"), ("bmp", "BMP"), ("avif", "AVIF")]
+    ("word", "codec"),
+    [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("tif", "TIFF"), ("bmp", "BMP"), ("avif", "AVIF")],
 )
 def test_format(folder, undim, word, codec):
     assert undim("in", "-o", "out", "--format", word)[0] == 0
@@ -81,6 +82,46 @@ def test_strength_blends_with_the_input(folder, undim):
     )
     np.testing.assert_array_equal(zero, source)
     np.testing.assert_array_equal(third, np.rint(0.7 * source + 0.3 * full))
+
+
+def test_strength_auto_leaves_a_well_lit_picture_as_it_is(folder, undim):
+    pixels = np.random.default_rng(0).integers(100, 200, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("lit.png")
+    assert undim("lit.png", "in/a.png", "-o", "out", "--strength", "auto")[0] == 0
+    np.testing.assert_array_equal(np.asarray(Image.open("out/lit.png")), pixels)
+    assert np.asarray(Image.open("out/a.png")).mean() > 2 * np.asarray(Image.open("in/a.png")).mean()
+
+
+def test_series_gives_one_look(folder, undim):
+    random = np.random.default_rng(0)
+    dark, darker = (random.integers(0, most, (160, 200, 3), dtype=np.uint8) for most in (90, 30))
+    for name, pixels in (("dark", dark), ("darker", darker)):
+        Image.fromarray(pixels).save(f"{name}.png")
+    Path("broken.png").write_bytes(b"no picture")
+
+    def ratio(*options):
+        status, _, err = undim(
+            "dark.png", "darker.png", "broken.png", "-o", "out", "--overwrite", *options, model="tiny"
+        )
+        assert status == 1
+        assert sum("broken.png" in line for line in err) == 1
+        means = [np.asarray(Image.open(f"out/{name}.png")).mean() for name in ("dark", "darker")]
+        return means[0] / means[1]
+
+    assert ratio() < 1.6  # each is brought to about the same brightness
+    assert ratio("--series") > 2  # one stays a third as bright as the other, as far as white allows
+
+
+def test_fast_and_series_are_refused_where_they_cannot_be(folder, undim, monkeypatch):
+    for option in ("--fast", "--series"):
+        status, _, err = undim("in", "-o", "out", option)
+        assert status == 2
+        assert len(err) == 1
+        assert "neither fast nor a series" in err[0]
+    status, _, err = undim("-", "-o", "out.png", "--series", model="tiny")
+    assert status == 2
+    assert "give files" in err[0]
+    assert not Path("out").exists()
 
 
 def test_quality(folder, undim):

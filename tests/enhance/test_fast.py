@@ -1,11 +1,18 @@
 """Local models: exact where the network is one, as sharp as the picture, and near the full run for shipped models."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from tiny_models import psnr
+from undim import Enhancer
+from undim.enhance import fast
 from undim.enhance.fast import Crop, fit_model, reduced_size
+from undim.enhance.models import list_shipped_models
 from undim.enhance.planes import reduce, to_planes
+from undim.errors import ModelError
 
 
 def picture(height, width, kind=np.uint8):
@@ -73,3 +80,46 @@ def test_black_and_white_pictures_stay_finite():
         made = np.concatenate([band for _, band in model.apply(pixels, threads=1)], 1)
         assert np.isfinite(made).all()
         assert float(np.ptp(made)) < 1e-3
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_fast_is_near_the_full_run_and_sharper_than_an_enlarged_one(tileable, grey, kind, monkeypatch):
+    monkeypatch.setattr(fast, "REDUCED_PIXELS", 50_000)
+    made = []
+    enhancer = Enhancer(tileable, threads=1, fast=True)
+    run = enhancer._runtime.run
+
+    def noted(batch, *rest, **options):
+        made.append(run(batch, *rest, **options))
+        return made[-1]
+
+    monkeypatch.setattr(enhancer._runtime, "run", noted)
+    pixels = picture(480, 720, kind)[..., 0] if grey else picture(480, 720, kind)
+    quick, full = enhancer(pixels), Enhancer(tileable, threads=1, tile=0)(pixels)
+    assert quick.dtype == kind
+    assert quick.shape == pixels.shape
+    assert max(output.shape[-2] * output.shape[-1] for output in made) <= 50_000
+    wanted = to_planes(full)
+    enlarged = np.stack([np.asarray(Image.fromarray(plane).resize((720, 480))) for plane in made[0][0]])
+    assert psnr(255 * to_planes(quick), 255 * wanted) > max(35, psnr(255 * enlarged, 255 * wanted) + 3)
+
+
+def test_small_pictures_are_not_reduced(tileable, half_dark):
+    np.testing.assert_array_equal(Enhancer(tileable, fast=True)(half_dark), Enhancer(tileable)(half_dark))
+
+
+def test_a_file_that_does_not_tell_what_is_shared_is_refused(gain):
+    with pytest.raises(ModelError, match="neither fast"):
+        Enhancer(gain, fast=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_shipped_models())
+@pytest.mark.parametrize("picture", ["cat", "rocket"])
+def test_shipped_models(name, picture):
+    with Image.open(next((Path(__file__).parents[2] / "examples").glob(f"{picture}.*"))) as image:
+        pixels = np.asarray(image.convert("RGB").resize((2200, 1500), Image.Resampling.LANCZOS))
+    noise = np.random.default_rng(0).normal(0, 1, pixels.shape)
+    pixels = np.rint((pixels * 0.4 + noise).clip(0, 255)).astype(np.uint8)
+    assert psnr(Enhancer(name, fast=True)(pixels), Enhancer(name)(pixels)) > 35

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,7 +20,24 @@ from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.plan import STREAM, Task, plan
 from undim.enhance.tiling import Tile, check_tile
 from undim.errors import PictureError, UsageError
-from undim.images import FORMATS, MAX_PIXELS
+from undim.images import FORMATS, MAX_PIXELS, read_picture
+
+if TYPE_CHECKING:
+    from undim.enhance.enhancer import Enhancer
+    from undim.enhance.runtime import WholePicture
+
+Strength = float | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the enhancer is to do."""
+
+    model: str
+    tile: Tile
+    strength: Strength
+    fast: bool
+    series: bool
 
 
 def enhance(
@@ -49,7 +68,16 @@ def enhance(
         int | None,
         typer.Option(metavar="1..100", help="Of JPEG (default 95), WebP (95, or lossless as the input), AVIF (90)."),
     ] = None,
-    strength: Annotated[float, typer.Option(metavar="0..1", help="How much: 0 the input, 1 all.")] = 1.0,
+    strength: Annotated[
+        str,
+        typer.Option(metavar="0..1|auto", help="How much: 0 the input, 1 all; auto: only where a picture is dark."),
+    ] = "1",
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Run the network on a reduced copy of pictures from 3 megapixels on.")
+    ] = False,
+    series: Annotated[
+        bool, typer.Option("--series", help="One look for all pictures: a burst, a time-lapse, a panorama's parts.")
+    ] = False,
     tile: Annotated[
         str,
         typer.Option(
@@ -69,15 +97,17 @@ def enhance(
 
     Exit status: 0 all well, 1 some pictures failed, 2 wrong usage or model, 130 or 143 stopped.
     """
-    _check(quality, strength, jobs, max_pixels)
+    _check(quality, jobs, max_pixels)
     if output == STREAM and as_json:
         raise UsageError("--json and -o - both print to standard output; leave one of them out.")
     if output == STREAM and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("-o - would print a picture to the terminal; redirect it, or give a file.")
     find_model(model)
-    side = read_tile(tile)
+    wishes = Wishes(model, read_tile(tile), read_strength(strength), fast, series)
     tasks = plan(paths, output, form, overwrite=overwrite)
-    outcomes = _run(tasks, model, side, strength, jobs, Settings(quality, max_pixels, overwrite))
+    if series and any(task.source == STREAM for task in tasks):
+        raise UsageError("--series looks at all pictures first, and standard input can be read only once: give files.")
+    outcomes = _run(tasks, wishes, jobs, Settings(quality, max_pixels, overwrite))
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if as_json:
         put(f"{json.dumps(report(outcomes), indent=2)}\n".encode())
@@ -125,32 +155,39 @@ def read_tile(text: str) -> Tile:
     return tile
 
 
-def _check(quality: int | None, strength: float, jobs: int, max_pixels: int) -> None:
+def read_strength(text: str) -> Strength:
+    """What `--strength` says: "auto" or a number from 0 to 1.
+
+    Raises:
+        UsageError: if it says something else.
+    """
+    try:
+        strength: Strength = "auto" if text == "auto" else float(text)
+    except ValueError:
+        strength = math.nan
+    if strength != "auto" and not 0 <= strength <= 1:
+        raise UsageError(f"--strength is {text}; allowed: 0 (the input) to 1 (fully enhanced), or auto.")
+    return strength
+
+
+def _check(quality: int | None, jobs: int, max_pixels: int) -> None:
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"--quality is {quality}; allowed: 1 to 100.")
-    if not 0 <= strength <= 1:
-        raise UsageError(f"--strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
     if jobs < 1:
         raise UsageError(f"--jobs is {jobs}; allowed: 1 or more.")
     if max_pixels < 1:
         raise UsageError(f"--max-pixels is {max_pixels}; allowed: 1 or more.")
 
 
-def _run(
-    tasks: Sequence[Task],
-    model: str,
-    tile: Tile,
-    strength: float,
-    jobs: int,
-    settings: Settings,
-) -> list[Outcome]:
+def _run(tasks: Sequence[Task], wishes: Wishes, jobs: int, settings: Settings) -> list[Outcome]:
     from undim.enhance.enhancer import Enhancer  # ONNX Runtime loads only after all usage errors are told
 
-    enhancer = Enhancer(model, tile=tile)
+    enhancer = Enhancer(wishes.model, tile=wishes.tile, fast=wishes.fast)
     ended: dict[int, Outcome] = {}
+    look = _common_look(enhancer, tasks, settings) if wishes.series else None
     steps = run_tasks(
         tasks,
-        lambda pixels: enhancer(pixels, strength=strength),
+        lambda pixels: enhancer(pixels, strength=wishes.strength, look=look),
         settings,
         jobs=jobs,
         read_stream=_read_stdin,
@@ -165,6 +202,20 @@ def _run(
                 tell(f"note: {outcome.task.source}: {outcome.reason}")
             advance()
     return [ended[index] for index in range(len(tasks))]
+
+
+def _common_look(enhancer: Enhancer, tasks: Sequence[Task], settings: Settings) -> WholePicture | None:
+    """What all pictures of a series are to share; what cannot be read is told when its turn comes."""
+    from undim.enhance.survey import average
+
+    looks: list[WholePicture] = []
+    with without_codec_noise(), _progress(len(tasks)) as (advance, _):
+        for task in tasks:
+            with suppress(PictureError):
+                if task.refusal is None:
+                    looks.append(enhancer.survey(read_picture(task.source, max_pixels=settings.max_pixels).pixels))
+            advance()
+    return average(looks) if looks else None
 
 
 def _read_stdin() -> bytes:

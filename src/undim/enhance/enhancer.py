@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-import math
 import os
 import threading
-from typing import Any, overload
+from collections.abc import Iterator
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from undim.enhance.convert import blend, to_batch, to_pixels
+from undim.enhance.fast import CROPS, Crop, fit_model, reduced_size
 from undim.enhance.memory import check_memory, choose_side, smaller_side
 from undim.enhance.models import DEFAULT_MODEL, find_model
-from undim.enhance.runtime import MINIMUM_SIDE, OnnxRuntime, OutOfMemoryError, Tiling, WholePicture
+from undim.enhance.need import find_need
+from undim.enhance.planes import reduce
+from undim.enhance.runtime import OnnxRuntime, OutOfMemoryError, Tiling, WholePicture
+from undim.enhance.survey import look_at_whole
 from undim.enhance.tiling import (
     CELL,
+    MARGIN,
     Floats,
     Span,
     Tile,
     check_tile,
-    inner_cells,
     join_tiles,
     place_crops,
-    shrink,
     spread_tiles,
-    weigh_crops,
 )
 from undim.errors import ModelError, PictureError, ShapeError, UsageError
-from undim.images.picture import Picture, Pixels, full_scale, split_alpha, to_8_bit
-from undim.luma import REC601
+from undim.images.picture import Picture, Pixels, split_alpha, to_8_bit
+
+Piece = tuple[int, int, Floats]
+"""Top row, left column and values, 3 x h x w, not clamped, of a part of the enhanced picture."""
+Strength = float | Literal["auto"]
+"""How far to go from the input (0) to the network's output (1); "auto": as far as each place of the picture needs."""
 
 
 class Enhancer:
@@ -54,67 +61,112 @@ class Enhancer:
         tile: side in pixels, at least 256, of the tiles that larger pictures are cut into, overlaps included; 0 for
             whole pictures always; "auto" for what the free memory suggests. What the network takes from the whole
             picture is taken once and told to every tile, so that they agree.
+        fast: whether pictures of 3 megapixels and more go through the network at a reduced size, as
+            `undim.enhance.fast` says.
 
     Raises:
-        ModelError: if the model is unknown, its file is not one, or it cannot be tiled though a side is given.
+        ModelError: if the model is unknown, its file is not one, or it cannot be tiled though `tile` or `fast` asks
+            for what needs this.
         UsageError: for another `tile`.
     """
 
     def __init__(
-        self, model: str | os.PathLike[str] = DEFAULT_MODEL, *, threads: int | None = None, tile: Tile = "auto"
+        self,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        threads: int | None = None,
+        tile: Tile = "auto",
+        fast: bool = False,
     ) -> None:
         check_tile(tile)
         self._runtime = OnnxRuntime(find_model(model), threads=threads)
-        if tile not in ("auto", 0) and self._runtime.tiling is None:
-            raise ModelError(
-                f"{os.fspath(model)} does not tell what its tiles would have to share, so they would show; give 0 or "
-                '"auto" as tile, or export it with a newer undim export.'
-            )
+        self._name = os.fspath(model)
+        if tile not in ("auto", 0) or fast:
+            self._tiling()
         self._tile: Tile = tile
+        self._fast = fast
+        self._threads = threads
         self._turn = threading.Lock()
 
     @overload
-    def __call__(self, image: Image.Image, *, strength: float = 1.0) -> Image.Image: ...
+    def __call__(
+        self, image: Image.Image, *, strength: Strength = 1.0, look: WholePicture | None = None
+    ) -> Image.Image: ...
     @overload
-    def __call__(self, image: npt.NDArray[np.uint8], *, strength: float = 1.0) -> npt.NDArray[np.uint8]: ...
+    def __call__(
+        self, image: npt.NDArray[np.uint8], *, strength: Strength = 1.0, look: WholePicture | None = None
+    ) -> npt.NDArray[np.uint8]: ...
     @overload
-    def __call__(self, image: Pixels, *, strength: float = 1.0) -> Pixels: ...
-    def __call__(self, image: Pixels | Image.Image, *, strength: float = 1.0) -> Pixels | Image.Image:
+    def __call__(self, image: Pixels, *, strength: Strength = 1.0, look: WholePicture | None = None) -> Pixels: ...
+    def __call__(
+        self, image: Pixels | Image.Image, *, strength: Strength = 1.0, look: WholePicture | None = None
+    ) -> Pixels | Image.Image:
         """Enhance one image; the result has its size and kind.
 
         Args:
             image: as the class says.
             strength: from 0 (the input, exactly) to 1 (the network's output, rounded): a blend of encoded values.
+                "auto" goes by `undim.enhance.need`: a picture that needs nothing comes back as it is, one half dark is
+                raised where it is dark.
+            look: what to take for the whole picture that this one is a part of: what `survey` returned, or the
+                `undim.enhance.survey.average` of it over a series, for one look. `None`: the picture's own.
 
         Raises:
             ShapeError: for an array of another shape or type.
-            UsageError: for a strength outside [0, 1].
+            UsageError: for a strength that is neither "auto" nor in [0, 1].
+            ModelError: for a look where the model cannot be tiled.
             PictureError: if the network fails or returns values that are not finite, the picture needs more memory
                 than is free, or a PIL image cannot be decoded or has a mode that is not read.
         """
         if isinstance(image, Image.Image):
             pixels, alpha = decode(image)
-            result = Picture(self._enhance(pixels, strength), alpha).to_image()
+            result = Picture(self._enhance(pixels, strength, look), alpha).to_image()
             result.info = {key: value for key, value in image.info.items() if key != "transparency"}
             return result
-        return self._enhance(image, strength)
+        return self._enhance(image, strength, look)
+
+    def survey(self, image: Pixels | Image.Image) -> WholePicture:
+        """What the network takes from the whole picture: to be given as `look` to others, averaged over a series.
+
+        Raises:
+            ShapeError: as `__call__`.
+            ModelError: if the model cannot be tiled.
+            PictureError: as `__call__`.
+        """
+        pixels = decode(image)[0] if isinstance(image, Image.Image) else image
+        check_pixels(pixels)
+        tiling = self._tiling()
+        height, width = pixels.shape[:2]
+        with self._turn:
+            side = choose_side(width, height) or max(height, width)
+            check_memory(width, height, side)
+            return look_at_whole(self._runtime, tiling, pixels, side)
 
     def stop(self) -> None:
         """End the run in progress with a PictureError, and refuse further ones. May be called from any thread."""
         self._runtime.stop()
 
-    def _enhance(self, pixels: Pixels, strength: float) -> Pixels:
+    def _tiling(self) -> Tiling:
+        if self._runtime.tiling is None:
+            raise ModelError(
+                f"{self._name} does not tell what parts of a picture would have to share, so they would not agree; "
+                'give 0 or "auto" as tile, neither fast nor a series, or export it with a newer undim export.'
+            )
+        return self._runtime.tiling
+
+    def _enhance(self, pixels: Pixels, strength: Strength, look: WholePicture | None) -> Pixels:
         check_pixels(pixels)
         check_strength(strength)
+        if look is not None:
+            self._tiling()
         if strength == 0:
             return pixels.copy()
         height, width = pixels.shape[:2]
         with self._turn:  # one run at a time, held from the check on: a run that ends gives its memory back
             side = self._side(width, height)
             while True:
-                check_memory(width, height, side)
                 try:
-                    return self._enhance_at(pixels, strength, side)
+                    return self._enhance_at(pixels, strength, look, side)
                 except OutOfMemoryError:
                     may_tile = self._tile == "auto" and self._runtime.tiling is not None
                     smaller = smaller_side(width, height, side) if may_tile else None
@@ -129,15 +181,35 @@ class Enhancer:
         side = choose_side(width, height) if self._tile == "auto" else self._tile // CELL * CELL
         return 0 if max(width, height) <= side else side
 
-    def _enhance_at(self, pixels: Pixels, strength: float, side: int) -> Pixels:
+    def _enhance_at(self, pixels: Pixels, strength: Strength, look: WholePicture | None, side: int) -> Pixels:
+        size = pixels.shape[:2]
+        need = find_need(pixels) if isinstance(strength, str) else None
+        if need is not None and need.whole == 0:
+            return pixels.copy()
+        reduced = reduced_size(*size) if self._fast else None
+        if reduced is not None:
+            pieces = self._fast_pieces(pixels, look, reduced, side)
+        else:
+            check_memory(size[1], size[0], side)
+            pieces = self._tiles(pixels, look, side) if side else self._whole(pixels, look)
+        result = np.empty_like(pixels)
+        for top, left, values in pieces:
+            rows, columns = (top, top + values.shape[1]), (left, left + values.shape[2])
+            place = (slice(*rows), slice(*columns))
+            share = strength if need is None else need.strength(pixels[place], size, rows, columns)
+            enhanced = to_pixels(values, pixels.dtype, grey=pixels.ndim == 2)
+            result[place] = blend(pixels[place], enhanced, share)  # type: ignore[arg-type]  # "auto" has a need
+        return result
+
+    def _whole(self, pixels: Pixels, look: WholePicture | None) -> Iterator[Piece]:
         height, width = pixels.shape[:2]
-        grey = pixels.ndim == 2
-        if not side or self._runtime.tiling is None:
-            output = self._runtime.run(to_batch(pixels))[0, :, :height, :width]
-            return blend(pixels, to_pixels(output, pixels.dtype, grey=grey), strength)
-        overlap = self._runtime.tiling.overlap
-        rows, columns = spread_tiles(height, side, overlap), spread_tiles(width, side, overlap)
-        whole = look_at_whole(self._runtime, self._runtime.tiling, pixels, side)
+        yield 0, 0, self._runtime.run(to_batch(pixels), look)[0, :, :height, :width]
+
+    def _tiles(self, pixels: Pixels, look: WholePicture | None, side: int) -> Iterator[Piece]:
+        tiling = self._tiling()
+        height, width = pixels.shape[:2]
+        rows, columns = (spread_tiles(length, side, tiling.overlap) for length in (height, width))
+        whole = look or look_at_whole(self._runtime, tiling, pixels, side)
         last = (rows[-1], columns[-1])
 
         def make(tall: Span, wide: Span) -> Floats:
@@ -145,30 +217,33 @@ class Enhancer:
             output = self._runtime.run(batch, whole, more=(tall, wide) != last)
             return output[0, :, : tall[1] - tall[0], : wide[1] - wide[0]]
 
-        result = np.empty_like(pixels)
-        for top, left, values in join_tiles(rows, columns, make):
-            place = (slice(top, top + values.shape[1]), slice(left, left + values.shape[2]))
-            result[place] = blend(pixels[place], to_pixels(values, pixels.dtype, grey=grey), strength)
-        return result
+        return join_tiles(rows, columns, make)
+
+    def _fast_pieces(self, pixels: Pixels, look: WholePicture | None, reduced: Span, side: int) -> Iterator[Piece]:
+        whole = look or look_at_whole(self._runtime, self._tiling(), pixels, side or max(reduced))
+        small, texture = reduce(pixels, reduced)
+        # As large as a picture that is not cut: one more level of tiles would save nothing.
+        check_memory(reduced[1], reduced[0])
+        enhanced = self._runtime.run(small[None], whole, more=True)[0]
+        spans = place_crops(*pixels.shape[:2])
+        spans = spans[:: max(1, len(spans) // CROPS)]
+        seen = self._runtime.run(np.concatenate([to_batch(pixels[slice(*r), slice(*c)]) for r, c in spans]), whole)
+        inner = slice(MARGIN, -MARGIN)
+        crops = [
+            Crop(
+                (rows[0] + MARGIN, rows[1] - MARGIN),
+                (columns[0] + MARGIN, columns[1] - MARGIN),
+                values[:, inner, inner],
+            )
+            for (rows, columns), values in zip(spans, seen, strict=True)
+        ]
+        model = fit_model(pixels, small, texture, enhanced, crops)
+        for top, values in model.apply(pixels, self._threads):
+            yield top, 0, values
 
 
-def look_at_whole(runtime: OnnxRuntime, tiling: Tiling, pixels: Pixels, side: int) -> WholePicture:
-    """Take what tiles are to be told, from a thumbnail and from crops, no more of them at once than a tile holds."""
-    height, width = pixels.shape[:2]
-    thumbnail = shrink(pixels, tiling.thumbnail)
-    crops = place_crops(height, width)
-    weights = weigh_crops(pixels, crops)
-    rows, columns = inner_cells(height), inner_cells(width)
-    (top, bottom), (left, right) = crops[0]
-    batches = math.ceil(len(crops) * (bottom - top) * (right - left) / side**2)
-    total = np.zeros((1, tiling.statistics), np.float32)
-    for start in range(batches):  # each from all over the picture
-        share = weights[start::batches].sum()
-        if share > 0:
-            parts = [to_batch(pixels[slice(*tall), slice(*wide)]) for tall, wide in crops[start::batches]]
-            weighed = weights[start::batches] / share
-            total += share * runtime.look(np.concatenate(parts), rows, columns, weighed, thumbnail)
-    return WholePicture(thumbnail, total)
+def _inner(span: Span) -> Span:
+    return span[0] + MARGIN, span[1] - MARGIN
 
 
 def decode(image: Image.Image) -> tuple[Pixels, Pixels | None]:
@@ -199,56 +274,7 @@ def check_pixels(pixels: npt.NDArray[Any]) -> None:
         raise ShapeError(f"Got an array of shape {pixels.shape}; give {allowed}.{alpha}")
 
 
-def check_strength(strength: float) -> None:
-    """Raise UsageError unless strength is in [0, 1]."""
-    if not (math.isfinite(strength) and 0 <= strength <= 1):
-        raise UsageError(f"strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
-
-
-def to_batch(pixels: Pixels) -> npt.NDArray[np.float32]:
-    """H x W x 3 or H x W uint8 or uint16 to 1 x 3 x H' x W' float32 in [0, 1].
-
-    Grey fills all three channels. H' and W' are at least `MINIMUM_SIDE`: what is missing at the bottom and the right
-    repeats the last row and column.
-    """
-    height, width = pixels.shape[:2]
-    tall, wide = max(height, MINIMUM_SIDE), max(width, MINIMUM_SIDE)
-    batch = np.empty((1, 3, tall, wide), np.float32)
-    planes = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)  # (3, H, W); grey broadcasts over the channels
-    np.divide(planes, np.float32(full_scale(pixels)), out=batch[0, :, :height, :width])
-    batch[0, :, height:, :width] = batch[0, :, height - 1 : height, :width]
-    batch[0, :, :, width:] = batch[0, :, :, width - 1 : width]
-    return batch
-
-
-def to_pixels(output: npt.NDArray[np.float32], kind: np.dtype[Any], *, grey: bool) -> Pixels:
-    """3 x H x W float32 to H x W x 3 uint8 or uint16: clipped to [0, 1], times 255 or 65535, rounded.
-
-    Grey: H x W of Rec. 601 luma. Works in the array it is given.
-
-    Raises:
-        PictureError: if a value is not finite.
-    """
-    if not np.isfinite(output).all():
-        raise PictureError("could not be enhanced: the network returned values that are not finite")
-    np.clip(output, 0, 1, out=output)
-    output *= np.float32(np.iinfo(kind).max)
-    if grey:
-        luma: Pixels = np.rint(np.tensordot(np.asarray(REC601, np.float32), output, axes=1)).astype(kind)
-        return luma
-    np.rint(output, out=output)
-    return np.ascontiguousarray(output.transpose(1, 2, 0).astype(kind))  # (H, W, 3)
-
-
-def blend(image: Pixels, enhanced: Pixels, strength: float) -> Pixels:
-    """round((1 - strength) * image + strength * enhanced) of two arrays of one shape and type, halves to even."""
-    if strength == 1:
-        return enhanced
-    if image.dtype == np.uint16:
-        mixed = (1 - strength) * image.astype(np.float64)
-        mixed += strength * enhanced
-        return np.rint(mixed, out=mixed).astype(np.uint16)
-    values = np.arange(256, dtype=np.float64)
-    table = np.rint((1 - strength) * values[:, None] + strength * values[None, :]).astype(np.uint8)
-    result: Pixels = table[image, enhanced]
-    return result
+def check_strength(strength: Strength) -> None:
+    """Raise UsageError unless strength is "auto" or in [0, 1]."""
+    if strength != "auto" and not (isinstance(strength, int | float) and 0 <= strength <= 1):
+        raise UsageError(f"strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced), or auto.")

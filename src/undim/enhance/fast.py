@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from undim.enhance.planes import BAND, blur, enlarge, luma, regress, to_planes
-from undim.enhance.tiling import Floats, Span
+from undim.enhance.tiling import CROP, Floats, Span
 from undim.images.picture import Pixels
 
 REDUCED_PIXELS = 1_350_000
@@ -90,9 +90,9 @@ class LocalModel:
 def reduced_size(height: int, width: int) -> Span | None:
     """Height and width of the reduced copy; `None` for a picture that is not large enough for one."""
     factor = math.sqrt(height * width / REDUCED_PIXELS)
-    if factor < SMALLEST_REDUCTION or min(height, width) / factor < 16:
+    if factor < SMALLEST_REDUCTION or min(height, width) < CROP:
         return None
-    return round(height / factor), round(width / factor)
+    return int(height / factor), int(width / factor)
 
 
 def fit_model(pixels: Pixels, small: Floats, texture: Floats, enhanced: Floats, crops: Sequence[Crop]) -> LocalModel:

@@ -1,0 +1,47 @@
+"""What is to be the same in all parts of a picture, or in all pictures of a series."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from undim.enhance.convert import to_batch
+from undim.enhance.runtime import OnnxRuntime, Tiling, WholePicture
+from undim.enhance.tiling import inner_cells, place_crops, shrink, weigh_crops
+from undim.errors import UsageError
+from undim.images.picture import Pixels
+
+
+def look_at_whole(runtime: OnnxRuntime, tiling: Tiling, pixels: Pixels, side: int) -> WholePicture:
+    """Take what tiles are to be told, from a thumbnail and from crops, no more of them at once than a tile holds."""
+    height, width = pixels.shape[:2]
+    thumbnail = shrink(pixels, tiling.thumbnail)
+    crops = place_crops(height, width)
+    weights = weigh_crops(pixels, crops)
+    rows, columns = inner_cells(height), inner_cells(width)
+    (top, bottom), (left, right) = crops[0]
+    batches = math.ceil(len(crops) * (bottom - top) * (right - left) / side**2)
+    total = np.zeros((1, tiling.statistics), np.float32)
+    for start in range(batches):  # each from all over the picture
+        share = weights[start::batches].sum()
+        if share > 0:
+            parts = [to_batch(pixels[slice(*tall), slice(*wide)]) for tall, wide in crops[start::batches]]
+            weighed = weights[start::batches] / share
+            total += share * runtime.look(np.concatenate(parts), rows, columns, weighed, thumbnail)
+    return WholePicture(thumbnail, total)
+
+
+def average(looks: Sequence[WholePicture]) -> WholePicture:
+    """What a series of pictures has in common: the mean of what each would be told.
+
+    Raises:
+        UsageError: for none.
+    """
+    if not looks:
+        raise UsageError("a series has no picture to take its look from.")
+    return WholePicture(
+        np.mean([look.thumbnail for look in looks], axis=0, dtype=np.float32),
+        np.mean([look.statistics for look in looks], axis=0, dtype=np.float32),
+    )
