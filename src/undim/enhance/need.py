@@ -20,7 +20,7 @@ DARK = 0.12
 """Luma of the surroundings below which a place counts as dark."""
 FEW, MANY = 0.05, 0.25
 """Share of dark places up to which a picture is left as it is, and from which on it is raised fully."""
-RAISED, KEPT = 0.15, 0.4
+RAISED, KEPT = 0.12, 0.32
 """Luma of the surroundings up to which a place is raised fully, and from which on it is left as it is."""
 GRID = 192
 """Longer side of the reduced copy by which surroundings are found."""
