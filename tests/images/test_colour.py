@@ -2,6 +2,7 @@
 
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,13 +107,14 @@ def by_lcms(image, source, target=SRGB, flags=ImageCms.Flags.NONE):
 CARRIED = {
     "sRGB": SRGB,
     "Display P3": rgb_profile(P3_PRIMARIES, SRGB_CURVE),
-    "gamma 2.2": rgb_profile(P3_PRIMARIES, gamma(563 / 256)),
+    "sRGB as samples": rgb_profile(P3_PRIMARIES, sampled(colour.decode_srgb(np.linspace(0, 1, 1024)))),
     "damaged": rgb_profile(P3_PRIMARIES, b"curv"),
     "without curves": profile(b"RGB ", {}),
 }
 RETONED = {
     "linear light": LINEAR,
     "gamma 1.8": gamma(1.8),
+    "gamma 2.2": gamma(563 / 256),
     "Rec. 709": formula(3, 1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081),
     "sampled": sampled(np.linspace(0, 1, 64) ** 1.5),
     "formula 0": formula(0, 1.5),
@@ -172,7 +174,7 @@ def test_tones_come_back_in_16_bits():
 
 def test_grey_profiles(rgb):
     grey = Image.fromarray(rgb[..., 0])
-    carried = read_picture(encoded(grey, "PNG", icc_profile=grey_profile(gamma(563 / 256))))
+    carried = read_picture(encoded(grey, "PNG", icc_profile=grey_profile(SRGB_CURVE)))
     np.testing.assert_array_equal(carried.pixels, rgb[..., 0])
     source = grey_profile(gamma(1.5))
     toned = read_picture(encoded(grey, "PNG", icc_profile=source))
@@ -187,7 +189,7 @@ def test_grey_profiles(rgb):
 
 
 def test_picture_becomes_srgb_where_the_format_holds_no_profile(rgb):
-    for name in ("Display P3", "gamma 2.2"):
+    for name in ("Display P3", "sRGB as samples"):
         picture = read_picture(encoded(Image.fromarray(rgb), "PNG", icc_profile=CARRIED[name]))
         data, notes = written(picture, "bmp")
         assert notes == ("bmp holds no colour profile: the picture became sRGB",)
@@ -253,3 +255,17 @@ def test_damaged_profile_does_not_lose_the_picture_where_it_cannot_be_held(rgb):
     data, notes = written(Picture(rgb, metadata=Metadata(icc=CARRIED["Display P3"][:200])), "bmp")
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), rgb)
     assert notes == ("bmp holds no colour profile, and this one is damaged",)
+
+
+@pytest.mark.parametrize("name", ["gamma 1.8", "gamma 2.2", "Rec. 709"])
+def test_same_light_is_enhanced_alike_whatever_its_profile(name):
+    """What shows on a screen after 0.5 x + 0.2 of the encoded values is that of the picture in sRGB."""
+    y, x = np.mgrid[0:32, 0:32]
+    shown = np.stack([20 + 3 * x, 30 + 2 * y, 25 + x + y], axis=-1).astype(np.uint8)
+    source = rgb_profile(SRGB_PRIMARIES, RETONED[name])
+    picture = read_picture(
+        encoded(Image.fromarray(by_lcms(Image.fromarray(shown), SRGB, source)), "PNG", icc_profile=source)
+    )
+    bright = np.rint(0.5 * picture.pixels + 0.2 * 65535).astype(np.uint16)
+    data, _ = written(replace(picture, pixels=bright), "png")
+    np.testing.assert_allclose(by_lcms(Image.open(io.BytesIO(data)), source), 0.5 * shown + 51, atol=2)

@@ -2,10 +2,10 @@
 
 The networks were trained on sRGB. What is done with a profile:
 
-- RGB and grey profiles whose tones are nearly sRGB's (sRGB itself, Display P3, Adobe RGB, grey gamma 2.2) are carried:
-  the pixels are not touched on the way in, and no colour is cut off.
-- Others (ProPhoto, Rec. 2020, linear light, dot gain) give their tone curve away for sRGB's before the network, in
-  16 bits, and get it back after it. The primaries stay, so that no colour is cut off here either.
+- RGB and grey profiles with sRGB's tones (sRGB itself, Display P3) are carried: the pixels are not touched on the way
+  in, and no colour is cut off.
+- Others (Adobe RGB, ProPhoto, Rec. 2020, linear light, grey gamma 2.2, dot gain) give their tone curve away for sRGB's
+  before the network, in 16 bits, and get it back after it. The primaries stay: no colour is cut off here either.
 - CMYK is converted to sRGB by its profile and stays RGB.
 - A format that holds no profile, or not this one, gets sRGB.
 
@@ -30,8 +30,11 @@ from undim.images.picture import Bytes, Pixels, full_scale
 Curve = npt.NDArray[np.float64]
 """Linear light in [0, 1] for 65536 encoded values, evenly spaced from 0 to 1; never falling."""
 
-CARRIED_TONES = 10 / 255
-"""How far a profile's tones may be from sRGB's for pictures to be carried: gamma 2.2 is 8.6 levels of 255 off."""
+CARRIED_TONES = 3 / 255
+"""How far a profile's tones may be from sRGB's for pictures to be carried.
+
+Gamma 2.2 is 8.6 levels of 255 off, in the shadows: a network takes such a picture for a brighter one.
+"""
 
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
