@@ -27,6 +27,10 @@ class PictureError(UndimError):
     """A picture cannot be read, is too large, or cannot be written."""
 
 
+class VideoError(UndimError):
+    """A video cannot be read, or cannot be written in the format that was asked for."""
+
+
 class UsageError(UndimError):
     """Options or paths that do not fit together."""
 

@@ -41,6 +41,7 @@ class Verb:
 
 VERBS: dict[str, Verb] = {
     "enhance": Verb("undim.cli.enhance:enhance", "Make dark pictures clear."),
+    "video": Verb("undim.cli.video:video", "Make a dark video clear.", extra="video"),
     "models": Verb("undim.cli.models:models", "List the networks with their parameters and FLOPs."),
     "data": Verb("undim.cli.data:data", "List the known data sets, or check one."),
     "train": Verb("undim.cli.train:train", "Train a network by a recipe.", extra="train"),
@@ -48,6 +49,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("undim.cli.evaluate:evaluate", "Measure a model on a data set.", extra="train"),
     "score": Verb("undim.cli.score:score", "Measure pictures against references.", extra="train"),
     "study": Verb("undim.cli.study:study", "Compare variants of a recipe over seeds.", extra="train"),
+    "paper": Verb("undim.cli.paper:paper", "Write the paper's tables with ours beside them.", extra="train"),
     "redundancy": Verb("undim.cli.redundancy:redundancy", "Find harmful and useless layers.", extra="train"),
     "export": Verb("undim.cli.export:export", "Turn a file of weights into an ONNX file.", extra="torch"),
     "convert": Verb("undim.cli.convert:convert", "Convert a public checkpoint to a file of weights.", extra="torch"),

@@ -1,0 +1,77 @@
+"""`undim video`: a dark video to a clear one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from undim.cli.enhance import read_tile
+from undim.cli.lines import say
+from undim.enhance.models import DEFAULT_MODEL, find_model
+from undim.errors import UsageError
+from undim.images.picture import Pixels
+
+
+def video(
+    source: Annotated[Path, typer.Argument(metavar="IN", show_default=False, help="Any video that FFmpeg reads.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="OUT", show_default=False, help="A file such as clear.mp4.")
+    ],
+    model: Annotated[str, typer.Option(help="Name of a shipped model, or an .onnx file.")] = DEFAULT_MODEL,
+    strength: Annotated[float, typer.Option(metavar="0..1", help="How much: 0 the input, 1 all.")] = 1.0,
+    tile: Annotated[str, typer.Option(metavar="auto|0|N", help="As of undim enhance.")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+) -> int:
+    """Make a dark video clear, without flicker: all frames of a scene share one look, which follows the scene slowly.
+
+    Sound, subtitles, chapters, metadata, time stamps and colour tags are copied; the codec is the input's where it can
+    be written. A run that is stopped leaves no output.
+    """
+    if not 0 <= strength <= 1:
+        raise UsageError(f"--strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
+    find_model(model)
+    side = read_tile(tile)
+    if not source.is_file():
+        raise UsageError(f"{source} is no file.")
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists: give another name, or --overwrite.")
+    if output.exists() and output.samefile(source):
+        raise UsageError(f"{output} is the input itself: give another name.")
+    from undim.enhance.enhancer import Enhancer  # ONNX Runtime and FFmpeg load only after all usage errors are told
+    from undim.video.files import enhance_video
+    from undim.video.steady import SteadyLook
+
+    enhancer = Enhancer(model, tile=side)
+    steady = SteadyLook(enhancer.survey)
+
+    def enhance(pixels: Pixels, time: float) -> Pixels:
+        return enhancer(pixels, strength=strength, look=steady(pixels, time))
+
+    with _progress() as advance:
+        summary = enhance_video(source, output, enhance, advance)
+    if summary.damaged:
+        say(f"note: {source}: {summary.damaged} packets are damaged and were left out")
+    for name in summary.left_out:
+        say(f"note: {source}: the {name} is not copied: {output.suffix} files do not take it")
+    say(f"{summary.frames} frames, {steady.cuts} cuts")
+    return 0
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[float], None]]:
+    """A bar with the time left on a terminal, nothing otherwise; yields a call that takes the share that is done."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda _share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda share: bar.update(task, completed=share)

@@ -1,0 +1,66 @@
+"""`undim video`: one line about what went wrong, and nothing left over."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from undim.cli.main import main
+
+av = pytest.importorskip("av")
+
+
+@pytest.fixture
+def undim(tmp_path, monkeypatch, capfd):
+    """Run `undim video` in an empty folder with a dark video `night.mkv`; returns (status, stderr lines)."""
+    monkeypatch.chdir(tmp_path)
+    with av.open("night.mkv", "w") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "bgr0"
+        for index in range(6):
+            pixels = np.random.default_rng(index).integers(0, 40, (64, 96, 3), dtype=np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode(None))
+
+    def run(*words):
+        status = main(["video", *words])
+        return status, capfd.readouterr().err.splitlines()
+
+    return run
+
+
+def frames(path):
+    with av.open(path) as source:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in source.decode(video=0)]).astype(float)
+
+
+def test_a_dark_video_becomes_bright(undim):
+    assert undim("night.mkv", "-o", "day.mkv", "--model", "tiny") == (0, ["undim: 6 frames, 0 cuts"])
+    before, after = frames("night.mkv"), frames("day.mkv")
+    assert after.shape == before.shape
+    assert after.mean() > 2.5 * before.mean()
+    assert undim("night.mkv", "-o", "same.mkv", "--model", "tiny", "--strength", "0")[0] == 0
+    np.testing.assert_array_equal(frames("same.mkv"), before)  # ffv1 is lossless
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["none.mkv", "-o", "day.mkv"], "is no file"),
+        (["night.mkv", "-o", "night.mkv"], "exists"),
+        (["night.mkv", "-o", "night.mkv", "--overwrite"], "is the input itself"),
+        (["night.mkv", "-o", "day.txt"], "no video that is written"),
+        (["night.mkv", "-o", "day.mkv", "--strength", "2"], "--strength is 2"),
+        (["night.mkv", "-o", "no/day.mkv"], "No such file"),
+        (["text.mkv", "-o", "day.mkv"], "cannot be read as a video"),
+    ],
+)
+def test_wrong_use_is_one_line(undim, words, message):
+    Path("text.mkv").write_text("hello")
+    content = Path("night.mkv").read_bytes()
+    status, err = undim(*words)
+    assert status == 2
+    assert len(err) == 1
+    assert message in err[0]
+    assert Path("night.mkv").read_bytes() == content
+    assert sorted(path.name for path in Path().iterdir()) == ["night.mkv", "text.mkv"]
