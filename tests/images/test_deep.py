@@ -132,6 +132,19 @@ def test_png_orientation_is_applied_once(deep, behind):
     assert (parsed(picture.metadata.exif)[0x0112], parsed(picture.metadata.exif)[0x010F]) == (1, "Maker")
 
 
+@pytest.mark.parametrize(
+    ("numbers", "kind"), [((9, 16), "HDR"), ((12, 13), "wide-gamut"), ((1, 13), None), ((2, 2), None)]
+)
+def test_colours_named_by_numbers_are_not_passed_over(deep, numbers, kind):
+    picture = read_picture(png(2, deep, (b"cICP", bytes([*numbers, 0, 1]))))
+    np.testing.assert_array_equal(picture.pixels, deep)
+    said = f"its colours, {kind} by numbers in place of a profile, were taken for sRGB"
+    assert picture.notes == ((said,) if kind else ())
+    avif = bytearray(bytes_of(Picture(deep, bits=8), "avif")[0])
+    struct.pack_into(">HH", avif, avif.index(b"colrnclx") + 8, *numbers)
+    assert read_picture(bytes(avif)).notes == ((said,) if kind else ())
+
+
 TIFFS = {
     "plain": {},
     "big-endian": {"byteorder": ">"},

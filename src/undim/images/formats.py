@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -151,6 +152,19 @@ def is_deep_avif(start: bytes) -> bool:
     """Whether an AVIF file has more than 8 bits per sample: `av1C` says so in its third byte (AV1-ISOBMFF, 2.3.3)."""
     at = start.find(b"av1C")
     return at >= 0 and bool(start[at + 6 : at + 7]) and bool(start[at + 6] & 0x40)
+
+
+def coded_colours(start: bytes) -> tuple[int, int] | None:
+    """Primaries and transfer characteristics by their numbers in H.273, where a file names its colours in place of ICC.
+
+    AVIF and HEIC do so in a `colr` box, PNG in a `cICP` chunk; both stand before the pixels.
+    """
+    for mark, layout in ((b"colrnclx", ">HH"), (b"\0\0\0\4cICP", ">BB")):
+        at = start.find(mark)
+        if at >= 0 and len(start) >= at + len(mark) + struct.calcsize(layout):
+            primaries, transfer = struct.unpack_from(layout, start, at + len(mark))
+            return primaries, transfer
+    return None
 
 
 def webp_size(header: bytes) -> tuple[int, int] | None:

@@ -19,7 +19,16 @@ from undim.errors import PictureError
 from undim.images import colour, pillow, tiff
 from undim.images.camera_raw import decode_raw
 from undim.images.exif import make_upright, read_orientation, upright_xmp
-from undim.images.formats import HEADER_BYTES, READABLE, foreign, is_deep_avif, sniff, suffix_of, webp_size
+from undim.images.formats import (
+    HEADER_BYTES,
+    READABLE,
+    coded_colours,
+    foreign,
+    is_deep_avif,
+    sniff,
+    suffix_of,
+    webp_size,
+)
 from undim.images.heic import decode_heic
 from undim.images.libvips import LazyPicture
 from undim.images.picture import Metadata, Picture, Pixels, split_channels, to_16_bit
@@ -27,8 +36,10 @@ from undim.images.picture import Metadata, Picture, Pixels, split_channels, to_1
 MAX_PIXELS = 200_000_000
 """Default limit of width times height, against files that unpack to more than fits in memory."""
 
-_AVIF_HEAD = 1 << 16
-"""Bytes at the start of an AVIF file that hold its properties."""
+_PROPERTIES = 1 << 16
+"""Bytes at the start of an AVIF, HEIC or PNG file that hold its properties."""
+_SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13, 14, 15)
+"""Numbers in H.273 that viewers show as sRGB; 2 is unspecified."""
 _MOST_DPI = 1e5
 
 
@@ -107,7 +118,9 @@ def _read_stream(stream: BinaryIO, suffix: str, max_pixels: int) -> Picture:
         # Pillow allocates the whole canvas when it opens a WebP file, so its size is looked up before that.
         check_size(webp_size(header) or (1, 1))
     try:
-        return _finish(_decode(stream, name, check_size))
+        picture = _finish(_decode(stream, name, check_size))
+        told = None if picture.metadata.icc or name not in ("avif", "heic", "png") else _first(stream, _PROPERTIES)
+        return picture if told is None else replace(picture, notes=(*picture.notes, *_note_colours(told)))
     except PictureError:
         raise
     except MemoryError as error:
@@ -128,7 +141,7 @@ def _decode(stream: BinaryIO, name: str, check_size: pillow.CheckSize) -> _Store
         loader: Literal["png", "heif"] | None = None
         if name == "png" and pillow.png_depth(stream) == 16:
             loader, exif = "png", pillow.read_exif(image) or pillow.late_png_exif(stream)
-        elif name == "avif" and is_deep_avif(_first(stream, _AVIF_HEAD)):
+        elif name == "avif" and is_deep_avif(_first(stream, _PROPERTIES)):
             loader, exif = "heif", pillow.read_exif(image)
         if loader is None:
             pixels, alpha, more = _decode_image(image, stream)
@@ -258,6 +271,14 @@ def turn_upright(pixels: Pixels, orientation: int) -> Pixels:
     if orientation in (2, 3, 6, 7):
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
+
+
+def _note_colours(start: bytes) -> tuple[str, ...]:
+    named = coded_colours(start)
+    if named is None or (named[0] in _SRGB_PRIMARIES and named[1] in _SRGB_TRANSFERS):
+        return ()
+    kind = "HDR" if named[1] in (16, 18) else "wide-gamut"
+    return (f"its colours, {kind} by numbers in place of a profile, were taken for sRGB",)
 
 
 def _orientation(metadata: Metadata) -> int:
