@@ -146,8 +146,10 @@ def test_bad_pictures_are_named_and_the_others_finished(folder, undim):
         "undim: failed: in/empty.jpg: is empty (0 bytes)",
         next(line for line in err if "phone.jxl: is a JPEG XL picture" in line),
         next(line for line in err if "short.jpg: is damaged or truncated" in line),
-        "undim: failed: in/text.png: is not a picture that Undim reads "
-        "(JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, PNM, HEIC or camera raw)",
+        (
+            "undim: failed: in/text.png: is not a picture that Undim reads "
+            "(JPEG, PNG, WebP, AVIF, TIFF, BMP, GIF, PNM, HEIC or camera raw)"
+        ),
         next(line for line in err if "wide.png: has 100 x 100 = 10000 pixels, more than the limit max_pixels" in line),
     ]
     assert err[-1] == "undim: 4 done, 0 skipped, 5 failed"
@@ -390,3 +392,37 @@ def test_interrupt_is_clean(folder, gain, number, wanted):
     assert not [name for name in files_below("out") if name.endswith(".tmp")]
     for name in files_below("out"):
         Image.open(Path("out", name)).load()
+
+
+def test_watch_enhances_what_arrives_until_stopped(folder, gain):
+    words = [sys.executable, "-m", "undim", "enhance", "in", "-o", "out", "--watch", "--model", str(gain)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        wait_for(lambda: len(files_below("out")) == 3 if Path("out").exists() else False)
+        content = Path("in/a.png").read_bytes()
+        with Path("in/late.png").open("wb") as file:
+            file.write(content[:200])
+            file.flush()
+            time.sleep(0.5)
+            file.write(content[200:])
+        Path("in/bad.png").write_bytes(b"no picture")
+        wait_for(lambda: "late.png" in files_below("out"))
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=20)[1].splitlines()
+    assert process.returncode == 1
+    assert files_below("out") == ["a.png", "b.jpg", "deep/c.webp", "late.png"]
+    assert sum("bad.png" in line for line in err) == 1
+    assert err[-1] == "undim: 4 done, 0 skipped, 1 failed"
+
+
+@pytest.mark.parametrize("words", [("in/a.png",), ("in", "in/a.png"), ("in", "--series"), ("in", "--json")])
+def test_watch_takes_one_folder(folder, undim, words):
+    status, _, err = undim(*words, "-o", "out", "--watch")
+    assert status == 2
+    assert err == ["undim: error: --watch takes one folder and -o FOLDER, without --series and --json."]
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

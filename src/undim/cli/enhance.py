@@ -6,10 +6,12 @@ import json
 import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -19,6 +21,7 @@ from undim.enhance.batch import Outcome, Settings, run_tasks
 from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.plan import STREAM, Task, plan
 from undim.enhance.tiling import Tile, check_tile
+from undim.enhance.watch import PAUSE, Arrivals
 from undim.errors import PictureError, UsageError
 from undim.images import FORMATS, MAX_PIXELS, read_picture
 
@@ -85,6 +88,9 @@ def enhance(
             help="Side in pixels of the tiles that large pictures are cut into; 0: never; auto: as memory suggests.",
         ),
     ] = "auto",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on with what arrives in the folder PATH, until stopped with Ctrl-C.")
+    ] = False,
     jobs: Annotated[int, typer.Option(metavar="N", help="Pictures in flight.")] = 2,
     max_pixels: Annotated[int, typer.Option(metavar="N", help="Refuse larger pictures.")] = MAX_PIXELS,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
@@ -104,10 +110,15 @@ def enhance(
         raise UsageError("-o - would print a picture to the terminal; redirect it, or give a file.")
     find_model(model)
     wishes = Wishes(model, read_tile(tile), read_strength(strength), fast, series)
+    settings = Settings(quality, max_pixels, overwrite)
+    if watch:
+        if series or as_json or output == STREAM or len(paths) != 1 or not Path(paths[0]).is_dir():
+            raise UsageError("--watch takes one folder and -o FOLDER, without --series and --json.")
+        return _watch(lambda: plan(paths, output, form, overwrite=overwrite), wishes, jobs, settings)
     tasks = plan(paths, output, form, overwrite=overwrite)
     if series and any(task.source == STREAM for task in tasks):
         raise UsageError("--series looks at all pictures first, and standard input can be read only once: give files.")
-    outcomes = _run(tasks, wishes, jobs, Settings(quality, max_pixels, overwrite))
+    outcomes = _run(tasks, wishes, jobs, settings)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if as_json:
         put(f"{json.dumps(report(outcomes), indent=2)}\n".encode())
@@ -183,11 +194,52 @@ def _run(tasks: Sequence[Task], wishes: Wishes, jobs: int, settings: Settings) -
     from undim.enhance.enhancer import Enhancer  # ONNX Runtime loads only after all usage errors are told
 
     enhancer = Enhancer(wishes.model, tile=wishes.tile, fast=wishes.fast)
-    ended: dict[int, Outcome] = {}
     look = _common_look(enhancer, tasks, settings) if wishes.series else None
+    return _run_with(enhancer, tasks, wishes.strength, look, jobs, settings)
+
+
+def _watch(look: Callable[[], list[Task]], wishes: Wishes, jobs: int, settings: Settings) -> int:
+    """Enhance what arrives until Ctrl-C; the exit status."""
+    from undim.enhance.enhancer import Enhancer
+
+    enhancer = Enhancer(wishes.model, tile=wishes.tile, fast=wishes.fast)
+    outcomes: list[Outcome] = []
+    told = ""
+
+    def there() -> list[Task]:
+        nonlocal told
+        try:
+            return look()
+        except UsageError as error:  # the folder is empty, or two pictures would have one output
+            if str(error) != told and outcomes:
+                say(f"waiting: {error}")
+            told = str(error)
+            return []
+
+    arrivals = Arrivals(there)
+    say("watching; Ctrl-C stops")
+    with suppress(KeyboardInterrupt):
+        while True:
+            if tasks := arrivals.ready():
+                outcomes += _run_with(enhancer, tasks, wishes.strength, None, jobs, settings)
+                say(summary(outcomes))
+            time.sleep(PAUSE)
+    say(summary(outcomes))
+    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
+
+
+def _run_with(
+    enhancer: Enhancer,
+    tasks: Sequence[Task],
+    strength: Strength,
+    look: WholePicture | None,
+    jobs: int,
+    settings: Settings,
+) -> list[Outcome]:
+    ended: dict[int, Outcome] = {}
     steps = run_tasks(
         tasks,
-        lambda pixels: enhancer(pixels, strength=wishes.strength, look=look),
+        lambda pixels: enhancer(pixels, strength=strength, look=look),
         settings,
         jobs=jobs,
         read_stream=_read_stdin,
