@@ -83,8 +83,13 @@ class HiddenLayer(nn.Module):
 
 
 def hidden_layers(model: nn.Module) -> dict[str, HiddenLayer]:
-    """The layers with hidden channels by their module paths."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, HiddenLayer)}
+    """The layers with hidden channels by their module paths, but for those whose convolutions were replaced."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, HiddenLayer)
+        and all(isinstance(module.get_submodule(conv.path), nn.Conv2d) for conv in module.hidden_convs)
+    }
 
 
 @torch.no_grad()

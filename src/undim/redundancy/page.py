@@ -14,13 +14,18 @@ import numpy as np
 from PIL import Image
 
 from undim.metrics.quality import Pixels
+from undim.redundancy.kernel_grid import GRID, draw_cells, order_by_likeness
 from undim.redundancy.tables import DIVERSITY_HEAD, PAPER_GROUPS, decibels, diversity_rows, spelled_interval
 
 PICTURE_WIDTH = 320
 """Pixels of an embedded picture, if it is not smaller."""
-_BAR, _GAP, _LABEL, _CHART = 18, 6, 260, 420
-_GRID = 12
-"""Pictures whose kernels are drawn."""
+_BAR, _GAP, _CHART, _VALUE = 18, 6, 320, 60
+_LETTER = 7.3
+"""Width in pixels of a letter of a chart's names."""
+_NAME = 34
+"""Letters of a name that are shown."""
+_ENLARGED = 1.25
+"""How much larger charts are drawn where there is room."""
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2126; --soft: #5d6872; --line: #d7dde2; --fill: #2f6f9f; --harm: #b5482f;
@@ -34,12 +39,15 @@ h1 { font-size: 1.6rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(
 table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .8rem .25rem 0; text-align: right;
   border-bottom: 1px solid var(--line); white-space: nowrap; } th { color: var(--soft); font-weight: 500; }
 th:first-child, td:first-child { text-align: left; font-family: ui-monospace, monospace; font-size: .9em; }
-svg { max-width: 100%; height: auto; } svg text { fill: var(--ink); font: 12px ui-monospace, monospace; }
+svg { display: block; max-width: 100%; height: auto; }
+svg text { fill: var(--ink); font: 12px ui-monospace, monospace; }
 svg .soft { fill: var(--soft); } .bar { fill: var(--fill); } .harm { fill: var(--harm); }
 .axis { stroke: var(--line); } .whisker { stroke: var(--ink); }
 .row { display: grid; grid-template-columns: repeat(4, 1fr); gap: .5rem; margin: .5rem 0 1.5rem; }
 figure { margin: 0; } figure img { width: 100%; display: block; } figcaption, .soft { color: var(--soft); }
-.facts { color: var(--soft); } .kernels { image-rendering: pixelated; width: 100%; max-width: 40rem; }
+@media (max-width: 40rem) { .row { grid-template-columns: repeat(2, 1fr); } }
+.facts { color: var(--soft); } .kernels { display: grid; gap: 2px; max-width: 40rem; }
+.kernels img { width: 100%; aspect-ratio: 1; display: block; image-rendering: pixelated; }
 """
 
 
@@ -52,19 +60,27 @@ class Exhibit:
     """Captions and H x W x 3 8-bit RGB pictures."""
 
 
-def make_page(title: str, studies: Mapping[str, Mapping[str, Any]], exhibits: Sequence[Exhibit] = ()) -> str:
+def make_page(
+    title: str,
+    studies: Mapping[str, Mapping[str, Any]],
+    exhibits: Sequence[Exhibit] = (),
+    thumbnails: Sequence[Pixels] = (),
+) -> str:
     """The HTML of a report.
 
     Args:
         title: its heading.
         studies: verb -> what VERB.json holds; those that there are.
         exhibits: shown with the verb poi.
+        thumbnails: of the first `GRID` pictures, H x W x 3 8-bit RGB; with them, the verb diversity shows its grid.
     """
     sections: list[str] = []
     for verb, study in studies.items():
         sections += [f"<h2>{escape(_HEADINGS[verb])}</h2>", *_SECTIONS[verb](study["result"], study["pictures"])]
         if verb == "poi":
             sections += [_exhibit(one) for one in exhibits]
+        if verb == "diversity" and thumbnails:
+            sections += _kernel_grid(study["result"], thumbnails)
         sections += [f"<p class=facts>{escape(note)}</p>" for note in study["notes"]]
     facts = next(iter(studies.values()), None)
     told = "" if facts is None else _facts(facts)
@@ -90,41 +106,44 @@ def draw_bars(
         spread: half the length of a whisker for each name.
         harmful_above: values above it get the colour of harm.
     """
-    known = [value for value in values.values() if value is not None]
-    low, high = min([0.0, *known]), max([0.0, *known])
+    known = {name: value for name, value in values.items() if value is not None}
+    reaches = {name: (spread or {}).get(name) or 0.0 for name in known}
+    low = min([0.0, *(value - reaches[name] for name, value in known.items() if value < 0)])
+    high = max([0.0, *(value + reaches[name] for name, value in known.items())])
     scale = _CHART / ((high - low) or 1.0)
-    zero = _LABEL - low * scale
+    begin = _LETTER * min(max(map(len, values), default=0), _NAME) + 8
+    zero = begin - low * scale
     height = len(values) * (_BAR + _GAP) + 24
     parts: list[str] = []
     for place, (name, value) in enumerate(values.items()):
         top = place * (_BAR + _GAP)
-        end = _LABEL + _CHART if value is None else zero + value * scale
+        end = begin + _CHART if value is None else zero + value * scale
         harm = harmful_above is not None and value is not None and value > harmful_above
         left, width = min(zero, end), max(abs(end - zero), 0.5)
         middle = top + _BAR / 2
-        label = name if len(name) < 34 else f"...{name[-31:]}"
-        told = "infinite" if value is None else f"{value:+.2f}" if low < 0 else f"{value:.2f}"
+        label = name if len(name) <= _NAME else f"...{name[3 - _NAME :]}"
+        told = "infinite" if value is None else decibels(value, sign=low < 0)
         parts.append(
-            f'<text x="{_LABEL - 8}" y="{middle + 4:.1f}" text-anchor="end"><title>{escape(name)}</title>'
+            f'<text x="{begin - 8:.1f}" y="{middle + 4:.1f}" text-anchor="end"><title>{escape(name)}</title>'
             f'{escape(label)}</text><rect class="{"harm" if harm else "bar"}" x="{left:.1f}" y="{top}"'
             f' width="{width:.1f}" height="{_BAR}"/>'
-            f'<text class="soft" x="{_LABEL + _CHART + 10}" y="{middle + 4:.1f}">{told}</text>'
+            f'<text class="soft" x="{begin + _CHART + 8:.1f}" y="{middle + 4:.1f}">{told}</text>'
         )
-        reach = (spread or {}).get(name)
+        reach = reaches.get(name)
         if reach and value is not None:
             parts.append(
                 f'<line class="whisker" x1="{end - reach * scale:.1f}" x2="{end + reach * scale:.1f}"'
                 f' y1="{middle:.1f}" y2="{middle:.1f}"/>'
             )
     parts.append(f'<line class="axis" x1="{zero:.1f}" x2="{zero:.1f}" y1="0" y2="{height - 22}"/>')
-    parts.append(f'<text class="soft" x="{_LABEL}" y="{height - 4}">{escape(unit)}</text>')
-    return _svg(_LABEL + _CHART + 90, height, parts)
+    parts.append(f'<text class="soft" x="{begin:.1f}" y="{height - 4}">{escape(unit)}</text>')
+    return _svg(begin + _CHART + _VALUE, height, parts)
 
 
 def draw_histogram(values: Sequence[float], *, unit: str, bins: int = 16) -> str:
     """A histogram with counts on top of its bars, as SVG."""
     counts, edges = np.histogram(values, bins=min(bins, max(len(set(values)), 1)))
-    width, height = 520, 150
+    width, height = _CHART, 150
     step = width / len(counts)
     parts: list[str] = []
     for place, count in enumerate(counts.tolist()):
@@ -157,7 +176,7 @@ def embed(pixels: Pixels, kind: str = "JPEG") -> str:
 
 def _svg(width: float, height: float, parts: Sequence[str]) -> str:
     return (
-        f'<div class=wide><svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" height="{height:.0f}"'
+        f'<div class=wide><svg viewBox="0 0 {width:.0f} {height:.0f}" width="{_ENLARGED * width:.0f}"'
         f' role="img">{"".join(parts)}</svg></div>'
     )
 
@@ -233,15 +252,23 @@ def _poi(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
 
 def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
     yield _table(DIVERSITY_HEAD, diversity_rows(result))
+
+
+def _kernel_grid(result: Mapping[str, Any], thumbnails: Sequence[Pixels]) -> Iterator[str]:
     name, one = max(result["layers"].items(), key=lambda entry: entry[1]["cosine_distance"])
-    kernels = np.asarray(one["kernels"][:_GRID], np.float64)
-    scale = np.abs(kernels - kernels.mean(axis=0)).max() or 1.0
-    shades = np.clip(127.5 + 127.5 * (kernels - kernels.mean(axis=0)) / scale, 0, 255).astype(np.uint8)
-    strips = np.repeat(shades, 8, axis=0)[..., None].repeat(3, axis=2)
+    kernels = np.asarray(one["kernels"][:GRID], np.float64)
+    order = order_by_likeness(kernels)
+    heads = [f'<img alt="" src="{embed(thumbnails[place])}">' for place in order]
+    cells = draw_cells(kernels[order].tolist())
+    body = [*("<span></span>", *heads)]
+    for head, line in zip(heads, cells, strict=True):
+        body += [head, *(f'<img alt="" src="{embed(cell, "PNG")}">' for cell in line)]
     yield (
-        f"<p>The most diverse, {escape(name)}: a strip for each picture, its kernel's first {kernels.shape[1]} weights"
-        " minus their mean over pictures (figure 5).</p>"
-        f'<img class=kernels alt="kernels of {len(kernels)} pictures" src="{embed(strips, "PNG")}">'
+        f"<p>The most diverse, {escape(name)}, as in the paper's figure 5: on the diagonal the first"
+        f" {kernels.shape[1]} weights of each picture's kernel minus their mean over pictures; elsewhere the row's"
+        " minus the column's. Blue is below zero, red above, all on one scale, roots of the values; pictures ordered by"
+        " their kernels' first principal component, brightened to be seen.</p>"
+        f'<div class=kernels style="grid-template-columns: repeat({len(order) + 1}, 1fr)">{"".join(body)}</div>'
     )
 
 

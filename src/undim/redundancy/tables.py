@@ -43,8 +43,8 @@ def make_markdown(verb: str, study: Mapping[str, Any]) -> str:
 
 
 def decibels(value: float | None, *, sign: bool = False) -> str:
-    """Two decimals; "inf" for what JSON has as null."""
-    return "inf" if value is None else format(value, "+.2f" if sign else ".2f")
+    """Two decimals, never -0.00; "inf" for what JSON has as null."""
+    return "inf" if value is None else format(round(value, 2) + 0.0, "+.2f" if sign else ".2f")
 
 
 def spelled_interval(bounds: Sequence[float] | None, form: str = ".2f") -> str:

@@ -15,6 +15,7 @@ from undim.cli.redundancy.study import Study, open_study, read_tensor
 from undim.errors import ModelError
 from undim.redundancy import reset
 from undim.redundancy.harm import Gain, to_pixels
+from undim.redundancy.kernel_grid import GRID, brighten
 from undim.redundancy.page import Exhibit, make_page
 from undim.redundancy.passes import evaluating
 
@@ -36,11 +37,12 @@ def make_report(source: Source, foreign: Foreign, scope: Scope, draws: Draws) ->
         studies["diversity"] = write_diversity(study)
     except ModelError as error:  # a network that generates no kernels, or a single picture
         say(str(error))
+    thumbnails = [brighten(to_pixels(read_tensor(case.low))) for case in study.cases[:GRID]]
     for verb in ("prune", "slim"):
         there = study.folder / f"{verb}.json"
         if there.is_file():
             studies[verb] = json.loads(there.read_text(encoding="utf-8"))
-    write_text(study.folder / "report.html", make_page(f"Redundancy of {study.title}", studies, exhibits))
+    write_text(study.folder / "report.html", make_page(f"Redundancy of {study.title}", studies, exhibits, thumbnails))
     put(f"report: {study.folder / 'report.html'}\n".encode())
 
 

@@ -119,6 +119,8 @@ def open_study(
         split = "val"
     cases, chosen, notes = find_cases(data, source.root, source.low, source.high, split)
     cases = cases[: source.limit]
+    if data == FOLDER and source.split is None:  # pictures of one's own are no split
+        chosen = None
     network, spec, file = _load(model, foreign)
     fresh = None if not names_factory(model) else (lambda: load_network(model, None, foreign.multiple_of))
     prepare(source.output)
