@@ -1,0 +1,69 @@
+"""Measurements as other verbs leave them, of two networks and one study."""
+
+import json
+
+import pytest
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+def scores(psnr, data="lol-v1", **more):
+    return {"data": data, "split": "test", "psnr": psnr, "ssim": 0.8, "niqe": 4.0, "images": [{}] * 15, **more}
+
+
+def laboratory(result, data="lol-v1"):
+    return {"data": data, "split": "val", "seeds": [0, 1, 2], "pictures": ["a", "b"], "result": result}
+
+
+def cell(variant, seed, psnr):
+    measures = {"psnr": psnr, "ssim": 0.8, "psnr_gt_mean": psnr + 3, "brightness_error": 0.2}
+    layers = {f"layer{number}": {"psnr_change": -number - seed, "dmr": 30.0, "poi": 10.0} for number in range(7)}
+    return {
+        "format": 1,
+        "fingerprint": "x",
+        "content": {"recipe": {}},
+        "variant": variant,
+        "seed": seed,
+        "steps": 3000,
+        "scores": {"val": measures, "val-scenes": None, "test": {**measures, "psnr": psnr - 1}},
+        "redundancy": {"pictures": 2, "draws": 1, "dmr": 40.0, "dmr_adr_kept": 41.0, "poi": 30.0, "layers": layers},
+        "diversity": None,
+        "cost": {"parameters": 1, "flops": 2**30},
+        "curve": {"step": [3000], "psnr": [psnr]},
+        "time": {"seconds": [1.0], "seconds_per_step": 0.1},
+        "machine": {"device": "cpu", "precision": "32-true", "threads": 1, "torch": "2", "undim": "0"},
+        "notes": [],
+    }
+
+
+def write_study(folder, name, cells):
+    plan = {"name": name, "about": "", "base": cells[0]["variant"], "seeds": [0, 1]}
+    write(folder / "plan.json", {**plan, "variants": {one["variant"]: "" for one in cells}})
+    for one in cells:
+        write(folder / "cells" / f"{one['variant']}-s{one['seed']}.json", one)
+
+
+@pytest.fixture
+def results(tmp_path):
+    """The folder."""
+    folder = tmp_path / "results"
+    for seed, psnr in ((0, 20.0), (1, 21.0)):
+        write(folder / f"restormer_base-s{seed}" / "lol-v1" / "results.json", scores(psnr, iterations=500, seed=seed))
+    write(folder / "tiny" / "lol-v1" / "results.json", scores(21.5, seed=7))
+    write(folder / "tiny" / "dicm" / "results.json", {**scores(None, "dicm"), "split": None, "ssim": None})
+    groups = {"attention, all": {"change": -3.5}, "feedforward, latent": {"change": 0.25}}
+    write(folder / "restormer_base" / "lol-v1" / "reset.json", laboratory({"groups": groups}))
+    write(folder / "restormer_base" / "lol-v1" / "dmr.json", laboratory({"mean": 33.25}))
+    rows = [{"name": "unchanged", "psnr": 20.0, "dmr": 33.25}, {"name": "FPGM", "psnr": 11.0, "dmr": 30.0}]
+    write(folder / "restormer_base" / "lol-v1" / "prune.json", laboratory({"rows": rows}))
+    gains = [{"layer": "attn", "seed": 0, "picture": 1, "before": 12.0, "after": 13.5}]
+    poi = {"layers": {"a": {"poi": 20.0}, "b": {"poi": 40.0}}, "gains": gains}
+    write(folder / "restormer_base" / "lol-v1" / "poi.json", laboratory(poi))
+    cells = [cell(variant, seed, 20.0 + seed) for variant in ("base", "pog") for seed in (0, 1)]
+    write_study(folder / "studies" / "a", "a_candela_tiny", cells)
+    write_study(folder / "studies" / "b", "b_dm", [cell("base", 0, 20.0), cell("dm8", 0, 20.5)])
+    write_study(folder / "studies" / "t", "t2_dynamic", [cell("static", 0, 20.0), cell("static", 1, 20.0)])
+    return folder

@@ -1,0 +1,157 @@
+"""The paper's figures are the printed ones, ours are those that were measured, and pages are made of their JSON."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from undim.cli.main import main
+from undim.cli.paper import NAMES
+from undim.nets import list_models
+from undim.paper.measured import Measurements
+from undim.paper.pages import make_markdown, published
+from undim.paper.tables import RECIPES, make_table6
+from undim.study.plan import load_study
+
+PROJECT = Path(__file__).parents[2]
+COMMITTED = sorted(PROJECT.glob("docs/results/*.json"))
+
+
+@pytest.fixture
+def made(results, tmp_path):
+    """Name -> {(label, column): row} of all pages."""
+    out = tmp_path / "out"
+    assert main(["paper", "all", "--results", str(results), "-o", str(out)]) == 0
+    pages = {name: json.loads((out / f"{name}.json").read_text()) for name in NAMES}
+    for name, page in pages.items():
+        assert (out / f"{name}.md").read_text() == make_markdown(page)
+    return {name: {(row["label"], row["column"]): row for row in page["rows"]} for name, page in pages.items()}
+
+
+def test_figures_of_the_paper_are_the_printed_ones(made):
+    """A sample of each table, typed from the paper."""
+    printed = [
+        ("table1", "Restormer", "attention: all layers", -5.52),
+        ("table1", "Restormer", "feedforward: latent layers", 0.02),
+        ("table2", "static", "NOL 4", -0.99),
+        ("table2", "dynamic", "NOL 1", -3.39),
+        ("table4", "CIDNet+ours", "LOL-v2-real: DMR, dB", 31.99),
+        ("table4", "LLFormer", "LOL-v2-syn: DMR, dB", None),
+        ("table5", "PC-0.2", "LOL-v2-real: PSNR, dB", 20.99),
+        ("table5", "ZeroQ", "LOL-v1: PSNR, dB", 7.98),
+        ("table6", "Retinexformer+ours", "LOL-v1: PSNR, dB", 25.29),
+        ("table6", "SNR-Net", "LOL-v2-syn: SSIM", 0.928),
+        ("table7", "Restormer + ADR", "PSNR on eval15, dB", 21.60),
+        ("table8", "Dm=16", "FLOPs, G", 150.67),
+        ("table9", "De=16", "PSNR on eval15, dB", 21.53),
+        ("table10", "Restormer", "DICM", None),
+    ]
+    for name, label, column, figure in printed:
+        assert made[name][label, column]["paper"] == figure, (name, label, column)
+
+
+def test_figures_of_ours_are_those_measured(made):
+    row = made["table6"]["Restormer", "LOL-v1: PSNR, dB"]
+    assert (row["ours"], row["seeds"], row["iterations"]) == (20.5, [0, 1], 500)
+    assert row["spread"] == pytest.approx(0.5**0.5)
+    assert row["protocol"] == "undim evaluate, lol-v1 test, 15 pictures"
+    assert made["table6"]["tiny", "LOL-v1: PSNR, dB"]["ours"] == 21.5
+    assert made["table6"]["tiny", "LOL-v1: PSNR, dB"]["paper"] is None
+    assert made["table10"]["tiny", "DICM"]["ours"] == 4.0
+    assert made["table1"]["Restormer", "attention: all layers"]["ours"] == -3.5
+    assert made["table1"]["Restormer", "attention: latent layers"]["ours"] is None
+    assert [made["table2"]["static", f"NOL {place}"]["ours"] for place in (1, 2, 6)] == [-0.5, -1.5, -5.5]
+    assert made["table3"]["Restormer", "POI, mean over attention layers, %"]["ours"] == 30
+    assert made["table4"]["Restormer", "LOL-v1: DMR, dB"]["ours"] == 33.25
+    assert made["table4"]["a_candela_tiny: pog", "LOL-v1: DMR, dB"]["ours"] == 40
+    assert made["table5"]["FPGM", "LOL-v1: DMR, dB"]["ours"] == 30
+    assert made["table7"]["candela_tiny: pog", "PSNR on eval15, dB"]["ours"] == 19.5
+    assert made["table7"]["candela_tiny: pog", "PSNR on val, dB"]["ours"] == 20.5
+    assert made["table8"]["Dm=8", "PSNR on val, dB"]["ours"] == 20.5
+    assert made["figure1"]["restormer_base, b, attn reset", "PSNR with the random layer, dB"]["ours"] == 13.5
+
+
+def test_counted_flops_agree_with_the_paper(made):
+    for label in RECIPES:
+        row = made["table6"][label, "FLOPs, G"]
+        assert row["ours"] == pytest.approx(row["paper"], abs=0.035), label
+
+
+def test_each_figure_that_was_not_run_names_a_command_that_exists(made):
+    for rows in made.values():
+        for row in rows.values():
+            words = (row["command"] or "").split()
+            assert (row["ours"] is None) or not words
+            for word in words:
+                if word.startswith(("recipes/", "studies/")):
+                    assert (PROJECT / word).is_file(), word
+    for path in (PROJECT / "studies").glob("*.yaml"):
+        assert load_study(path).cells[0].recipe.model.name in list_models()
+
+
+def test_variants_that_tables_ask_for_are_those_of_the_studies():
+    wanted = {
+        "a_restormer": {"base", "static", "dynamic", "pog"},
+        "b_dm": {"base", "dm4", "dm8", "dm16", "dm32"},
+        "b_de": {"base", "de16", "de32", "de64"},
+        "t2_dynamic": {"static", "dynamic"},
+    }
+    for name, variants in wanted.items():
+        assert set(load_study(PROJECT / "studies" / f"{name}.yaml").variants) == variants
+
+
+def test_without_measurements_every_page_says_how(tmp_path, capsys):
+    assert main(["paper", "table7", "figure6", "-o", str(tmp_path)]) == 0
+    page = (tmp_path / "table7.md").read_text()
+    assert "| Restormer + ADR + POG | 21.88 / not run |" in page
+    assert "- `undim study studies/a_restormer.yaml -o RESULTS/studies/a_restormer`" in page
+    assert "0 of 12 figures are ours" in capsys.readouterr().out
+
+
+def test_sheets_are_made_of_saved_pictures(results, tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    for network, level in (("tiny", 40), ("restormer_base", 200)):
+        folder = results / network / "dicm" / "images"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("1", "2", "10"):
+            Image.fromarray(np.full((30, 40, 3), level, np.uint8)).save(folder / f"{name}.png")
+    assert main(["paper", "figure7", "--results", str(results), "-o", str(tmp_path)]) == 0
+    notes = json.loads((tmp_path / "figure7.json").read_text())["notes"]
+    assert notes[:2] == ["Row 1: dicm, 1, by restormer_base, tiny.", "Row 2: dicm, 2, by restormer_base, tiny."]
+    sheet = np.asarray(Image.open(tmp_path / "figure7.png"))
+    assert sheet.shape == (68, 88, 3)  # two rows of two, with two white pixels around each
+    assert sheet[17, 22, 0] == 200
+    assert sheet[17, 66, 0] == 40
+
+
+def test_bad_input_is_one_line(results, tmp_path, capsys):
+    assert main(["paper", "tabel6", "-o", str(tmp_path / "out")]) == 2
+    assert main(["paper", "table6", "--results", str(tmp_path / "none"), "-o", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
+    path = results / "tiny" / "lol-v1" / "results.json"
+    path.write_text(path.read_text().replace("lol-v1", "sice"))
+    assert main(["paper", "table6", "--results", str(results), "-o", str(tmp_path / "out")]) == 2
+    path.write_text("{")
+    assert main(["paper", "table6", "--results", str(results), "-o", str(tmp_path / "out")]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert "There is no 'tabel6'. Did you mean 'table6'?" in lines[0]
+    assert "is not a folder" in lines[1]
+    assert "holds figures of sice, and its folder says lol-v1" in lines[2]
+    assert "cannot be read" in lines[3]
+
+
+def test_table_6_has_every_system_of_the_paper():
+    labels = {entry.label for entry in make_table6(Measurements([])).entries}
+    assert labels == set(published()["table6"])
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+def test_committed_pages_are_made_of_their_json(path):
+    from undim.study.report import make_markdown as make_study
+
+    page = json.loads(path.read_text())
+    make = make_study if path.stem == "study" else make_markdown
+    assert path.with_suffix(".md").read_text() == make(page)
