@@ -125,6 +125,7 @@ def test_the_least_worth_for_its_cost_goes_first():
     pair = propose(model, spec, measured(model, latent_2=90.0, decoder3_1=90.0), fraction=0.01)
     assert set(pair.cut.blocks) <= {"latent.2", "decoder3.1"}
     assert set(pair.cut.hidden) <= {"latent.2", "decoder3.1"}
+    assert len({step.name for step in pair.steps}) == len(pair.steps)
     # One useless block whose partner matters can only be made narrower, and gives up its weakest channels.
     with torch.no_grad():
         model.decoder1[1].conv2.weight[:, [4, 9]] *= 1e-3
