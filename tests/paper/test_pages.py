@@ -100,14 +100,6 @@ def test_variants_that_tables_ask_for_are_those_of_the_studies():
         assert set(load_study(PROJECT / "studies" / f"{name}.yaml").variants) == variants
 
 
-def test_without_measurements_every_page_says_how(tmp_path, capsys):
-    assert main(["paper", "table7", "figure6", "-o", str(tmp_path)]) == 0
-    page = (tmp_path / "table7.md").read_text()
-    assert "| Restormer + ADR + POG | 21.88 / not run |" in page
-    assert "- `undim study studies/a_restormer.yaml -o RESULTS/studies/a_restormer`" in page
-    assert "0 of 12 figures are ours" in capsys.readouterr().out
-
-
 def test_sheets_are_made_of_saved_pictures(results, tmp_path):
     import numpy as np
     from PIL import Image
@@ -124,23 +116,6 @@ def test_sheets_are_made_of_saved_pictures(results, tmp_path):
     assert sheet.shape == (68, 88, 3)  # two rows of two, with two white pixels around each
     assert sheet[17, 22, 0] == 200
     assert sheet[17, 66, 0] == 40
-
-
-def test_bad_input_is_one_line(results, tmp_path, capsys):
-    assert main(["paper", "tabel6", "-o", str(tmp_path / "out")]) == 2
-    assert main(["paper", "table6", "--results", str(tmp_path / "none"), "-o", str(tmp_path / "out")]) == 2
-    assert not (tmp_path / "out").exists()
-    path = results / "tiny" / "lol-v1" / "results.json"
-    path.write_text(path.read_text().replace("lol-v1", "sice"))
-    assert main(["paper", "table6", "--results", str(results), "-o", str(tmp_path / "out")]) == 2
-    path.write_text("{")
-    assert main(["paper", "table6", "--results", str(results), "-o", str(tmp_path / "out")]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 4
-    assert "There is no 'tabel6'. Did you mean 'table6'?" in lines[0]
-    assert "is not a folder" in lines[1]
-    assert "holds figures of sice, and its folder says lol-v1" in lines[2]
-    assert "cannot be read" in lines[3]
 
 
 def test_table_6_has_every_system_of_the_paper():

@@ -97,7 +97,9 @@ def make_markdown(page: Mapping[str, Any]) -> str:
         lines += [f"![{page['title']}]({page['picture']})", ""]
     lines += _listed("How ours were measured", dict.fromkeys(_told(row) for row in rows if row["ours"] is not None))
     missing = dict.fromkeys(row["command"] for row in rows if row["ours"] is None and row["command"])
-    lines += _listed("Not run; what would", (f"`{command}`" for command in missing))
+    lines += _listed(
+        "Not run; what would (RESULTS: a folder that --results names)", (f"`{command}`" for command in missing)
+    )
     lines += _listed("Notes", page["notes"])
     return "\n".join([*lines, f"Paper: {page['source']}.", ""])
 
