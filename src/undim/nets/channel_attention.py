@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from undim.nets.dynamic_conv import from_pixels
 from undim.nets.whole_picture import WholePicture
 
 
@@ -27,6 +28,8 @@ def channel_attention(
     Returns:
         B x C x H x W.
     """
+    if _by_pixels(query, key, value) and whole is None:
+        return _attend_by_pixels(query, key, value, temperature)
     heads = temperature.shape[0]
     size = value.shape[-2:]
     queries, keys, values = (
@@ -39,3 +42,26 @@ def channel_attention(
         scores = whole.scores(scores, query, key)
     mixed = (scores * temperature).softmax(dim=-1) @ values
     return torch.unflatten(mixed, -1, size).flatten(1, 2)
+
+
+def _by_pixels(*parts: Tensor) -> bool:
+    """Whether on a CPU the channels of each pixel lie together, in a format that q k^T cannot overflow."""
+    return all(part.device.type == "cpu" and part.stride(1) == 1 and part.dtype != torch.float16 for part in parts)
+
+
+def _attend_by_pixels(query: Tensor, key: Tensor, value: Tensor, temperature: Tensor) -> Tensor:
+    """`channel_attention` head by head, each a matrix product in place: batched, all heads would be copied first."""
+    heads = temperature.shape[0]
+    queries, keys = query.flatten(2), key.flatten(2)  # (B, C, H W), views
+    lengths = [
+        torch.linalg.vector_norm(part, dim=-1, keepdim=True).clamp_min(1e-12).chunk(heads, 1)
+        for part in (queries, keys)
+    ]
+    products = zip(queries.chunk(heads, 1), keys.chunk(heads, 1), *lengths, strict=True)
+    scores = torch.stack(
+        [q @ k.transpose(1, 2) / (long_q * long_k.transpose(1, 2)) for q, k, long_q, long_k in products], 1
+    )
+    maps = (scores * temperature).softmax(dim=-1).transpose(-2, -1).unbind(1)
+    pixels = value.flatten(2).transpose(1, 2).chunk(heads, 2)  # (B, H W, C / heads) each
+    mixed = torch.cat([part @ attention for part, attention in zip(pixels, maps, strict=True)], 2)
+    return from_pixels(mixed, value.shape[-2:])
