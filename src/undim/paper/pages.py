@@ -115,7 +115,8 @@ def _cell(row: Mapping[str, Any] | None, form: str) -> str:
 
 
 def _told(row: Mapping[str, Any]) -> str:
-    seeds = f", seeds {', '.join(map(str, row['seeds']))}" if row["seeds"] else ""
+    plural = "s" if len(row["seeds"]) > 1 else ""
+    seeds = f", seed{plural} {', '.join(map(str, row['seeds']))}" if row["seeds"] else ""
     steps = "" if row["iterations"] is None else f", {row['iterations']} training steps"
     return f"{row['label']}: {row['protocol']}{seeds}{steps}"
 
