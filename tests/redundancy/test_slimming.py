@@ -98,6 +98,7 @@ def test_the_bottleneck_narrows_everywhere_at_once():
         cut_down(model, SPECS["candela_tiny"], Cut(bottleneck=dict([next(iter(kept.items()))])))
 
 
+@pytest.mark.slow
 def test_useless_layers_are_proposed_first():
     model, spec = built("candela_tiny"), SPECS["candela_tiny"]
     useless = {"encoder2.1", "decoder2.1"}
