@@ -119,7 +119,16 @@ def test_a_loss_that_is_not_finite_is_status_two(recipe, tmp_path, capsys):
 def test_dry_run_prints_and_writes_nothing(recipe, tmp_path, capsys):
     assert main(["train", str(recipe), "--dry-run"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["network", "FLOPs", "steps", "memory", "time", "speed", "precision", "measured"]
+    assert [line.split()[0] for line in lines] == [
+        "network",
+        "FLOPs",
+        "steps",
+        "memory",
+        "time",
+        "speed",
+        "precision",
+        "measured",
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["lol", "tiny.yaml"]
 
 
