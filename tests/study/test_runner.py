@@ -47,6 +47,7 @@ def test_a_study_killed_at_random_moments_ends_as_an_unbroken_one(study_file, tm
     assert len(timeless(whole)) == 3
     command = [sys.executable, "-m", "undim", "study", str(study_file), "-o", str(broken), "--jobs", "2"]
     moments = np.random.default_rng(0)
+    killed = 0
     for round_ in range(8):
         before = progress_of(broken)
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -54,9 +55,10 @@ def test_a_study_killed_at_random_moments_ends_as_an_unbroken_one(study_file, tm
             time.sleep(0.01)  # every second time not before it has got further
         time.sleep(moments.uniform(0, 3))
         process.kill()
-        assert process.wait() == -signal.SIGKILL
+        killed += process.wait() == -signal.SIGKILL
         for path in (broken / "cells").glob("*"):
             read_cell(path)  # nothing half-written, no drafts
+    assert killed >= 3  # on a fast machine it may end before the last
     subprocess.run(command, check=True, capture_output=True)
     assert timeless(broken) == timeless(whole)
     for run in (whole / "runs").iterdir():
