@@ -25,7 +25,8 @@ PANELS = (
 VALIDATION = {
     "photo": "second run, SICE val, 12 pictures",
     "photo_first": "SICE val, 12 pictures",
-    "lol": "without its pin, LOL-v1 val, 24",
+    "lol": "second run, LOL-v1 val, 24",
+    "lol_first": "without its pin, LOL-v1 val, 24",
     "tiny": "LOL-v1 val, 24",
 }
 
