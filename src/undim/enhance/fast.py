@@ -107,9 +107,10 @@ def fit_model(pixels: Pixels, small: Floats, texture: Floats, enhanced: Floats, 
     """
     slopes, offsets = np.empty_like(small), np.empty_like(small)
     tones = _hats(luma(enhanced).clip(0, 1), TONES)
-    kinds = _texture_kinds(small, texture)
+    brightness = luma(small)
+    kinds = _texture_kinds(brightness, texture)
     for colour in range(3):
-        terms = _terms(small[colour], enhanced[colour], luma(small), tones, kinds)
+        terms = _terms(small[colour], enhanced[colour], brightness, tones, kinds)
         shares = _fit(pixels, colour, terms, crops)
         slopes[colour] = sum(k * slope for k, (slope, _) in zip(shares, terms, strict=True) if slope is not None)
         offsets[colour] = sum(k * offset for k, (_, offset) in zip(shares, terms, strict=True))
@@ -130,9 +131,9 @@ def _terms(
     return terms
 
 
-def _texture_kinds(small: Floats, texture: Floats) -> list[Floats]:
+def _texture_kinds(brightness: Floats, texture: Floats) -> list[Floats]:
     """How much each place belongs to the smooth, the middling and the rich in detail, h x w each."""
-    relative = np.log(blur(texture, 1) / (luma(small) ** 2 + np.float32(_BLACK)) + np.float32(1e-6))
+    relative = np.log(blur(texture, 1) / (brightness**2 + np.float32(_BLACK)) + np.float32(1e-6))
     marks = np.quantile(relative, (0.1, 0.5, 0.9))
     return _hats(np.interp(relative, marks, np.linspace(0, 1, len(marks))).astype(np.float32), TEXTURES)
 
