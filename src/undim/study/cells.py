@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,34 @@ class StudyFolder:
             change = find_change(cell.content, there["content"])
             raise UsageError(f"{path} was made by another recipe: {change}. Delete it, or give another folder.")
         return True
+
+    def adopt(self, cell: Cell, *, with_weights: bool) -> str | None:
+        """Take over an equal cell of a study beside this one, whose fingerprint says that it was trained and measured alike.
+
+        Args:
+            cell: one that is not finished.
+            with_weights: take only one whose weights are on this machine, for cells that start after it.
+
+        Returns:
+            What was taken, as STUDY/CELL; None if there is nothing to take.
+
+        Raises:
+            UsageError: if a file there is no cell.
+        """
+        for path in sorted(self.path.resolve().parent.glob(f"*/cells/*-s{cell.recipe.seed}.json")):
+            beside = StudyFolder(path.parent.parent)
+            weights = beside.path / "runs" / path.stem / WEIGHTS
+            if beside.path == self.path.resolve() or (with_weights and not weights.is_file()):
+                continue
+            there = read_cell(path)
+            if there["fingerprint"] != cell.fingerprint:
+                continue
+            if weights.is_file():
+                self.run(cell).mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(weights, self.weights(cell))
+            write_text(self.result(cell), json.dumps({**there, "variant": cell.variant}) + "\n")
+            return f"{beside.path.name}/{path.stem}"
+        return None
 
 
 def read_plan(folder: Path) -> dict[str, Any]:

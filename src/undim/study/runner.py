@@ -130,6 +130,7 @@ class _Queue:
         self.free = places
         self.notify = notify
         self.total = len(plan.cells)
+        self.followed = {cell.after.name for cell in plan.cells if cell.after is not None}
         self.finished = {cell.name for cell in plan.cells if folder.is_finished(cell)}
         self.waiting = [cell for cell in plan.cells if cell.name not in self.finished]
         self.running: list[_Running] = []
@@ -147,7 +148,11 @@ class _Queue:
         for cell in list(self.waiting):
             if self.free and self._ready(cell):
                 self.waiting.remove(cell)
-                self._start(cell, self.free.pop(0))
+                taken = self.folder.adopt(cell, with_weights=cell.name in self.followed)
+                if taken is None:
+                    self._start(cell, self.free.pop(0))
+                else:
+                    self._finish(cell.name, f"taken from {taken}")
         return bool(self.running or self.waiting)
 
     def stop(self) -> None:
@@ -224,8 +229,7 @@ class _Queue:
                 one.process.stdin.close()
         name = one.cell.name
         if self.folder.is_finished(one.cell):
-            self.finished.add(name)
-            self.notify(f"{name}: finished, {len(self.finished)} of {self.total}")
+            self._finish(name, "finished")
         elif status < 0 and self.starts[name] < STARTS:
             self.notify(f"{name}: killed by signal {-status}; it goes on from its last checkpoint")
             self.waiting.insert(0, one.cell)
@@ -235,6 +239,10 @@ class _Queue:
             log = _log(self.folder.run(one.cell))
             reason = f"killed by signal {-status}, {STARTS} times" if status < 0 else _last_line(log)
             self._fail(one.cell, reason, log)
+
+    def _finish(self, name: str, how: str) -> None:
+        self.finished.add(name)
+        self.notify(f"{name}: {how}, {len(self.finished)} of {self.total}")
 
     def _fail(self, cell: Cell, reason: str, log: Path | None) -> None:
         self.failures.append(Failure(cell, reason, log))
