@@ -84,6 +84,22 @@ def test_the_shoulder_leaves_white_white_and_clips_nothing():
     assert output.mean() > ramp.mean()
 
 
+def test_what_is_lit_is_kept_and_the_rest_untouched():
+    torch.manual_seed(0)
+    plain = create_model("candela_tiny", curve="shoulder").eval()
+    keeping = create_model("candela_tiny", curve="shoulder", keep_lit=True).eval()
+    keeping.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, 64, 96) * 0.2
+    image[..., :8, :] = torch.tensor([0.5, 0.7, 0.99]).view(1, 3, 1, 1)  # a blue sky
+    image[..., 8:16, :] = torch.tensor([0.6, 0.8, 0.92]).view(1, 3, 1, 1)  # half way between the two values
+    with torch.no_grad():
+        raised, kept = plain(image), keeping(image)
+    assert (raised - image)[:, :2, :16].min() > 0.05  # its colour would have been lost
+    assert torch.equal(kept[..., :8, :], image[..., :8, :])
+    assert torch.allclose(kept[..., 8:16, :], (raised + image)[..., 8:16, :] / 2, atol=1e-5)
+    assert torch.equal(kept[..., 16:, :], raised[..., 16:, :])
+
+
 def test_the_shoulder_is_linear_in_the_dark_and_composes():
     model = create_model("candela_tiny", curve="shoulder")
     dark = torch.full((1, 3, 4, 4), 1e-4)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from undim import Enhancer
 from undim.data.reading import read_rgb
-from undim.data.sets import find_pairs
+from undim.data.sets import find_pairs, find_pictures
 from undim.enhance.models import MODELS_FOLDER, list_shipped_models
 from undim.metrics.networks import network_enhancer
 from undim.metrics.protocol import score
@@ -81,6 +81,21 @@ def test_scores_on_eval15_are_those_of_the_card(name):
     assert ssim == pytest.approx(scores.ssim, abs=6e-4)
     assert gt_mean == pytest.approx(scores.psnr_gt_mean, abs=0.006)
     assert brightness == pytest.approx(scores.brightness_error, abs=6e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", ["dicm", "mef"])
+def test_the_default_burns_out_nothing_on_unevenly_lit_pictures(data):
+    if not os.environ.get("UNDIM_DATA"):
+        pytest.skip("needs DICM and MEF: set UNDIM_DATA to the folder with unpaired/")
+    enhance = Enhancer()
+    growth = []
+    for path in find_pictures(data):
+        dark = read_rgb(path)
+        growth.append(np.mean(enhance(dark).max(2) >= 250) - np.mean(dark.max(2) >= 250))
+    assert len(growth) > 10
+    assert np.mean(growth) <= 0.01
+    assert max(growth) <= 0.04
 
 
 def test_input_alone_scores_as_published():

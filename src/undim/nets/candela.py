@@ -36,6 +36,8 @@ TARGET_LUMA = 0.4
 """Mean luma that the picture is scaled to before the network: about that of the references of LOL-v1."""
 DARKEST = 0.01
 """Mean luma under which a picture is not scaled further (a gain of at most 40)."""
+LIT = (0.85, 0.99)
+"""Of a place's brightest channel: with `keep_lit`, the output fades to the input between these two values."""
 
 
 class ResidualBlock(HiddenLayer):
@@ -155,7 +157,8 @@ class Candela(Backbone):
 
     With the linear curve, output = scaled * exp(gain) + residual, scaled = image * exposure * exp(colour gain of the
     whole picture). With the shoulder, a gain g acts as x -> g x / (1 + (g - 1) x), which is linear in the dark and
-    leaves white white, and the residual fades towards white: what was not white before does not become so.
+    leaves white white, and the residual fades towards white: what was not white before does not become so. What is
+    nearly white still becomes indistinguishable from white; with `keep_lit` it stays what it was.
 
     Args:
         dims: channels at 1/2, 1/4 and 1/8 of the size.
@@ -165,6 +168,7 @@ class Candela(Backbone):
         curve: "linear" or "shoulder".
         memory: slots of the memory of training scenes; 0 for none.
         dropout: of the features of the whole picture, in training.
+        keep_lit: whether what is lit already, a bright sky or a lamp, keeps its values (`LIT`).
 
     Raises:
         ModelError: for an unknown curve.
@@ -191,11 +195,13 @@ class Candela(Backbone):
         curve: Curve = "linear",
         memory: int = 0,
         dropout: float = 0.0,
+        keep_lit: bool = False,
     ) -> None:
         super().__init__()
         if curve not in ("linear", "shoulder"):
             raise ModelError(f"The curve must be 'linear' or 'shoulder'. Got {curve!r}.")
         self.curve = curve
+        self.keep_lit = keep_lit
         self.pin = BrightnessPin()
         d1, d2, d3 = dims
         self.embed = nn.Conv2d(24, d1, 3, padding=1)
@@ -257,7 +263,8 @@ class Candela(Backbone):
         predicted: Tensor = F.pixel_shuffle(self.predict(first), 2)
         gain, residual = predicted.chunk(2, dim=1)
         raised = self._raise(scaled, gain.clamp(-3, 3).exp())
-        return raised + (residual * (1 - raised) if self.curve == "shoulder" else residual), known
+        output = raised + (residual * (1 - raised) if self.curve == "shoulder" else residual)
+        return (torch.lerp(output, image, lit_share(image)) if self.keep_lit else output), known
 
     def _pinned(self, output: Tensor, known: Known, *, whole: bool) -> Tensor:
         """Whole pictures, or tiles that are told of theirs, at the remembered brightness."""
@@ -273,6 +280,15 @@ class Candela(Backbone):
         """Store the training scenes, as `SceneMemory.store` says; without a memory, nothing happens."""
         if self.whole.memory is not None:
             self.whole.memory.store(thumbnails, references)
+
+
+def lit_share(image: Tensor) -> Tensor:
+    """How far each place is lit already: N x 3 x H x W to N x 1 x H x W, from 0 to 1.
+
+    0 up to the first value of `LIT`, 1 from the second; between them 3 t^2 - 2 t^3, so that no edge appears.
+    """
+    t = ((image.amax(1, keepdim=True) - LIT[0]) / (LIT[1] - LIT[0])).clamp(0, 1)
+    return t * t * (3 - 2 * t)
 
 
 register(

@@ -75,7 +75,7 @@ class StudyFolder:
         return True
 
     def adopt(self, cell: Cell, *, with_weights: bool) -> str | None:
-        """Take over an equal cell of a study beside this one, whose fingerprint says that it was trained and measured alike.
+        """Take over a cell of a study beside this one that was trained and measured alike: of the same fingerprint.
 
         Args:
             cell: one that is not finished.
