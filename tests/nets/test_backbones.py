@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from official import PUBLISHED, RUNNABLE, build, load_fixture, official_keys
+from official import PUBLISHED, RUNNABLE, assert_public_output, build, load_fixture, official_keys
 
 from undim.errors import ModelError, ShapeError
 from undim.nets import add_adr, create_model, list_models
@@ -27,7 +27,7 @@ def test_output_equals_the_public_implementation(fixture):
     model = create_model(fixture.partition("_")[0], **config)
     model.load_state_dict(weights)
     with torch.no_grad():
-        torch.testing.assert_close(model(image), expected, atol=1e-5, rtol=0)
+        assert_public_output(model(image), expected)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
