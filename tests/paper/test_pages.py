@@ -8,9 +8,11 @@ import pytest
 from undim.cli.main import main
 from undim.cli.paper import NAMES
 from undim.nets import list_models
+from undim.paper.harm import ALIKE, ALL, CORRELATION, HIGH, LAYERS, LOW, NONE, SOME
 from undim.paper.measured import Measurements
 from undim.paper.pages import make_markdown, published
-from undim.paper.tables import RECIPES, make_table6
+from undim.paper.restoration_tables import make_table6
+from undim.paper.rows import RECIPES
 from undim.study.plan import load_study
 
 PROJECT = Path(__file__).parents[2]
@@ -33,8 +35,8 @@ def test_figures_of_the_paper_are_the_printed_ones(made):
     printed = [
         ("table1", "Restormer", "attention: all layers", -5.52),
         ("table1", "Restormer", "feedforward: latent layers", 0.02),
-        ("table2", "static", "NOL 4", -0.99),
-        ("table2", "dynamic", "NOL 1", -3.39),
+        ("table2", "Restormer, static", "NOL 4", -0.99),
+        ("table2", "Restormer, dynamic", "NOL 1", -3.39),
         ("table4", "CIDNet+ours", "LOL-v2-real: DMR, dB", 31.99),
         ("table4", "LLFormer", "LOL-v2-syn: DMR, dB", None),
         ("table5", "PC-0.2", "LOL-v2-real: PSNR, dB", 20.99),
@@ -60,7 +62,15 @@ def test_figures_of_ours_are_those_measured(made):
     assert made["table10"]["tiny", "DICM"]["ours"] == 4.0
     assert made["table1"]["Restormer", "attention: all layers"]["ours"] == -3.5
     assert made["table1"]["Restormer", "attention: latent layers"]["ours"] is None
-    assert [made["table2"]["static", f"NOL {place}"]["ours"] for place in (1, 2, 6)] == [-0.5, -1.5, -5.5]
+    assert [made["table2"]["Restormer, static", f"NOL {place}"]["ours"] for place in (1, 2, 6)] == [0, -1, -5]
+    assert made["table2"]["Restormer, dynamic", "NOL 1"]["ours"] is None
+    assert [made["table2"]["t2_dynamic: static", f"NOL {place}"]["ours"] for place in (1, 2, 6)] == [-0.5, -1.5, -5.5]
+    assert made["table2"]["t2_dynamic: dynamic", "NOL 1"]["command"].startswith("undim study studies/t2_dynamic.yaml")
+    small = made["table1"]["a_restormer_small: base", "attention: all layers"]
+    assert (small["ours"], small["seeds"], small["iterations"], small["paper"]) == (-2.5, [0, 1], 800, None)
+    assert "docs/measure_study.py" in made["table1"]["a_restormer_small: pog", "attention: all layers"]["command"]
+    assert made["table5"]["a_restormer_small: base, quantised, 4 bits", "LOL-v1: DMR, dB"]["ours"] == 20
+    assert made["table5"]["a_restormer_small: pog, unchanged", "LOL-v1: PSNR, dB"]["ours"] is None
     assert made["table3"]["Restormer", "POI, mean over attention layers, %"]["ours"] == 30
     assert made["table4"]["Restormer", "LOL-v1: DMR, dB"]["ours"] == 33.25
     assert made["table4"]["a_candela_tiny: pog", "LOL-v1: DMR, dB"]["ours"] == 40
@@ -69,6 +79,28 @@ def test_figures_of_ours_are_those_measured(made):
     assert made["table7"]["candela_tiny: pog", "PSNR on val, dB"]["ours"] == 20.5
     assert made["table8"]["Dm=8", "PSNR on val, dB"]["ours"] == 20.5
     assert made["figure1"]["restormer_base, b, attn reset", "PSNR with the random layer, dB"]["ours"] == 13.5
+
+
+def test_harm_is_compared_over_trainings(results, make_cell, make_study, tmp_path):
+    changes = [(0.5, -1.0, 0.2, -0.1), (0.1, -0.2, -0.3, -0.4)]  # of four layers in two trainings
+    cells = []
+    for seed, by_layer in enumerate(changes):
+        one = make_cell("static", seed, 20.0)
+        one["redundancy"]["layers"] = {f"l{n}": {"psnr_change": change} for n, change in enumerate(by_layer)}
+        cells.append(one)
+    make_study(results / "studies" / "t", "t2_dynamic", cells)
+    assert main(["paper", "harm", "--results", str(results), "-o", str(tmp_path)]) == 0
+    page = json.loads((tmp_path / "harm.json").read_text())
+    rows = {(row["label"], row["column"]): row["ours"] for row in page["rows"]}
+    told = {column: rows["t2_dynamic: static", column] for column in (LAYERS, ALL, SOME, NONE)}
+    assert told == {LAYERS: 4, ALL: 1, SOME: 1, NONE: 2}
+    assert "t2_dynamic: static: harmful in all of 2 trainings: l0." in page["notes"]
+    # Ranks 4 1 3 2 and 4 3 2 1: 1 - 6 (0 + 4 + 1 + 1) / (4 (16 - 1))
+    assert rows["t2_dynamic: static", ALIKE] == pytest.approx(0.4)
+    assert rows["a_restormer_small: base", CORRELATION] == pytest.approx(-0.4)
+    # Student's t of one degree of freedom: 12.706 x 0.2828 / sqrt 2
+    assert rows["a_restormer_small: base", LOW] == pytest.approx(-0.4 - 2.5412, abs=1e-3)
+    assert rows["a_restormer_small: base", HIGH] == pytest.approx(-0.4 + 2.5412, abs=1e-3)
 
 
 def test_counted_flops_agree_with_the_paper(made):

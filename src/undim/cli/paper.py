@@ -11,21 +11,22 @@ import typer
 
 from undim.cli.results import prepare
 from undim.errors import UsageError, suggest
-from undim.paper import figures, tables
+from undim.paper import figures, harm, redundancy_tables, restoration_tables
 from undim.paper.measured import Measurements
 from undim.paper.pages import Page, write_page
 
 MAKERS: dict[str, Callable[[Measurements], Page]] = {
-    "table1": tables.make_table1,
-    "table2": tables.make_table2,
-    "table3": tables.make_table3,
-    "table4": tables.make_table4,
-    "table5": tables.make_table5,
-    "table6": tables.make_table6,
-    "table7": tables.make_table7,
-    "table8": tables.make_table8,
-    "table9": tables.make_table9,
-    "table10": tables.make_table10,
+    "table1": redundancy_tables.make_table1,
+    "table2": redundancy_tables.make_table2,
+    "table3": redundancy_tables.make_table3,
+    "table4": redundancy_tables.make_table4,
+    "table5": redundancy_tables.make_table5,
+    "table6": restoration_tables.make_table6,
+    "table7": restoration_tables.make_table7,
+    "table8": restoration_tables.make_table8,
+    "table9": restoration_tables.make_table9,
+    "table10": restoration_tables.make_table10,
+    "harm": harm.make_harm,
     "figure1": figures.make_figure1,
     "figure2": figures.make_figure2,
     "figure5": figures.make_figure5,

@@ -11,7 +11,7 @@ from undim.images import Picture, write_picture
 from undim.metrics.quality import Pixels
 from undim.paper.measured import Measurements, describe
 from undim.paper.pages import Entry, Page
-from undim.paper.tables import DATA, RECIPES, UNPAIRED, evaluate_command, make_entry, redundancy_command, study_command
+from undim.paper.rows import DATA, RECIPES, UNPAIRED, evaluate_command, make_entry, redundancy_command, study_command
 from undim.training.validation import make_sheet
 
 PAPER_GAIN = 12.72
