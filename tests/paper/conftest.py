@@ -47,6 +47,12 @@ def write_study(folder, name, cells):
 
 
 @pytest.fixture
+def make_file():
+    """`write`."""
+    return write
+
+
+@pytest.fixture
 def make_cell():
     """`cell`."""
     return cell

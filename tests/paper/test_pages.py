@@ -78,7 +78,7 @@ def test_figures_of_ours_are_those_measured(made):
     assert made["table7"]["candela_tiny: pog", "PSNR on eval15, dB"]["ours"] == 19.5
     assert made["table7"]["candela_tiny: pog", "PSNR on val, dB"]["ours"] == 20.5
     assert made["table8"]["Dm=8", "PSNR on val, dB"]["ours"] == 20.5
-    assert made["figure1"]["restormer_base, b, attn reset", "PSNR with the random layer, dB"]["ours"] == 13.5
+    assert made["figure1"]["Restormer, lol-v1 b, attn reset", "PSNR with the random layer, dB"]["ours"] == 13.5
 
 
 def test_harm_is_compared_over_trainings(results, make_cell, make_study, tmp_path):
@@ -133,21 +133,71 @@ def test_variants_that_tables_ask_for_are_those_of_the_studies():
 
 
 def test_sheets_are_made_of_saved_pictures(results, tmp_path):
-    import numpy as np
-    from PIL import Image
-
     for network, level in (("tiny", 40), ("restormer_base", 200)):
-        folder = results / network / "dicm" / "images"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("1", "2", "10"):
-            Image.fromarray(np.full((30, 40, 3), level, np.uint8)).save(folder / f"{name}.png")
+        save(results / network / "dicm" / "images", ["1", "2", "10"], level)
     assert main(["paper", "figure7", "--results", str(results), "-o", str(tmp_path)]) == 0
-    notes = json.loads((tmp_path / "figure7.json").read_text())["notes"]
+    sheet, notes = sheet_of(tmp_path, "figure7")
     assert notes[:2] == ["Row 1: dicm, 1, by restormer_base, tiny.", "Row 2: dicm, 2, by restormer_base, tiny."]
-    sheet = np.asarray(Image.open(tmp_path / "figure7.png"))
     assert sheet.shape == (68, 88, 3)  # two rows of two, with two white pixels around each
     assert sheet[17, 22, 0] == 200
     assert sheet[17, 66, 0] == 40
+
+
+def save(folder, names, level):
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.fromarray(np.full((30, 40, 3), level, np.uint8)).save(folder / f"{name}.png")
+
+
+def sheet_of(folder, name):
+    import numpy as np
+    from PIL import Image
+
+    page = json.loads((folder / f"{name}.json").read_text())
+    return np.asarray(Image.open(folder / page["picture"])), page["notes"]
+
+
+def test_figure_1_shows_the_pictures_that_gain(results, tmp_path):
+    for number, level in ((1, 10), (2, 90), (3, 120), (4, 200)):
+        save(results / "restormer_base" / "lol-v1" / "gains", [f"1_{number}"], level)
+    assert main(["paper", "figure1", "--results", str(results), "-o", str(tmp_path)]) == 0
+    sheet, notes = sheet_of(tmp_path, "figure1")
+    assert [int(sheet[17, 22 + 44 * column, 0]) for column in range(4)] == [10, 90, 120, 200]
+    assert notes[0].startswith("Row 1: Restormer, lol-v1 b, attn reset: dark, as trained (12.00 dB), with the random")
+
+
+def test_pictures_of_ones_own_stand_in_the_figure_they_belong_to(results, make_file, tmp_path):
+    for network, psnr in (("tiny", 20.0), ("photo", None)):
+        content = {"data": "folder", "split": None, "psnr": psnr, "ssim": None, "niqe": 3.0, "images": [{}]}
+        make_file(results / network / "folder" / "results.json", content)
+        save(results / network / "folder" / "images", ["cat", "cup", "dog"], 100 if psnr is None else 50)
+    assert main(["paper", "figure6", "figure7", "--results", str(results), "-o", str(tmp_path)]) == 0
+    paired, notes = sheet_of(tmp_path, "figure6")
+    assert (paired[17, 22, 0], notes[2]) == (50, "Row 3: folder, dog, by tiny.")
+    unpaired, _ = sheet_of(tmp_path, "figure7")
+    assert (unpaired[17, 22, 0], unpaired.shape) == (100, (102, 44, 3))
+    # Made anew where the pictures are not: the sheet stays.
+    assert main(["paper", "figure7", "--results", str(results / "studies"), "-o", str(tmp_path)]) == 0
+    assert sheet_of(tmp_path, "figure7")[1][2] == "Row 3: folder, dog, by photo."
+
+
+def test_plots_are_made_of_studies_and_of_measured_kernels(results, make_file, make_cell, make_study, tmp_path):
+    layer = {"cosine_distance": 0.1, "effective_rank": 2.0, "kernels": [[0.0, 1.0, 2.0], [0.5, 1.0, 2.0]]}
+    over_training = [{"step": step, "layers": {"p1": {"cosine_distance": 0.1 / step}}} for step in (10, 20)]
+    cells = [{**make_cell("pog", seed, 20.0), "diversity_over_training": over_training} for seed in (0, 1)]
+    make_study(results / "studies" / "a2", "a_restormer_small", cells)
+    study = {"split": None, "seeds": [], "pictures": ["a", "b"], "result": {"layers": {"p1": layer}}}
+    make_file(results / "a_restormer_small.pog-s0" / "lol-v1" / "diversity.json", {"data": "lol-v1", **study})
+    assert main(["paper", "figure2", "figure5", "--results", str(results), "-o", str(tmp_path)]) == 0
+    for name in ("figure2", "figure5"):
+        sheet, _ = sheet_of(tmp_path, name)
+        assert sheet.std() > 5
+    first = (tmp_path / "figure5.webp").read_bytes()
+    assert main(["paper", "figure5", "--results", str(results), "-o", str(tmp_path)]) == 0
+    assert (tmp_path / "figure5.webp").read_bytes() == first
 
 
 def test_table_6_has_every_system_of_the_paper():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -27,12 +26,15 @@ MAKERS: dict[str, Callable[[Measurements], Page]] = {
     "table9": restoration_tables.make_table9,
     "table10": restoration_tables.make_table10,
     "harm": harm.make_harm,
+}
+PICTURES: dict[str, Callable[[Measurements, Sequence[Path], Path], Page]] = {
     "figure1": figures.make_figure1,
     "figure2": figures.make_figure2,
     "figure5": figures.make_figure5,
+    "figure6": figures.make_figure6,
+    "figure7": figures.make_figure7,
 }
-SHEETS = {"figure6": figures.make_figure6, "figure7": figures.make_figure7}
-NAMES = (*MAKERS, *SHEETS)
+NAMES = (*MAKERS, *PICTURES)
 
 
 def paper(
@@ -63,8 +65,7 @@ def paper(
     prepare(output)
     ours = Measurements(roots)
     for name in wanted:
-        make = MAKERS.get(name) or partial(SHEETS[name], roots=roots, output=output)
-        page = make(ours)
+        page = MAKERS[name](ours) if name in MAKERS else PICTURES[name](ours, roots, output)
         write_page(page, output)
         there = sum(entry.ours is not None for entry in page.entries)
         typer.echo(f"{output / f'{name}.md'}: {there} of {len(page.entries)} figures are ours.")
