@@ -139,8 +139,8 @@ def test_sheets_are_made_of_saved_pictures(results, tmp_path):
     sheet, notes = sheet_of(tmp_path, "figure7")
     assert notes[:2] == ["Row 1: dicm, 1, by restormer_base, tiny.", "Row 2: dicm, 2, by restormer_base, tiny."]
     assert sheet.shape == (68, 88, 3)  # two rows of two, with two white pixels around each
-    assert sheet[17, 22, 0] == 200
-    assert sheet[17, 66, 0] == 40
+    assert sheet[17, 22, 0] == pytest.approx(200, abs=3)
+    assert sheet[17, 66, 0] == pytest.approx(40, abs=3)
 
 
 def save(folder, names, level):
@@ -157,7 +157,7 @@ def sheet_of(folder, name):
     from PIL import Image
 
     page = json.loads((folder / f"{name}.json").read_text())
-    return np.asarray(Image.open(folder / page["picture"])), page["notes"]
+    return np.asarray(Image.open(folder / page["picture"])).astype(int), page["notes"]
 
 
 def test_figure_1_shows_the_pictures_that_gain(results, tmp_path):
@@ -165,7 +165,7 @@ def test_figure_1_shows_the_pictures_that_gain(results, tmp_path):
         save(results / "restormer_base" / "lol-v1" / "gains", [f"1_{number}"], level)
     assert main(["paper", "figure1", "--results", str(results), "-o", str(tmp_path)]) == 0
     sheet, notes = sheet_of(tmp_path, "figure1")
-    assert [int(sheet[17, 22 + 44 * column, 0]) for column in range(4)] == [10, 90, 120, 200]
+    assert [sheet[17, 22 + 44 * column, 0] for column in range(4)] == pytest.approx([10, 90, 120, 200], abs=3)
     assert notes[0].startswith("Row 1: Restormer, lol-v1 b, attn reset: dark, as trained (12.00 dB), with the random")
 
 
@@ -176,9 +176,11 @@ def test_pictures_of_ones_own_stand_in_the_figure_they_belong_to(results, make_f
         save(results / network / "folder" / "images", ["cat", "cup", "dog"], 100 if psnr is None else 50)
     assert main(["paper", "figure6", "figure7", "--results", str(results), "-o", str(tmp_path)]) == 0
     paired, notes = sheet_of(tmp_path, "figure6")
-    assert (paired[17, 22, 0], notes[2]) == (50, "Row 3: folder, dog, by tiny.")
+    assert paired[17, 22, 0] == pytest.approx(50, abs=3)
+    assert notes[2] == "Row 3: folder, dog, by tiny."
     unpaired, _ = sheet_of(tmp_path, "figure7")
-    assert (unpaired[17, 22, 0], unpaired.shape) == (100, (102, 44, 3))
+    assert unpaired[17, 22, 0] == pytest.approx(100, abs=3)
+    assert unpaired.shape == (102, 44, 3)
     # Made anew where the pictures are not: the sheet stays.
     assert main(["paper", "figure7", "--results", str(results / "studies"), "-o", str(tmp_path)]) == 0
     assert sheet_of(tmp_path, "figure7")[1][2] == "Row 3: folder, dog, by photo."

@@ -208,14 +208,14 @@ def _saved_gain(roots: Sequence[Path], network: str, seed: int | None, data: str
 def _write_sheet(
     name: str, rows: Sequence[Sequence[Pixels]], told: list[str], output: Path
 ) -> tuple[list[str], str | None]:
-    """Write NAME.png; without rows, keep the one that is there, whose pictures may be on another machine.
+    """Write NAME.webp; without rows, keep the one that is there, whose pictures may be on another machine.
 
     Returns:
         What its rows show, and the file's name; None for no sheet.
     """
-    file, page = f"{name}.png", output / f"{name}.json"
+    file, page = f"{name}.webp", output / f"{name}.json"
     if rows:
-        write_picture(Picture(make_sheet(rows)), output / file, "png")
+        write_picture(Picture(make_sheet(rows)), output / file, "webp", quality=80)
         return told, file
     before: Mapping[str, Any] = json.loads(page.read_text(encoding="utf-8")) if page.is_file() else {}
     if before.get("picture") == file and (output / file).is_file():
