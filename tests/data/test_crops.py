@@ -49,6 +49,20 @@ def test_crops_are_contiguous_windows(pairs):
         assert rows.max() < 40
 
 
+def test_views_show_the_whole_picture_as_the_crop_lies(pairs):
+    batch = crops_of(pairs, view=16, turn=0.5, jitter=0.3).batch(1, 16, 16)
+    plain = crops_of(pairs, turn=0.5, jitter=0.3).batch(1, 16, 16)
+    assert torch.equal(batch.low, plain.low)  # drawing is as without
+    assert plain.views == ()
+    assert {tuple(view.shape) for view in batch.views} == {(3, 16, 24), (3, 24, 16)}
+    for context, view in zip(batch.context, batch.views, strict=True):
+        coarse = make_thumbnail(view[None], (4, 4))[0]
+        assert torch.allclose(coarse, make_thumbnail(context[None], (4, 4))[0], atol=2e-3)
+    assert [len(batch.part(0, 3).views), len(batch.part(3, 16).views)] == [3, 13]
+    whole = crops_of(pairs, view=1000, turn=0).batch(0, 1, 16).views[0]
+    assert whole.shape == (3, 40, 56)  # never enlarged; sides are multiples of 8
+
+
 def test_thumbnail_is_flipped_as_the_crop_is(pairs):
     crops = crops_of(pairs)
     wholes = [torch.from_numpy(low.copy()).permute(2, 0, 1)[None].float() / 255 for low in crops.lows]

@@ -47,6 +47,24 @@ def write_study(folder, name, cells):
 
 
 @pytest.fixture
+def make_file():
+    """`write`."""
+    return write
+
+
+@pytest.fixture
+def make_cell():
+    """`cell`."""
+    return cell
+
+
+@pytest.fixture
+def make_study():
+    """`write_study`."""
+    return write_study
+
+
+@pytest.fixture
 def results(tmp_path):
     """The folder."""
     folder = tmp_path / "results"
@@ -55,7 +73,15 @@ def results(tmp_path):
     write(folder / "tiny" / "lol-v1" / "results.json", scores(21.5, seed=7))
     write(folder / "tiny" / "dicm" / "results.json", {**scores(None, "dicm"), "split": None, "ssim": None})
     groups = {"attention, all": {"change": -3.5}, "feedforward, latent": {"change": 0.25}}
-    write(folder / "restormer_base" / "lol-v1" / "reset.json", laboratory({"groups": groups}))
+    resets = {"groups": groups, "layers": {f"l{place}": {"change": -place} for place in range(7)}}
+    write(folder / "restormer_base" / "lol-v1" / "reset.json", laboratory(resets))
+    for seed, correlation in ((0, -0.2), (1, -0.6)):
+        small = {"groups": {"attention, all": {"change": -2.0 - seed}}, "layers": {}}
+        small["correlation"] = {"spearman": correlation, "p": 0.1}
+        path = folder / f"a_restormer_small.base-s{seed}" / "lol-v1" / "reset.json"
+        write(path, laboratory(small) | {"iterations": 800})
+    quantised = [{"name": "quantised, 4 bits", "psnr": 9.0, "dmr": 20.0}]
+    write(folder / "a_restormer_small.base-s0" / "lol-v1" / "prune.json", laboratory({"rows": quantised}))
     write(folder / "restormer_base" / "lol-v1" / "dmr.json", laboratory({"mean": 33.25}))
     rows = [{"name": "unchanged", "psnr": 20.0, "dmr": 33.25}, {"name": "FPGM", "psnr": 11.0, "dmr": 30.0}]
     write(folder / "restormer_base" / "lol-v1" / "prune.json", laboratory({"rows": rows}))

@@ -8,9 +8,11 @@ import pytest
 from undim.cli.main import main
 from undim.cli.paper import NAMES
 from undim.nets import list_models
+from undim.paper.harm import ALIKE, ALL, CORRELATION, HIGH, LAYERS, LOW, NONE, SOME
 from undim.paper.measured import Measurements
 from undim.paper.pages import make_markdown, published
-from undim.paper.tables import RECIPES, make_table6
+from undim.paper.restoration_tables import make_table6
+from undim.paper.rows import RECIPES
 from undim.study.plan import load_study
 
 PROJECT = Path(__file__).parents[2]
@@ -33,8 +35,8 @@ def test_figures_of_the_paper_are_the_printed_ones(made):
     printed = [
         ("table1", "Restormer", "attention: all layers", -5.52),
         ("table1", "Restormer", "feedforward: latent layers", 0.02),
-        ("table2", "static", "NOL 4", -0.99),
-        ("table2", "dynamic", "NOL 1", -3.39),
+        ("table2", "Restormer, static", "NOL 4", -0.99),
+        ("table2", "Restormer, dynamic", "NOL 1", -3.39),
         ("table4", "CIDNet+ours", "LOL-v2-real: DMR, dB", 31.99),
         ("table4", "LLFormer", "LOL-v2-syn: DMR, dB", None),
         ("table5", "PC-0.2", "LOL-v2-real: PSNR, dB", 20.99),
@@ -60,7 +62,15 @@ def test_figures_of_ours_are_those_measured(made):
     assert made["table10"]["tiny", "DICM"]["ours"] == 4.0
     assert made["table1"]["Restormer", "attention: all layers"]["ours"] == -3.5
     assert made["table1"]["Restormer", "attention: latent layers"]["ours"] is None
-    assert [made["table2"]["static", f"NOL {place}"]["ours"] for place in (1, 2, 6)] == [-0.5, -1.5, -5.5]
+    assert [made["table2"]["Restormer, static", f"NOL {place}"]["ours"] for place in (1, 2, 6)] == [0, -1, -5]
+    assert made["table2"]["Restormer, dynamic", "NOL 1"]["ours"] is None
+    assert [made["table2"]["t2_dynamic: static", f"NOL {place}"]["ours"] for place in (1, 2, 6)] == [-0.5, -1.5, -5.5]
+    assert made["table2"]["t2_dynamic: dynamic", "NOL 1"]["command"].startswith("undim study studies/t2_dynamic.yaml")
+    small = made["table1"]["a_restormer_small: base", "attention: all layers"]
+    assert (small["ours"], small["seeds"], small["iterations"], small["paper"]) == (-2.5, [0, 1], 800, None)
+    assert "docs/measure_study.py" in made["table1"]["a_restormer_small: pog", "attention: all layers"]["command"]
+    assert made["table5"]["a_restormer_small: base, quantised, 4 bits", "LOL-v1: DMR, dB"]["ours"] == 20
+    assert made["table5"]["a_restormer_small: pog, unchanged", "LOL-v1: PSNR, dB"]["ours"] is None
     assert made["table3"]["Restormer", "POI, mean over attention layers, %"]["ours"] == 30
     assert made["table4"]["Restormer", "LOL-v1: DMR, dB"]["ours"] == 33.25
     assert made["table4"]["a_candela_tiny: pog", "LOL-v1: DMR, dB"]["ours"] == 40
@@ -68,7 +78,29 @@ def test_figures_of_ours_are_those_measured(made):
     assert made["table7"]["candela_tiny: pog", "PSNR on eval15, dB"]["ours"] == 19.5
     assert made["table7"]["candela_tiny: pog", "PSNR on val, dB"]["ours"] == 20.5
     assert made["table8"]["Dm=8", "PSNR on val, dB"]["ours"] == 20.5
-    assert made["figure1"]["restormer_base, b, attn reset", "PSNR with the random layer, dB"]["ours"] == 13.5
+    assert made["figure1"]["Restormer, lol-v1 b, attn reset", "PSNR with the random layer, dB"]["ours"] == 13.5
+
+
+def test_harm_is_compared_over_trainings(results, make_cell, make_study, tmp_path):
+    changes = [(0.5, -1.0, 0.2, -0.1), (0.1, -0.2, -0.3, -0.4)]  # of four layers in two trainings
+    cells = []
+    for seed, by_layer in enumerate(changes):
+        one = make_cell("static", seed, 20.0)
+        one["redundancy"]["layers"] = {f"l{n}": {"psnr_change": change} for n, change in enumerate(by_layer)}
+        cells.append(one)
+    make_study(results / "studies" / "t", "t2_dynamic", cells)
+    assert main(["paper", "harm", "--results", str(results), "-o", str(tmp_path)]) == 0
+    page = json.loads((tmp_path / "harm.json").read_text())
+    rows = {(row["label"], row["column"]): row["ours"] for row in page["rows"]}
+    told = {column: rows["t2_dynamic: static", column] for column in (LAYERS, ALL, SOME, NONE)}
+    assert told == {LAYERS: 4, ALL: 1, SOME: 1, NONE: 2}
+    assert "t2_dynamic: static: harmful in all of 2 trainings: l0." in page["notes"]
+    # Ranks 4 1 3 2 and 4 3 2 1: 1 - 6 (0 + 4 + 1 + 1) / (4 (16 - 1))
+    assert rows["t2_dynamic: static", ALIKE] == pytest.approx(0.4)
+    assert rows["a_restormer_small: base", CORRELATION] == pytest.approx(-0.4)
+    # Student's t of one degree of freedom: 12.706 x 0.2828 / sqrt 2
+    assert rows["a_restormer_small: base", LOW] == pytest.approx(-0.4 - 2.5412, abs=1e-3)
+    assert rows["a_restormer_small: base", HIGH] == pytest.approx(-0.4 + 2.5412, abs=1e-3)
 
 
 def test_counted_flops_agree_with_the_paper(made):
@@ -101,21 +133,73 @@ def test_variants_that_tables_ask_for_are_those_of_the_studies():
 
 
 def test_sheets_are_made_of_saved_pictures(results, tmp_path):
+    for network, level in (("tiny", 40), ("restormer_base", 200)):
+        save(results / network / "dicm" / "images", ["1", "2", "10"], level)
+    assert main(["paper", "figure7", "--results", str(results), "-o", str(tmp_path)]) == 0
+    sheet, notes = sheet_of(tmp_path, "figure7")
+    assert notes[:2] == ["Row 1: dicm, 1, by restormer_base, tiny.", "Row 2: dicm, 2, by restormer_base, tiny."]
+    assert sheet.shape == (68, 88, 3)  # two rows of two, with two white pixels around each
+    assert sheet[17, 22, 0] == pytest.approx(200, abs=3)
+    assert sheet[17, 66, 0] == pytest.approx(40, abs=3)
+
+
+def save(folder, names, level):
     import numpy as np
     from PIL import Image
 
-    for network, level in (("tiny", 40), ("restormer_base", 200)):
-        folder = results / network / "dicm" / "images"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("1", "2", "10"):
-            Image.fromarray(np.full((30, 40, 3), level, np.uint8)).save(folder / f"{name}.png")
-    assert main(["paper", "figure7", "--results", str(results), "-o", str(tmp_path)]) == 0
-    notes = json.loads((tmp_path / "figure7.json").read_text())["notes"]
-    assert notes[:2] == ["Row 1: dicm, 1, by restormer_base, tiny.", "Row 2: dicm, 2, by restormer_base, tiny."]
-    sheet = np.asarray(Image.open(tmp_path / "figure7.png"))
-    assert sheet.shape == (68, 88, 3)  # two rows of two, with two white pixels around each
-    assert sheet[17, 22, 0] == 200
-    assert sheet[17, 66, 0] == 40
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        Image.fromarray(np.full((30, 40, 3), level, np.uint8)).save(folder / f"{name}.png")
+
+
+def sheet_of(folder, name):
+    import numpy as np
+    from PIL import Image
+
+    page = json.loads((folder / f"{name}.json").read_text())
+    return np.asarray(Image.open(folder / page["picture"])).astype(int), page["notes"]
+
+
+def test_figure_1_shows_the_pictures_that_gain(results, tmp_path):
+    for number, level in ((1, 10), (2, 90), (3, 120), (4, 200)):
+        save(results / "restormer_base" / "lol-v1" / "gains", [f"1_{number}"], level)
+    assert main(["paper", "figure1", "--results", str(results), "-o", str(tmp_path)]) == 0
+    sheet, notes = sheet_of(tmp_path, "figure1")
+    assert [sheet[17, 22 + 44 * column, 0] for column in range(4)] == pytest.approx([10, 90, 120, 200], abs=3)
+    assert notes[0].startswith("Row 1: Restormer, lol-v1 b, attn reset: dark, as trained (12.00 dB), with the random")
+
+
+def test_pictures_of_ones_own_stand_in_the_figure_they_belong_to(results, make_file, tmp_path):
+    for network, psnr in (("tiny", 20.0), ("photo", None)):
+        content = {"data": "folder", "split": None, "psnr": psnr, "ssim": None, "niqe": 3.0, "images": [{}]}
+        make_file(results / network / "folder" / "results.json", content)
+        save(results / network / "folder" / "images", ["cat", "cup", "dog"], 100 if psnr is None else 50)
+    assert main(["paper", "figure6", "figure7", "--results", str(results), "-o", str(tmp_path)]) == 0
+    paired, notes = sheet_of(tmp_path, "figure6")
+    assert paired[17, 22, 0] == pytest.approx(50, abs=3)
+    assert notes[2] == "Row 3: folder, dog, by tiny."
+    unpaired, _ = sheet_of(tmp_path, "figure7")
+    assert unpaired[17, 22, 0] == pytest.approx(100, abs=3)
+    assert unpaired.shape == (102, 44, 3)
+    # Made anew where the pictures are not: the sheet stays.
+    assert main(["paper", "figure7", "--results", str(results / "studies"), "-o", str(tmp_path)]) == 0
+    assert sheet_of(tmp_path, "figure7")[1][2] == "Row 3: folder, dog, by photo."
+
+
+def test_plots_are_made_of_studies_and_of_measured_kernels(results, make_file, make_cell, make_study, tmp_path):
+    layer = {"cosine_distance": 0.1, "effective_rank": 2.0, "kernels": [[0.0, 1.0, 2.0], [0.5, 1.0, 2.0]]}
+    over_training = [{"step": step, "layers": {"p1": {"cosine_distance": 0.1 / step}}} for step in (10, 20)]
+    cells = [{**make_cell("pog", seed, 20.0), "diversity_over_training": over_training} for seed in (0, 1)]
+    make_study(results / "studies" / "a2", "a_restormer_small", cells)
+    study = {"split": None, "seeds": [], "pictures": ["a", "b"], "result": {"layers": {"p1": layer}}}
+    make_file(results / "a_restormer_small.pog-s0" / "lol-v1" / "diversity.json", {"data": "lol-v1", **study})
+    assert main(["paper", "figure2", "figure5", "--results", str(results), "-o", str(tmp_path)]) == 0
+    for name in ("figure2", "figure5"):
+        sheet, _ = sheet_of(tmp_path, name)
+        assert sheet.std() > 5
+    first = (tmp_path / "figure5.webp").read_bytes()
+    assert main(["paper", "figure5", "--results", str(results), "-o", str(tmp_path)]) == 0
+    assert (tmp_path / "figure5.webp").read_bytes() == first
 
 
 def test_table_6_has_every_system_of_the_paper():

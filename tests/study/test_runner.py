@@ -42,10 +42,8 @@ def progress_of(folder):
 @pytest.mark.slow
 def test_a_study_killed_at_random_moments_ends_as_an_unbroken_one(study_file, tmp_path):
     study_file.write_text(study_file.read_text().replace("seeds: [0, 1]", "seeds: [3]"))
-    whole, broken = (
-        tmp_path / "first" / "whole",
-        tmp_path / "second" / "broken",
-    )  # or one adopts the other
+    # Apart from each other: equal cells of studies beside each other are adopted.
+    whole, broken = tmp_path / "first" / "whole", tmp_path / "second" / "broken"
     assert run_study(load_study(study_file), whole, PLACES) == []
     assert len(timeless(whole)) == 3
     command = [sys.executable, "-m", "undim", "study", str(study_file), "-o", str(broken), "--jobs", "2"]

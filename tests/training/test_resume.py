@@ -68,10 +68,13 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("stops", [(5,), (3, 4, 7)], ids=["once", "often"])
-def test_stopped_and_resumed_equals_unbroken(recipe, tmp_path, stops):
+@pytest.mark.parametrize(
+    ("stops", "whole"), [((5,), 0), ((3, 4, 7), 0), ((4, 7), 16)], ids=["once", "often", "kernels of whole pictures"]
+)
+def test_stopped_and_resumed_equals_unbroken(recipe, tmp_path, stops, whole):
     # Dropout, an uneven number of steps since the last row, and a validation apart from the checkpoints.
-    plan = load_recipe(recipe, {"model.settings.dropout": "0.5", "validate_every": "2"})
+    changes = {"model.settings.dropout": "0.5", "validate_every": "2", "data.kernels_from_whole": str(whole)}
+    plan = load_recipe(recipe, changes)
     train_network(plan, tmp_path / "whole")
     for index, step in enumerate(stops):
         with pytest.raises(StoppedError):

@@ -35,6 +35,34 @@ def gradients():
     handle.remove()
 
 
+def test_kernels_come_from_the_whole_picture_if_the_recipe_says_so(recipe):
+    changes = {"model.adr": "{kernel: pog, embedding: 8}", "data.identity": "0"}
+    plain, whole, parts = (
+        stepped(recipe, {**changes, **more}, 3)[1][2][0]  # at first, no layer shows in the output
+        for more in (
+            {},
+            {"data.kernels_from_whole": "16"},
+            {"data.kernels_from_whole": "16", "accumulate": "2"},
+        )
+    )
+    assert abs(plain - whole) > 1e-5 * plain
+    assert abs(parts - whole) < abs(plain - whole) / 10
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model.adr": "null"}, "needs generated kernels"),
+        ({"model.adr": "{kernel: static}"}, "needs generated kernels"),
+        ({"data.mixup": "1.2"}, "mixup exclude each other"),
+        ({"compile": "true"}, "compile exclude each other"),
+    ],
+)
+def test_kernels_of_whole_pictures_are_refused_where_they_are_of_no_use(recipe, change, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(recipe, {"data.kernels_from_whole": "16", **change})
+
+
 @pytest.mark.parametrize("loss", ["{l1: 1.0, ssim: 0.3}", "{charbonnier: 1.0, edge: 1.0, edge_squared: 5.0, hvi: 0.5}"])
 def test_micro_batches_give_the_gradient_of_the_whole(recipe, loss, gradients):
     common = {"batch": "8", "loss": loss, "optimiser.clip": "null", "data.forgive_clipped": "true"}

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,27 +10,31 @@ import typer
 
 from undim.cli.results import prepare
 from undim.errors import UsageError, suggest
-from undim.paper import figures, tables
+from undim.paper import figures, harm, redundancy_tables, restoration_tables
 from undim.paper.measured import Measurements
 from undim.paper.pages import Page, write_page
 
 MAKERS: dict[str, Callable[[Measurements], Page]] = {
-    "table1": tables.make_table1,
-    "table2": tables.make_table2,
-    "table3": tables.make_table3,
-    "table4": tables.make_table4,
-    "table5": tables.make_table5,
-    "table6": tables.make_table6,
-    "table7": tables.make_table7,
-    "table8": tables.make_table8,
-    "table9": tables.make_table9,
-    "table10": tables.make_table10,
+    "table1": redundancy_tables.make_table1,
+    "table2": redundancy_tables.make_table2,
+    "table3": redundancy_tables.make_table3,
+    "table4": redundancy_tables.make_table4,
+    "table5": redundancy_tables.make_table5,
+    "table6": restoration_tables.make_table6,
+    "table7": restoration_tables.make_table7,
+    "table8": restoration_tables.make_table8,
+    "table9": restoration_tables.make_table9,
+    "table10": restoration_tables.make_table10,
+    "harm": harm.make_harm,
+}
+PICTURES: dict[str, Callable[[Measurements, Sequence[Path], Path], Page]] = {
     "figure1": figures.make_figure1,
     "figure2": figures.make_figure2,
     "figure5": figures.make_figure5,
+    "figure6": figures.make_figure6,
+    "figure7": figures.make_figure7,
 }
-SHEETS = {"figure6": figures.make_figure6, "figure7": figures.make_figure7}
-NAMES = (*MAKERS, *SHEETS)
+NAMES = (*MAKERS, *PICTURES)
 
 
 def paper(
@@ -62,8 +65,7 @@ def paper(
     prepare(output)
     ours = Measurements(roots)
     for name in wanted:
-        make = MAKERS.get(name) or partial(SHEETS[name], roots=roots, output=output)
-        page = make(ours)
+        page = MAKERS[name](ours) if name in MAKERS else PICTURES[name](ours, roots, output)
         write_page(page, output)
         there = sum(entry.ours is not None for entry in page.entries)
         typer.echo(f"{output / f'{name}.md'}: {there} of {len(page.entries)} figures are ours.")

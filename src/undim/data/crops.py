@@ -40,11 +40,13 @@ class Batch:
     """N x 3 x 64 x 96, float32 in [0, 1], of the dark pictures."""
     weight: Tensor | None = None
     """N x 1 x S x S in [0, 1], how much a pixel counts in the loss; `None`: all alike."""
+    views: tuple[Tensor, ...] = ()
+    """N of 3 x h x w, float32 in [0, 1]: the whole dark pictures, reduced; none without `Sampling.view`."""
 
     def part(self, start: int, end: int) -> Batch:
         """The samples `start` to `end`, without the last."""
         weight = None if self.weight is None else self.weight[start:end]
-        return Batch(self.low[start:end], self.high[start:end], self.context[start:end], weight)
+        return Batch(self.low[start:end], self.high[start:end], self.context[start:end], weight, self.views[start:end])
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Sampling:
     """Probability that a sample's rows and columns are exchanged."""
     forgive_clipped: bool = False
     """Whether pixels that are clipped in the target and not in the dark picture count nothing in the loss."""
+    view: int = 0
+    """Shorter side in pixels of the reduced whole pictures that samples come with; 0 for none. Not with `mixup`."""
 
 
 @runtime_checkable
@@ -116,6 +120,7 @@ class PairCrops:
                 targets.append(partial(self._read_target, int(self._starts[index]) + place, pair, fuse=source.fuse))
         self.highs = PixelStore(targets, budget)
         self._thumbnails: dict[tuple[int, bool, bool], Floats] = {}
+        self._views: dict[tuple[int, bool], npt.NDArray[np.float16]] = {}
 
     def _read_target(self, index: int, pair: Pair, *, fuse: bool) -> Pixels:
         low, high = self.lows[index], read_rgb(pair.high)
@@ -192,13 +197,14 @@ class PairCrops:
         if mixing is not None:
             share, partners = mixing
             samples = {place: _blend(samples[place], samples[int(partners[place])], share) for place in wanted}
-        lows, highs, contexts = zip(*(samples[place] for place in wanted), strict=True)
+        lows, highs, contexts, *views = zip(*(samples[place] for place in wanted), strict=True)
         low, high = _to_tensor(lows), _to_tensor(highs)
         weight = None
         if self.sampling.forgive_clipped:
             burnt = (high.amax(1, keepdim=True) >= CLIPPED) & (low.amax(1, keepdim=True) < CLIPPED)
             weight = 1 - burnt.float()
-        return Batch(low, high, _to_tensor(contexts).contiguous(), weight)
+        wholes = tuple(_to_tensor([view])[0] for view in (views[0] if views else ()))
+        return Batch(low, high, _to_tensor(contexts).contiguous(), weight, wholes)
 
     def _mixing(self, step: int, size: int) -> tuple[float, npt.NDArray[np.int64]] | None:
         rng = np.random.default_rng((self.sampling.seed, step, 2))
@@ -214,8 +220,8 @@ class PairCrops:
         epoch, offset = divmod(place, count)
         return first + int(np.random.default_rng((self.sampling.seed, epoch, 1)).permutation(count)[offset])
 
-    def _sample(self, place: int, crop: int) -> tuple[Floats, Floats, Floats]:
-        """Dark crop, target and thumbnail, H x W x 3 each, of the sample with this number in the run."""
+    def _sample(self, place: int, crop: int) -> tuple[Floats, ...]:
+        """Dark crop, target, thumbnail and, if asked for, view, H x W x 3 each, of the sample with this number."""
         rng = np.random.default_rng((self.sampling.seed, place))
         index, kind = self._index(place, rng), rng.random()
         height, width = self.highs[index].shape[:2]
@@ -226,6 +232,9 @@ class PairCrops:
         gain = np.float32(np.exp(self.sampling.jitter * rng.standard_normal()))
         window = (slice(top, top + crop), slice(left, left + crop))
         high: Floats = self.highs[index][window].astype(np.float32) / np.float32(255)
+        views: list[Floats] = []
+        if self.sampling.view:
+            views = [self._view(index, well_lit=kind < self.sampling.identity + self.sampling.darken, turned=turned)]
         if kind < self.sampling.identity:
             low, context = high, self._thumbnail(index, well_lit=True, turned=turned)
         elif kind < self.sampling.identity + self.sampling.darken:
@@ -233,19 +242,22 @@ class PairCrops:
             place_of = partial(at_window, size=(height, width), window=(top, left, crop, crop))
             low = darken(high, place_of(draw.stops), draw, rng)
             high = dim(high, place_of(draw.kept))
-            stops = at_window(draw.stops.T if turned else draw.stops, THUMBNAIL)
-            context = darken(self._thumbnail(index, well_lit=True, turned=turned), stops, draw, None)
+            stops = draw.stops.T if turned else draw.stops
+            context = self._thumbnail(index, well_lit=True, turned=turned)
+            context = darken(context, at_window(stops, THUMBNAIL), draw, None)
+            views = [darken(view, at_window(stops, view.shape[:2]), draw, None) for view in views]
         else:
             low = self.lows[index][window].astype(np.float32) / np.float32(255)
             context = self._thumbnail(index, well_lit=False, turned=turned)
             if self.sampling.jitter:
-                low, context = (low * gain).clip(0, 1), (context * gain).clip(0, 1)
+                low, context, *views = ((part * gain).clip(0, 1) for part in (low, context, *views))
         if turned:
             low, high = low.swapaxes(0, 1), high.swapaxes(0, 1)
+        parts = (low, high, context, *views)
         for flipped, axis in ((upside_down, 0), (mirrored, 1)):
             if flipped:
-                low, high, context = np.flip(low, axis), np.flip(high, axis), np.flip(context, axis)
-        return low, high, context
+                parts = tuple(np.flip(part, axis) for part in parts)
+        return parts
 
     def _thumbnail(self, index: int, *, well_lit: bool, turned: bool) -> Floats:
         key = (index, well_lit, turned)
@@ -255,12 +267,21 @@ class PairCrops:
             self._thumbnails[key] = make_thumbnail(image)[0].permute(1, 2, 0).numpy()
         return self._thumbnails[key]
 
+    def _view(self, index: int, *, well_lit: bool, turned: bool) -> Floats:
+        key = (index, well_lit)
+        if key not in self._views:
+            pixels = (self.highs if well_lit else self.lows)[index]
+            scale = min(1.0, self.sampling.view / min(pixels.shape[:2]))
+            height, width = (max(8, 8 * int(side * scale / 8)) for side in pixels.shape[:2])
+            image = _to_tensor([pixels.astype(np.float32) / np.float32(255)])
+            small = make_thumbnail(image, (height, width))[0].permute(1, 2, 0)
+            self._views[key] = small.numpy().astype(np.float16)  # finer than 8 bit in the dark, at half the memory
+        view: Floats = self._views[key].astype(np.float32)
+        return view.swapaxes(0, 1) if turned else view
 
-def _blend(
-    first: tuple[Floats, Floats, Floats], second: tuple[Floats, Floats, Floats], share: float
-) -> tuple[Floats, Floats, Floats]:
-    low, high, context = (share * one + (1 - share) * other for one, other in zip(first, second, strict=True))
-    return low, high, context
+
+def _blend(first: tuple[Floats, ...], second: tuple[Floats, ...], share: float) -> tuple[Floats, ...]:
+    return tuple(share * one + (1 - share) * other for one, other in zip(first, second, strict=True))
 
 
 def _to_tensor(pictures: Sequence[Floats]) -> Tensor:

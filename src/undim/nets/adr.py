@@ -22,7 +22,7 @@ from undim.nets.dynamic_conv import (
     pool,
 )
 from undim.nets.pog import Basis, Mixing, PogKernel
-from undim.nets.whole_picture import WholePicture
+from undim.nets.whole_picture import Means, WholePicture
 
 KernelKind = Literal["pog", "dynamic", "static"]
 Where = Literal["decoder", "encoder", "all"]
@@ -99,11 +99,16 @@ class Adr(nn.Module):
         basis: of POG, likewise.
         mixing: of POG, likewise.
 
+    Attributes:
+        means: `None`, or what the kernels are generated from instead of the input's own means (`undim.nets.view`).
+
     Raises:
         ShapeError: for a bottleneck out of range or an even kernel size, or from `forward` if the input is not
             B x 3C x H x W.
         ModelError: for options of POG with another kernel.
     """
+
+    means: Means | None
 
     def __init__(
         self,
@@ -126,6 +131,7 @@ class Adr(nn.Module):
         self.channels = channels
         self.bottleneck = bottleneck
         self.kernel_size = kernel_size
+        self.means = None
 
         def make(inputs: int, outputs: int) -> nn.Module:
             shape = (outputs, inputs, kernel_size, kernel_size)
@@ -156,11 +162,12 @@ class Adr(nn.Module):
         if isinstance(self.p1, StaticKernel):
             p1, p2 = self.p1(qkv), self.p2(qkv)
             return (p1[..., 0, 0], p2[..., 0, 0]) if self.kernel_size == 1 else (p1, p2)
-        pooled = pool(qkv) if whole is None else whole.mean(pool(qkv), qkv)
+        means = self.means if whole is None else whole
+        pooled = pool(qkv) if means is None else means.mean(pool(qkv), qkv)
         if self.kernel_size > 1:
             p1 = self.p1(pooled)
             narrow = per_image_conv2d_unfolded(qkv, p1)
-            return p1, self.p2(pool(narrow) if whole is None else whole.mean(pool(narrow), narrow))
+            return p1, self.p2(pool(narrow) if means is None else means.mean(pool(narrow), narrow))
         p1 = self.p1(pooled)[..., 0, 0]
         p2 = self.p2((p1 @ pooled.unsqueeze(-1)).squeeze(-1))[..., 0, 0]
         return p1, p2

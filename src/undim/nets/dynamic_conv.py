@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ShapeError
+from undim.nets.whole_picture import Means
 
 
 def per_image_conv2d(
@@ -229,7 +230,12 @@ class GeneratedConv2d(nn.Module):
         dilation: distance between kernel elements, in pixels.
         groups: channel groups.
         bias: out_channels values shared by all images, or `None`.
+
+    Attributes:
+        means: `None`, or what the kernels are generated from instead of the input's own means (`undim.nets.view`).
     """
+
+    means: Means | None
 
     def __init__(
         self,
@@ -249,6 +255,7 @@ class GeneratedConv2d(nn.Module):
         self.padding = padding
         self.dilation = dilation
         self.groups = groups
+        self.means = None
         self.bias = None if bias is None else nn.Parameter(bias)
 
     def kernel(self, images: Tensor) -> Tensor:
@@ -259,7 +266,8 @@ class GeneratedConv2d(nn.Module):
         """
         if images.ndim != 4 or images.shape[1] != self.in_channels:
             raise ShapeError(f"Images must have the shape B x {self.in_channels} x H x W. Got {tuple(images.shape)}.")
-        kernels: Tensor = self.generator(pool(images))
+        pooled = pool(images) if self.means is None else self.means.mean(pool(images), images)
+        kernels: Tensor = self.generator(pooled)
         return kernels
 
     def forward(self, images: Tensor) -> Tensor:

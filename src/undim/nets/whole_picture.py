@@ -8,12 +8,20 @@ whole picture would have given, and a tile that is told behaves as a part of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 OWN, CROPS, GIVEN = 0, 1, 2
 """Where the statistics come from: from each image itself, from all images of the batch together, or from outside."""
+
+
+class Means(Protocol):
+    """What stands in for the means over a layer's own input."""
+
+    def mean(self, own: Tensor, features: Tensor) -> Tensor:
+        """The mean to use for B x C x H x W features, whose own means are `own`: B x C."""
 
 
 @dataclass

@@ -1,9 +1,13 @@
-"""The paper's figures of results: 1, 2 and 5 as numbers, 6 and 7 as sheets of pictures made on the user's machine."""
+"""The paper's figures of results: numbers, plots of what was measured, and sheets of pictures left on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from undim.data.reading import read_rgb
 from undim.data.sets import numerically
@@ -11,77 +15,142 @@ from undim.images import Picture, write_picture
 from undim.metrics.quality import Pixels
 from undim.paper.measured import Measurements, describe
 from undim.paper.pages import Entry, Page
-from undim.paper.tables import DATA, RECIPES, UNPAIRED, evaluate_command, make_entry, redundancy_command, study_command
+from undim.paper.rows import (
+    DATA,
+    RECIPES,
+    UNPAIRED,
+    evaluate_command,
+    label_of,
+    make_entry,
+    redundancy_command,
+    study_command,
+)
 from undim.training.validation import make_sheet
 
 PAPER_GAIN = 12.72
 """dB: PSNR of the trained Restormer on figure 1's picture, from its caption."""
 SHOWN = 2
 """Pictures of each data set on a sheet."""
-_PICTURES = (
-    "Pictures: undim redundancy report writes a page that shows them, on your machine, as the data sets' terms ask."
-)
+FOLDER = "folder"
+"""Pictures of one's own, as `undim evaluate --data folder` calls them."""
+_WHERE = "The data sets' pictures are for research use and not kept here: the sheet is made where they are."
+_NO_PLOT = "The plot is left out: matplotlib is not installed."
 
 
-def make_figure1(ours: Measurements) -> Page:
+def make_figure1(ours: Measurements, roots: Sequence[Path], output: Path) -> Page:
     """Pictures that come out better when an attention layer is replaced by a random one."""
-    networks = list(dict.fromkeys([RECIPES["Restormer"], *ours.networks("poi", "lol-v1")]))
+    networks = list(dict.fromkeys([RECIPES["Restormer"], *ours.networks("poi")]))
     entries = []
+    told: list[str] = []
+    rows: list[list[Pixels]] = []
     for network in networks:
-        documents = ours.documents.get((network, "lol-v1", "poi"), [])
+        documents = [
+            (data, one)
+            for (name, data, verb), found in ours.documents.items()
+            for one in found
+            if (name, verb) == (network, "poi")
+        ]
         paper = PAPER_GAIN if network == RECIPES["Restormer"] else None
         if not documents:
-            command = redundancy_command("poi", network, "lol-v1")
-            entries.append(Entry(network, "PSNR as trained, dB", paper, command=command))
-        for document in documents:
+            command = redundancy_command("poi", network, "lol-v1") + " --save-images"
+            entries.append(Entry(label_of(network), "PSNR as trained, dB", paper, command=command))
+        for data, document in documents:
             content = document.content
             seeds = () if document.seed is None else (document.seed,)
-            for gain in content["result"]["gains"]:
-                label = f"{network}, {content['pictures'][gain['picture']]}, {gain['layer']} reset"
-                told = describe(content, "poi")
+            for number, gain in enumerate(content["result"]["gains"], 1):
+                picture = content["pictures"][gain["picture"]]
+                label = f"{label_of(network)}, {data} {picture}, {gain['layer']} reset"
+                protocol = describe(content, "poi")
                 entries += [
-                    Entry(label, "PSNR as trained, dB", paper, gain["before"], seeds=seeds, protocol=told),
-                    Entry(label, "PSNR with the random layer, dB", None, gain["after"], seeds=seeds, protocol=told),
+                    Entry(label, "PSNR as trained, dB", paper, gain["before"], seeds=seeds, protocol=protocol),
+                    Entry(label, "PSNR with the random layer, dB", None, gain["after"], seeds=seeds, protocol=protocol),
                 ]
-    notes = ("The paper's picture is not named.", _PICTURES)
-    return Page("figure1", "Figure 1: pictures that a reset makes better", tuple(entries), notes=notes)
+                if parts := _saved_gain(roots, network, document.seed, data, number):
+                    rows.append([read_rgb(part) for part in parts])
+                    told.append(
+                        f"Row {len(rows)}: {label}: dark, as trained ({gain['before']:.2f} dB), with the random layer"
+                        f" ({gain['after']:.2f} dB), reference."
+                    )
+    told, picture_file = _write_sheet("figure1", rows, told, output)
+    notes = (*told, "The paper's picture is not named.", _WHERE)
+    title = "Figure 1: pictures that a reset makes better"
+    return Page("figure1", title, tuple(entries), notes=notes, picture=picture_file)
 
 
-def make_figure2(ours: Measurements) -> Page:
+def make_figure2(ours: Measurements, roots: Sequence[Path], output: Path) -> Page:
     """Whether generated kernels are alike for different pictures: dynamic convolution against POG."""
+    del roots
     column = "cosine distance between pictures' kernels"
-    entries = []
-    for name in dict.fromkeys(["a_restormer", *ours.studies]):
-        for variant in ("dynamic", "pog"):
-            figure = ours.study_figure(name, variant, "cosine_distance")
-            if figure is not None or name == "a_restormer":
-                entries.append(make_entry(f"{name}: {variant}", column, None, figure, study_command(name)))
-    notes = (
+    drawn = [
+        study
+        for name, study in ours.studies.items()
+        if name.startswith("a_") and any(cell.get("diversity_over_training") for cell in ours.cells[name])
+    ]
+    notes = [
         "The paper shows this as a picture without numbers. 0: all pictures get the same kernel, up to its scale.",
-        "Over training, and for the controls of POG, see study.md.",
-    )
-    return Page(
-        "figure2", "Figure 2 (b): do dynamic kernels degrade to static ones?", tuple(entries), ".2g", notes=notes
-    )
+        "The plot: means and ranges over seeds over training; below, DMR against PSNR, a dot a training.",
+    ]
+    picture = None
+    if drawn:
+        try:
+            from undim.paper.plots import draw_figure2
+        except ModuleNotFoundError:
+            notes.append(_NO_PLOT)
+        else:
+            picture = "figure2.webp"
+            draw_figure2(drawn, ours.cells, output / picture)
+    title = "Figure 2 (b): do dynamic kernels degrade to static ones?"
+    entries = tuple(_of_kernels(ours, column, "cosine_distance"))
+    return Page("figure2", title, entries, ".2g", notes=tuple(notes), picture=picture)
 
 
-def make_figure5(ours: Measurements) -> Page:
+def make_figure5(ours: Measurements, roots: Sequence[Path], output: Path) -> Page:
     """How many directions the kernels of POG and of dynamic convolution span."""
+    del roots
     column = "effective rank of pictures' kernels"
-    entries = []
-    for name in dict.fromkeys(["a_restormer", *ours.studies]):
-        for variant in ("dynamic", "pog"):
-            figure = ours.study_figure(name, variant, "effective_rank")
-            if figure is not None or name == "a_restormer":
-                entries.append(make_entry(f"{name}: {variant}", column, None, figure, study_command(name)))
-    notes = (
+    notes = [
         (
             "The paper shows kernels as pictures, without numbers. The effective rank is 1 where all pictures' kernels"
             " are proportional, and at most the number of pictures."
         ),
-        _PICTURES,
-    )
-    return Page("figure5", "Figure 5: the kernels that pictures get", tuple(entries), notes=notes)
+        (
+            "The picture: the most diverse generator of each network of which undim redundancy diversity has measured"
+            " something; on the diagonal a picture's kernel minus the mean of all, elsewhere the row's minus the"
+            " column's. The dark pictures beside the rows are on the page of undim redundancy report."
+        ),
+    ]
+    picture = None
+    grids = {
+        f"{label_of(network)}, {data}": document.content["result"]["layers"]
+        for (network, data, verb), documents in ours.documents.items()
+        if verb == "diversity"
+        for document in documents[:1]
+    }
+    if grids:
+        try:
+            from undim.paper.plots import KernelGrid, draw_figure5
+        except ModuleNotFoundError:
+            notes.append(_NO_PLOT)
+        else:
+            picture = "figure5.webp"
+            found = []
+            for title, layers in grids.items():
+                name, one = max(layers.items(), key=lambda layer: float(layer[1]["cosine_distance"]))
+                told = f"{title}\n{name}\ncosine distance {one['cosine_distance']:.2g}"
+                found.append(KernelGrid(told, np.asarray(one["kernels"], np.float64)))
+            draw_figure5(found, output / picture)
+    entries = tuple(_of_kernels(ours, column, "effective_rank"))
+    return Page("figure5", "Figure 5: the kernels that pictures get", entries, notes=tuple(notes), picture=picture)
+
+
+def _of_kernels(ours: Measurements, column: str, measure: str) -> Iterator[Entry]:
+    """A row for each variant of each study that generates kernels."""
+    for name in dict.fromkeys(["a_restormer", *ours.studies]):
+        merged = ours.studies.get(name, {"rows": [{"variant": "dynamic"}, {"variant": "pog"}]})
+        for variant in (row["variant"] for row in merged["rows"]):
+            figure = ours.study_figure(name, variant, measure)
+            if figure is not None or name == "a_restormer":
+                yield make_entry(f"{name}: {variant}", column, None, figure, study_command(name))
 
 
 def make_figure6(ours: Measurements, roots: Sequence[Path], output: Path) -> Page:
@@ -100,19 +169,55 @@ def _sheet(name: str, title: str, ours: Measurements, roots: Sequence[Path], out
     rows: list[list[Pixels]] = []
     told: list[str] = []
     entries: list[Entry] = []
-    for data in sets:
+    for data in (*sets, FOLDER):
         folders = {path.parent.parent.name: path for root in roots for path in sorted(root.rglob(f"{data}/images"))}
-        for network in sorted(folders) or [RECIPES["Restormer+ours"]]:
+        if data == FOLDER:  # of one's own: with references in one figure, without in the other
+            paired = {network: _is_paired(ours, network) for network in folders}
+            folders = {network: path for network, path in folders.items() if paired[network] == (name == "figure6")}
+        for network in sorted(folders) or ([RECIPES["Restormer+ours"]] if data != FOLDER else []):
             figure = ours.figure(network, data, "results", lambda content: content.get(key)) if folders else None
             command = f"{evaluate_command(network, data)} --save-images"
             entries.append(make_entry(network, f"{data}: {title_of}", None, figure, command))
         if not folders:
             continue
         shared = set.intersection(*({path.name for path in folder.glob("*.png")} for folder in folders.values()))
-        for picture in sorted(shared, key=lambda file: numerically(Path(file).stem))[:SHOWN]:
+        pictures = sorted(shared, key=lambda file: numerically(Path(file).stem))
+        for picture in pictures if data == FOLDER else pictures[:SHOWN]:
             rows.append([read_rgb(folders[network] / picture) for network in sorted(folders)])
             told.append(f"Row {len(rows)}: {data}, {picture.removesuffix('.png')}, by {', '.join(sorted(folders))}.")
+    told, file = _write_sheet(name, rows, told, output)
+    return Page(name, title, tuple(entries), notes=(*told, _WHERE), picture=file)
+
+
+def _is_paired(ours: Measurements, network: str) -> bool:
+    documents = ours.documents.get((network, FOLDER, "results"), [])
+    return any(document.content.get("psnr") is not None for document in documents)
+
+
+def _saved_gain(roots: Sequence[Path], network: str, seed: int | None, data: str, number: int) -> list[Path]:
+    """What `undim redundancy poi --save-images` left of one gain: dark, as trained, reset, reference."""
+    names = [network, *([] if seed is None else [f"{network}-s{seed}"])]
+    for root in roots:
+        for name in names:
+            for folder in sorted(root.rglob(f"{name}/{data}/gains")):
+                if parts := sorted(folder.glob(f"{number}_*.png")):
+                    return parts
+    return []
+
+
+def _write_sheet(
+    name: str, rows: Sequence[Sequence[Pixels]], told: list[str], output: Path
+) -> tuple[list[str], str | None]:
+    """Write NAME.webp; without rows, keep the one that is there, whose pictures may be on another machine.
+
+    Returns:
+        What its rows show, and the file's name; None for no sheet.
+    """
+    file, page = f"{name}.webp", output / f"{name}.json"
     if rows:
-        write_picture(Picture(make_sheet(rows)), output / f"{name}.png", "png")
-    notes = (*told, "The data sets' pictures are for research use and not kept here: the sheet is made where they are.")
-    return Page(name, title, tuple(entries), notes=notes, picture=f"{name}.png" if rows else None)
+        write_picture(Picture(make_sheet(rows)), output / file, "webp", quality=80)
+        return told, file
+    before: Mapping[str, Any] = json.loads(page.read_text(encoding="utf-8")) if page.is_file() else {}
+    if before.get("picture") == file and (output / file).is_file():
+        return [note for note in before["notes"] if note.startswith("Row ")], file
+    return [], None

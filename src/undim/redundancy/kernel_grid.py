@@ -24,11 +24,12 @@ def order_by_likeness(kernels: npt.NDArray[np.float64]) -> list[int]:
     return order
 
 
-def draw_cells(kernels: Sequence[Sequence[float]]) -> list[list[Pixels]]:
+def draw_cells(kernels: Sequence[Sequence[float]], scale: float | None = None) -> list[list[Pixels]]:
     """The cells of the grid.
 
     Args:
         kernels: M rows of N weights.
+        scale: the difference that gets the full colour; by default the largest.
 
     Returns:
         M x M pictures, 8-bit RGB, a pixel a weight in rows of about equal length: on the diagonal a kernel minus the
@@ -40,8 +41,8 @@ def draw_cells(kernels: Sequence[Sequence[float]]) -> list[list[Pixels]]:
     differences = [
         [own[row] if row == column else own[row] - own[column] for column in range(count)] for row in range(count)
     ]
-    scale = max(float(np.abs(each).max()) for line in differences for each in line) or 1.0
-    return [[_colour(each / scale) for each in line] for line in differences]
+    full = scale or max(float(np.abs(each).max()) for line in differences for each in line) or 1.0
+    return [[_colour(each / full) for each in line] for line in differences]
 
 
 def brighten(pixels: Pixels, side: int = 96) -> Pixels:

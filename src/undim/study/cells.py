@@ -75,7 +75,7 @@ class StudyFolder:
         return True
 
     def adopt(self, cell: Cell, *, with_weights: bool) -> str | None:
-        """Take over a cell of a study beside this one that was trained and measured alike: of the same fingerprint.
+        """Take over an equal cell of a study beside this one: by its fingerprint it was trained and measured alike.
 
         Args:
             cell: one that is not finished.
@@ -95,6 +95,7 @@ class StudyFolder:
             there = read_cell(path)
             if there["fingerprint"] != cell.fingerprint:
                 continue
+            self.result(cell).parent.mkdir(parents=True, exist_ok=True)
             if weights.is_file():
                 self.run(cell).mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(weights, self.weights(cell))

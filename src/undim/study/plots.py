@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,37 +29,52 @@ def draw_study(study: Mapping[str, Any], cells: Sequence[Cell], target: Path) ->
     """
     figure = Figure(figsize=(15, 4.2), layout="constrained")
     curves, scatter, diverse = figure.subplots(1, 3)
-    for number, row in enumerate(study["rows"]):
-        colour = f"C{number % 10}"
-        mine = [cell for cell in cells if cell["variant"] == row["variant"] and cell["seed"] in row["seeds"]]
-        if not mine:
-            continue
+    for name, colour, mine in _variants(study, cells):
         _draw_mean(curves, [dict(zip(c["curve"]["step"], c["curve"]["psnr"], strict=True)) for c in mine], colour)
-        curves.plot([], [], color=colour, label=row["variant"])
-        scatter.plot(
-            [cell["scores"]["val"]["psnr"] for cell in mine],
-            [cell["redundancy"]["dmr"] for cell in mine],
-            "o",
-            color=colour,
-            label=row["variant"],
-        )
-        over_training = [
-            {one["step"]: _mean_distance(one["layers"]) for one in cell["diversity_over_training"]} for cell in mine
-        ]
-        if any(over_training):
-            _draw_mean(diverse, over_training, colour)
+        curves.plot([], [], color=colour, label=name)
     curves.set(title="learning curves, mean and range over seeds", xlabel="steps", ylabel="PSNR on val, dB")
-    curves.legend(fontsize="small")
-    scatter.set(title="one dot a seed", xlabel="PSNR on val, dB", ylabel="DMR, dB")
-    diverse.set(title="diversity over training", xlabel="steps", ylabel="cosine distance between pictures' kernels")
-    if diverse.lines:
-        diverse.set_yscale("log")
+    draw_ratios(scatter, study, cells)
+    scatter.set_title("one dot a seed")
+    draw_diversity(diverse, study, cells)
+    diverse.set_title("diversity over training, mean and range over seeds")
     for axis in (curves, scatter, diverse):
         axis.grid(alpha=0.3)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize="small")
     picture = io.BytesIO()
     figure.savefig(picture, format="webp", dpi=80)
     with replacing(target) as stream:
         stream.write(picture.getvalue())
+
+
+def draw_ratios(axis: Axes, study: Mapping[str, Any], cells: Sequence[Cell]) -> None:
+    """DMR against PSNR on val, a dot a cell; arguments as in `draw_study`."""
+    for name, colour, mine in _variants(study, cells):
+        psnr = [cell["scores"]["val"]["psnr"] for cell in mine]
+        axis.plot(psnr, [cell["redundancy"]["dmr"] for cell in mine], "o", color=colour, label=name)
+    axis.set(xlabel="PSNR on val, dB", ylabel="DMR, dB")
+
+
+def draw_diversity(axis: Axes, study: Mapping[str, Any], cells: Sequence[Cell]) -> None:
+    """Diversity of generated kernels over training, where there are some; arguments as in `draw_study`."""
+    for name, colour, mine in _variants(study, cells):
+        over_training = [
+            {one["step"]: _mean_distance(one["layers"]) for one in cell["diversity_over_training"]} for cell in mine
+        ]
+        if any(over_training):
+            _draw_mean(axis, over_training, colour)
+            axis.plot([], [], color=colour, label=name)
+    axis.set(xlabel="steps", ylabel="cosine distance between pictures' kernels")
+    if axis.lines:
+        axis.set_yscale("log")
+
+
+def _variants(study: Mapping[str, Any], cells: Sequence[Cell]) -> Iterator[tuple[str, str, list[Cell]]]:
+    """Name, colour and cells of each variant that has some."""
+    for number, row in enumerate(study["rows"]):
+        mine = [cell for cell in cells if cell["variant"] == row["variant"] and cell["seed"] in row["seeds"]]
+        if mine:
+            yield row["variant"], f"C{number % 10}", mine
 
 
 def _draw_mean(axis: Axes, curves: Sequence[Mapping[int, float]], colour: str) -> None:

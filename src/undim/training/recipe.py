@@ -121,6 +121,9 @@ class DataSection(DataFolders):
     """Share of samples whose rows and columns are exchanged."""
     forgive_clipped: bool = False
     """Whether pixels that are clipped in the reference alone count nothing in L1 and Charbonnier."""
+    kernels_from_whole: int = Field(default=0, ge=0)
+    """Shorter side in pixels of a reduced copy of the whole picture, from which the kernels for a crop are generated,
+    as they are at inference; 0: from the crop itself."""
     memory_gb: float = Field(default=4.0, ge=0)
     """What decoded pictures may take in memory, in 10^9 bytes; the others lie in a temporary file."""
 
@@ -227,6 +230,18 @@ class Recipe(Section):
     """Steps."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps."""
+
+    @model_validator(mode="after")
+    def _whole_pictures_are_of_use(self) -> Self:
+        if self.data.kernels_from_whole:
+            adr = self.model.adr
+            if self.model.convs is None and (adr is None or adr.kernel == "static"):
+                raise ValueError("data.kernels_from_whole needs generated kernels: set model.adr or model.convs")
+            if self.data.mixup:
+                raise ValueError("data.kernels_from_whole and data.mixup exclude each other")
+            if self.compile:
+                raise ValueError("data.kernels_from_whole and compile exclude each other")
+        return self
 
     @model_validator(mode="after")
     def _batches_split_evenly(self) -> Self:

@@ -26,6 +26,7 @@ def load_crops(recipe: Recipe) -> PairCrops:
         mixup=data.mixup,
         turn=data.turn,
         forgive_clipped=data.forgive_clipped,
+        view=data.kernels_from_whole,
     )
     return PairCrops(sources, sampling, memory_gb=data.memory_gb)
 

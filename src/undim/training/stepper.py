@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning_fabric
@@ -16,6 +17,7 @@ from undim.data.crops import Batch
 from undim.errors import CheckpointError, RecipeError
 from undim.nets import Backbone
 from undim.nets.cidnet import ColourTransform
+from undim.nets.view import look_at_views, told
 from undim.training.losses import recipe_loss
 from undim.training.network import build_model, parameter_groups, start_from, update_average
 from undim.training.precision import Precision, fast_precision
@@ -103,9 +105,18 @@ class Stepper:
 
     def _loss(self, batch: Batch) -> Tensor:
         low, high = self.fabric.to_device(batch.low), self.fabric.to_device(batch.high)
-        output = self._model(low, self.fabric.to_device(batch.context)) if self.network.sees_whole else self._model(low)
+        context = self.fabric.to_device(batch.context)
+        with self._kernels_of(batch, context):
+            output = self._model(low, context) if self.network.sees_whole else self._model(low)
         weight = None if batch.weight is None else self.fabric.to_device(batch.weight)
         return recipe_loss(output, high, self.recipe.loss, weight=weight, density=self._density)
+
+    def _kernels_of(self, batch: Batch, context: Tensor) -> AbstractContextManager[None]:
+        """Where kernels are generated from the whole pictures, if the batch has them, and not from crops."""
+        if not batch.views:
+            return nullcontext()
+        with self.fabric.autocast():
+            return told(self.network, look_at_views(self.network, self.fabric.to_device(batch.views), context))
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of this."""

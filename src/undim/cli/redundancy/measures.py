@@ -7,9 +7,10 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+import torch
 from torch import nn
 
-from undim.cli.redundancy.study import Study, telling
+from undim.cli.redundancy.study import Study, read_tensor, telling
 from undim.cli.results import progress
 from undim.data.reading import read_rgb
 from undim.errors import DataError
@@ -24,8 +25,12 @@ from undim.redundancy import (
     dmr,
     harmfulness,
     poi_over_networks,
+    reset,
     table_groups,
 )
+from undim.redundancy.harm import Gain, to_pixels
+from undim.redundancy.page import Exhibit
+from undim.redundancy.passes import evaluating
 from undim.redundancy.sites import select
 
 AdrChoice = Literal["reset", "keep", "both"]
@@ -85,6 +90,23 @@ def write_poi(study: Study, others: Mapping[str, Study]) -> dict[str, Any]:
         result["networks"] = poi_over_networks(found)
         result["network_names"] = list(found)
     return study.write("poi", result)
+
+
+def find_exhibit(study: Study, gain: Gain) -> Exhibit:
+    """The pictures of one gain: dark, as trained, with the layer reset, and the reference if there is one."""
+    case = study.cases[gain.picture]
+    low, device = read_tensor(case.low), next(study.model.parameters()).device
+    with torch.no_grad(), evaluating(study.model):
+        before = study.model(low.to(device)).clamp(0, 1)
+        with reset(study.model, gain.layer, gain.seed, initialisation=study.settings.initialisation):
+            after = study.model(low.to(device)).clamp(0, 1)
+    pictures = [
+        ("dark picture", to_pixels(low)),
+        (f"as trained, {gain.before:.2f} dB", to_pixels(before)),
+        (f"{gain.layer} reset, {gain.after:.2f} dB", to_pixels(after)),
+        *([] if case.high is None else [("reference", to_pixels(read_tensor(case.high)))]),
+    ]
+    return Exhibit(f"Picture {case.name}: better with random weights in {gain.layer}.", tuple(pictures))
 
 
 def write_diversity(study: Study) -> dict[str, Any]:

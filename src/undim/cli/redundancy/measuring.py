@@ -9,9 +9,11 @@ from typing import Annotated
 import typer
 
 from undim.cli.lines import put
-from undim.cli.redundancy.measures import AdrChoice, find_harm, write_diversity, write_dmr, write_poi
+from undim.cli.redundancy.measures import AdrChoice, find_exhibit, find_harm, write_diversity, write_dmr, write_poi
 from undim.cli.redundancy.options import Draws, Foreign, Scope, Source
 from undim.cli.redundancy.study import open_study
+from undim.images import Picture, write_picture
+from undim.redundancy.harm import Gain
 
 
 def measure_dmr(
@@ -42,11 +44,20 @@ def measure_poi(
     also: Annotated[
         list[str] | None, typer.Option(help="A network trained from another seed, to compare with; repeatable.")
     ] = None,
+    save_images: Annotated[
+        bool, typer.Option("--save-images", help="Keep the pictures that gain most as DIR/gains/N_1.png ... N_4.png.")
+    ] = False,
 ) -> None:
     """Measure which share of the pictures gets better when a layer is reset, and which pictures (table 3, figure 1)."""
     study = open_study(source, draws, scope, foreign)
     others = {name: open_study(dataclasses.replace(source, model=name), draws, scope, foreign) for name in also or []}
     result = write_poi(study, others)["result"]
+    for number, gain in enumerate(result["gains"] if save_images else [], 1):
+        exhibit = find_exhibit(study, Gain(**gain))
+        for place, (_, pixels) in enumerate(exhibit.pictures, 1):
+            path = study.folder / "gains" / f"{number}_{place}.png"
+            path.parent.mkdir(exist_ok=True)
+            write_picture(Picture(pixels), path, "png")
     shares = [one["poi"] for one in result["layers"].values()]
     put(f"poi: {study.title}: {statistics.fmean(shares):.1f} % on average, at most {max(shares):.1f} %\n".encode())
 

@@ -78,6 +78,11 @@ class Study:
             **more,
         }
 
+    def _note(self, name: str) -> int | None:
+        """A whole number that the weights' file notes of its training, such as its steps."""
+        text = "" if self.spec is None else self.spec.notes.get(name, "")
+        return int(text) if text.isdecimal() else None
+
     def write(self, verb: str, result: dict[str, Any], adr: str | None = None) -> dict[str, Any]:
         """Write VERB.json and VERB.md; gives what is in the first."""
         written = {
@@ -85,6 +90,8 @@ class Study:
             "title": f"{verb}: {self.title}",
             "model": self.name,
             "file": None if self.file is None else self.file.name,
+            "seed": self._note("seed"),
+            "iterations": self._note("iterations"),
             "sha256": None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest(),
             "data": self.data,
             "split": self.split,

@@ -1,0 +1,74 @@
+"""Measure the redundancy of a study's networks, for `undim paper table1 table5 figure1 figure5 harm`.
+
+    python docs/measure_study.py STUDY_DIR -o docs/results [--variants base,pog] [--seeds 0,1,2] [--work DIR]
+
+Runs `undim redundancy reset` on the finished cells whose weights are on this machine, and on those of seed 0 `poi`,
+`diversity` and `prune` where they say something. It leaves OUTPUT/measured/STUDY.VARIANT-sSEED/lol-v1/VERB.json and
+VERB.md. What is there is not measured again; what was begun is gone on with, from DIR.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from undim.cli.main import main as undim
+from undim.study.cells import WEIGHTS, read_cells, read_plan
+
+PRUNED = ("base", "pog")
+"""Variants that table 5 is about, of the first seed: the methods take long."""
+DRAWN = {"dynamic", "pog"}
+"""Variants that generate kernels."""
+PICTURES = 8
+"""Of figure 5."""
+
+
+def verbs_of(variant: str, seed: int) -> dict[str, list[str]]:
+    """What to measure of a cell, and the options."""
+    draws = ["--split", "test", "--seeds", "3"]
+    if seed:
+        return {"reset": draws}
+    verbs = {"reset": draws, "poi": draws}  # one measurement; poi also says which pictures gain
+    if variant in PRUNED:
+        verbs["prune"] = ["--split", "test", "--seeds", "1"]
+    if variant in DRAWN:
+        verbs["diversity"] = ["--limit", str(PICTURES)]
+    return verbs
+
+
+def main() -> None:
+    """Measure what is not there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--variants", type=lambda text: text.split(","))
+    parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")])
+    parser.add_argument("--root", help="Of LOL-v1; else it is sought in $UNDIM_DATA.")
+    parser.add_argument("--work", type=Path, default=Path("runs/laboratory"))
+    options = parser.parse_args()
+    name = read_plan(options.study)["name"]
+    for cell in read_cells(options.study):
+        variant, seed = cell["variant"], cell["seed"]
+        weights = options.study / "runs" / f"{variant}-s{seed}" / WEIGHTS
+        if variant not in (options.variants or [variant]) or seed not in (options.seeds or [seed]):
+            continue
+        if not weights.is_file():
+            print(f"{weights} is not here: left out.")
+            continue
+        place = Path(f"{name}.{variant}-s{seed}") / "lol-v1"
+        work, target = options.work / place, options.output / "measured" / place
+        for verb, given in verbs_of(variant, seed).items():
+            if (target / f"{verb}.json").is_file():
+                continue
+            more = ["--root", options.root] if options.root else []
+            status = undim(["redundancy", verb, str(weights), "--data", "lol-v1", *given, *more, "-o", str(work)])
+            if status:
+                raise SystemExit(status)
+            target.mkdir(parents=True, exist_ok=True)
+            for kind in ("json", "md"):
+                shutil.copyfile(work / f"{verb}.{kind}", target / f"{verb}.{kind}")
+
+
+if __name__ == "__main__":
+    main()

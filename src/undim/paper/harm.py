@@ -1,0 +1,97 @@
+"""Beyond table 3: does training from another seed cure harmful layers, and whom does harm hit?"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from scipy import stats
+
+from undim.paper.measured import Figure, Measurements
+from undim.paper.pages import Entry, Page
+from undim.paper.rows import OWN, label_of, make_entry, redundancy_command
+from undim.redundancy.ratios import confidence_interval
+
+LAYERS, ALL, SOME, NONE = "attention layers", "harmful in all", "in some", "in none"
+ALIKE = "rank correlation of layers' changes between seeds"
+FORMS = dict.fromkeys((LAYERS, ALL, SOME, NONE), ".0f")
+CORRELATION, LOW, HIGH = "rank correlation of a picture's PSNR and its change", "95 %, from", "to"
+
+
+def make_harm(ours: Measurements) -> Page:
+    """How many layers harm in all, some or none of the networks that were trained from several seeds."""
+    entries: list[Entry] = []
+    notes = [
+        (
+            "A layer is harmful in a network if resetting it raises PSNR on average over pictures and draws. If that"
+            " were a coin's toss for each training, one layer in 2^seeds would harm in all."
+        ),
+        (
+            "The last correlation, over the pictures of one network, is the mean over seeds with Student's interval;"
+            " below zero, harm falls on the pictures that the network does worst on, as the paper says."
+        ),
+    ]
+    for study, merged in ours.studies.items():
+        for row in merged["rows"]:
+            cells = [cell for cell in ours.cells[study] if cell["variant"] == row["variant"]]
+            changes = [
+                {name: layer["psnr_change"] for name, layer in cell["redundancy"]["layers"].items()} for cell in cells
+            ]
+            if len(changes) > 1:
+                label, protocol = f"{study}: {row['variant']}", f"study {study}, {row['variant']}, lol-v1 val"
+                seeds = tuple(cell["seed"] for cell in cells)
+                entries += _over_seeds(label, changes, seeds, cells[0]["steps"], protocol)
+                notes += _named(label, changes)
+    networks = dict.fromkeys([*OWN, *ours.networks("reset", "lol-v1")])
+    for network in networks:
+        entries += _whom(ours, network)
+    return Page("harm", "Beyond table 3: is harm cured by training again?", tuple(entries), ".2f", FORMS, tuple(notes))
+
+
+def _over_seeds(
+    label: str, changes: Sequence[Mapping[str, float]], seeds: tuple[int, ...], steps: int, protocol: str
+) -> Iterator[Entry]:
+    """Entries of one network, from the changes of PSNR by its layers in each of its trainings."""
+    harmed = [sum(one[name] > 0 for one in changes) for name in changes[0]]
+    counts = {
+        LAYERS: len(harmed),
+        ALL: sum(count == len(changes) for count in harmed),
+        SOME: sum(0 < count < len(changes) for count in harmed),
+        NONE: harmed.count(0),
+    }
+    for column, count in counts.items():
+        yield Entry(label, column, None, count, None, seeds, steps, protocol)
+    alike = [
+        float(stats.spearmanr(list(one.values()), [other[name] for name in one]).statistic)
+        for one, other in combinations(changes, 2)
+        if min(len(set(one.values())), len(set(other.values()))) > 1
+    ]
+    if alike and len(harmed) > 2:
+        spread = statistics.stdev(alike) if len(alike) > 1 else None
+        yield Entry(label, ALIKE, None, statistics.fmean(alike), spread, seeds, steps, protocol)
+
+
+def _named(label: str, changes: Sequence[Mapping[str, float]]) -> Iterator[str]:
+    always = [name for name in changes[0] if all(one[name] > 0 for one in changes)]
+    if always:
+        yield f"{label}: harmful in all of {len(changes)} trainings: {', '.join(always)}."
+
+
+def _whom(ours: Measurements, network: str) -> Iterator[Entry]:
+    """Whether harm falls on the pictures that the networks do worst on, over the seeds that were measured."""
+    label = label_of(network)
+    documents = ours.documents.get((network, "lol-v1", "reset"), [])
+    values = [value for one in documents if (value := _correlation(one.content)) is not None]
+    bounds = confidence_interval(values)
+    figure = ours.figure(network, "lol-v1", "reset", _correlation)
+    yield make_entry(label, CORRELATION, None, figure, redundancy_command("reset", network, "lol-v1"))
+    if bounds is not None and figure is not None:
+        for column, bound in zip((LOW, HIGH), bounds, strict=True):
+            yield make_entry(label, column, None, Figure(bound, None, figure.seeds, figure.iterations, figure.protocol))
+
+
+def _correlation(content: Mapping[str, Any]) -> float | None:
+    found = content["result"].get("correlation")
+    return None if found is None else float(found["spearman"])
