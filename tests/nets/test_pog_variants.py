@@ -60,6 +60,36 @@ def test_kernels_equal_the_formulas_and_freeze(options):
     assert (kernel(pooled).std(0).max() < 1e-12) == (options.get("mixing") == "constant")
 
 
+def test_balanced_layers_let_pictures_tell_as_much_as_biases():
+    """By default W is nearly uniform and m1 sees its bias; balanced, kernels differ between pictures at once."""
+    torch.manual_seed(0)
+    kernel = PogKernel(24, (8, 24, 1, 1), 32)
+    pooled = torch.randn(64, 24)
+
+    def look():
+        mixing = kernel.mixing(pooled)
+        specific = torch.stack([mixing - 2 * n * (mixing @ n)[:, None] for n in kernel.basis()[0]])  # (N, B, De): s_i
+        told = F.linear(specific, kernel.m1.weight)
+        kernels = kernel(pooled).flatten(1)
+        size = kernels.square().mean().sqrt()
+        return told.std() / kernel.m1.bias.std(), kernels.std(0).mean() / size, mixing.std(0).mean()
+
+    with torch.no_grad():
+        share, variation, spread = look()
+        assert share < 0.3
+        kernel.balance()
+        balanced_share, balanced_variation, balanced_spread = look()
+    assert 0.7 < balanced_share < 2
+    assert balanced_variation > 5 * variation
+    assert balanced_spread > 3 * spread
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_only_pog_starts_balanced(kind):
+    with pytest.raises(ModelError, match="balanced start belongs to the kernel 'pog'"):
+        add_adr(create_model("candela_tiny"), kernel=kind, balanced=True)
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_products_of_reflections_are_orthogonal(count):
     """So every weight's s_i is as long as W: seen by a decoder that is the identity."""

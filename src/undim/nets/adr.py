@@ -98,6 +98,7 @@ class Adr(nn.Module):
         reflections: of POG, see `undim.nets.pog.PogKernel`.
         basis: of POG, likewise.
         mixing: of POG, likewise.
+        balanced: of POG, whether its layers start as `undim.nets.pog.PogKernel.balance` draws them.
 
     Attributes:
         means: `None`, or what the kernels are generated from instead of the input's own means (`undim.nets.view`).
@@ -122,8 +123,11 @@ class Adr(nn.Module):
         reflections: int = 1,
         basis: Basis = "householder",
         mixing: Mixing = "softmax",
+        balanced: bool = False,
     ) -> None:
         super().__init__()
+        if balanced and kernel != "pog":
+            raise ModelError(f"A balanced start belongs to the kernel 'pog'. Got it for {kernel!r}.")
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ShapeError(f"The kernel size must be odd. Got {kernel_size}.")
         if not 1 <= bottleneck < channels:
@@ -139,6 +143,9 @@ class Adr(nn.Module):
 
         self.p1 = make(channels, bottleneck)
         self.p2 = make(bottleneck, channels)
+        if balanced:
+            for generator in (self.p1, self.p2):
+                generator.balance()  # type: ignore[operator]  # POG has it
         if identity:
             self.p2.zero_output()  # type: ignore[operator]  # each generator has it
 
@@ -192,6 +199,7 @@ def add_adr(
     reflections: int = 1,
     basis: Basis = "householder",
     mixing: Mixing = "softmax",
+    balanced: bool = False,
 ) -> BackboneT:
     """Add ADR to the attention layers of a backbone, in place.
 
@@ -209,6 +217,7 @@ def add_adr(
         reflections: of POG, how many Householder reflections make a basis; the paper has one.
         basis: of POG, see `undim.nets.pog.Basis`.
         mixing: of POG, see `undim.nets.pog.Mixing`.
+        balanced: of POG, whether kernels differ between pictures from the start, see `PogKernel.balance`.
 
     Returns:
         The same model.
@@ -242,6 +251,7 @@ def add_adr(
             reflections=reflections,
             basis=basis,
             mixing=mixing,
+            balanced=balanced,
         )
         for attention in attentions
     ]

@@ -204,6 +204,18 @@ class PogKernel(_PogGenerator):
         """
         nn.init.normal_(self.embeddings, std=1.0 if self.basis_kind == "householder" else self.embedding**-0.5)
 
+    @torch.no_grad()
+    def balance(self) -> None:
+        """Draw the layers before m2 so that, at first, pictures tell as much in each unit as its bias does.
+
+        As the layers are drawn by default, W is nearly uniform, so |s_i| = |W| is about De^-1/2 and m1 sees little but
+        its bias: all pictures get nearly the same kernel. Here fc1 and fc2 keep the variance of pooled inputs of unit
+        variance (He et al. 2015), and m1's weights are De^1/2 times as large.
+        """
+        nn.init.kaiming_normal_(self.fc1.weight)
+        nn.init.normal_(self.fc2.weight, std=self.embedding**-0.5)
+        self.m1.weight.mul_(self.embedding**0.5)
+
     def zero_output(self) -> None:
         """Make every kernel zero, with gradients that still move it."""
         nn.init.zeros_(self.m2.weight)

@@ -89,7 +89,7 @@ def spec_of(recipe: Recipe, steps: int) -> ModelSpec:
         steps: how many were done.
     """
     section = recipe.model
-    adr = None if section.adr is None else AdrSpec(**section.adr.model_dump(exclude={"identity"}))
+    adr = None if section.adr is None else AdrSpec(**section.adr.model_dump(exclude={"identity", "balanced"}))
     names = [recipe.data.name, *(more.name for more in recipe.data.also)]
     stages = recipe.progressive
     batch = " then ".join(str(stage.batch) for stage in stages) or str(recipe.batch)

@@ -35,6 +35,8 @@ class AdrSection(Section):
     reflections: int = Field(default=1, ge=1)
     basis: Literal["householder", "free", "additive"] = "householder"
     mixing: Literal["softmax", "sigmoid", "linear", "constant"] = "softmax"
+    balanced: bool = False
+    """Whether POG's kernels differ between pictures from the start."""
 
 
 class ConvsSection(Section):
