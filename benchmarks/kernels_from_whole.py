@@ -3,8 +3,8 @@
     python benchmarks/kernels_from_whole.py RUN/average.safetensors [--crop 64] [--sides 64,96,128,192] [--pictures 24]
 
 Prints, for the means of Q, K and V before each ADR: the rms distance to those of the whole picture, relative to how far
-whole pictures differ among each other (rms over pictures), averaged over channels and layers. Above one, what is told no
-longer says which picture it is.
+whole pictures differ among each other (rms over pictures), averaged over channels and layers. Above one, what is told
+no longer says which picture it is.
 """
 
 from __future__ import annotations
