@@ -13,7 +13,8 @@ from tiny_models import psnr
 from undim import Enhancer
 from undim.enhance import memory, tiling
 from undim.enhance.models import find_model, list_shipped_models
-from undim.enhance.runtime import OnnxRuntime, OutOfMemoryError
+from undim.enhance.runtime import OutOfMemoryError
+from undim.enhance.runtimes.by_onnxruntime import OnnxRuntime
 from undim.enhance.tiling import inner_cells, join_tiles, place_crops, ramp, shrink, spread_tiles, weigh_crops
 from undim.errors import ModelError, PictureError, UsageError
 from undim.nets import add_adr, create_model

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from undim.enhance.convert import to_batch
-from undim.enhance.runtime import OnnxRuntime, Tiling, WholePicture
+from undim.enhance.runtime import Runtime, Tiling, WholePicture
 from undim.enhance.tiling import inner_cells, place_crops, shrink, weigh_crops
 from undim.errors import UsageError
 from undim.images.picture import Pixels
 
 
-def look_at_whole(runtime: OnnxRuntime, tiling: Tiling, pixels: Pixels, side: int) -> WholePicture:
+def look_at_whole(runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int) -> WholePicture:
     """Take what tiles are to be told, from a thumbnail and from crops, no more of them at once than a tile holds."""
     height, width = pixels.shape[:2]
     thumbnail = shrink(pixels, tiling.thumbnail)
