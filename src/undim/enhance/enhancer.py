@@ -22,7 +22,7 @@ from undim.enhance.runtime import OutOfMemoryError, Runtime, Tiling, WholePictur
 from undim.enhance.runtimes import DEFAULT_RUNTIME, RuntimeWish, check_runtime, open_runtime
 from undim.enhance.runtimes.choice import PAYS_FROM, open_fastest
 from undim.enhance.runtimes.precision import PrecisionWish, check_precision
-from undim.enhance.survey import look_at_whole
+from undim.enhance.survey import look_at_all, look_at_whole
 from undim.enhance.tiling import (
     CELL,
     MARGIN,
@@ -262,7 +262,7 @@ class Enhancer:
         tiling = self._tiling()
         height, width = pixels.shape[:2]
         rows, columns = (spread_tiles(length, side, tiling.overlap) for length in (height, width))
-        whole = look or look_at_whole(self._runtime, tiling, pixels, side)
+        whole = look or look_at_all(self._runtime, tiling, pixels, side)
         last = (rows[-1], columns[-1])
 
         def make(tall: Span, wide: Span) -> Floats:

@@ -113,8 +113,11 @@ class Runtime(ABC):
         columns: npt.NDArray[np.int64],
         weights: Floats,
         thumbnail: Floats,
+        given: Floats | None = None,
     ) -> Floats:
         """The statistics, 1 x K, that crops of a picture have together. Only where `tiling` is not `None`.
+
+        What a layer sees depends on the statistics of those before it: on `given`, or on these crops' own.
 
         Args:
             crops: N x 3 x H x W as for `run`.
@@ -122,12 +125,17 @@ class Runtime(ABC):
             columns: likewise.
             weights: how much each of the N counts, summing to one.
             thumbnail: of the whole picture, as in `WholePicture`.
+            given: statistics of the whole picture, 1 x K, for the layers to use; `None` for those of the crops. A file
+                exported by an earlier version returns them as they are.
 
         Raises:
             PictureError: as `run`.
         """
-        given = (np.array(_CROPS), rows, columns, weights, thumbnail)
-        return self._ask(TILE_OUTPUT, {INPUT: crops, **dict(zip(TILE_INPUTS[:5], given, strict=True))}, more=True)
+        feeds: Feeds = {INPUT: crops, "source": np.array(_CROPS if given is None else _GIVEN)}
+        feeds |= {"rows": rows, "columns": columns, "weights": weights, "thumbnail": thumbnail}
+        if given is not None:
+            feeds["given"] = given
+        return self._ask(TILE_OUTPUT, feeds, more=True)
 
     def stop(self) -> None:
         """End the run in progress, if any, and refuse further ones. May be called from any thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -53,6 +54,35 @@ def spread_tiles(length: int, side: int, overlap: int) -> list[Span]:
     size = step + overlap
     starts = range(0, length - overlap, step)
     return [(start, min(start + size, length)) for start in starts]
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of an axis that the network sees, and what of it is counted."""
+
+    pixels: Span
+    cells: npt.NDArray[np.int64]
+    """Counted from the first of the pixels."""
+
+
+def spread_windows(length: int, side: int, overlap: int) -> list[Window]:
+    """Count each cell of `length` pixels once, in windows of at most `side` with half of `overlap` around what counts.
+
+    All windows have one size and one number of cells, but for the last: runtimes like to see shapes again.
+    """
+    cells = math.ceil(length / CELL)
+    if length <= side:
+        return [Window((0, length), np.arange(cells))]
+    margin = overlap // 2
+    count = math.ceil(cells / ((side - 2 * margin) // CELL))
+    each = math.ceil(cells / count)
+    size = each * CELL + 2 * margin
+    windows = []
+    for first in range(0, cells, each):
+        start = min(max(0, first * CELL - margin), _up(max(0, length - size)))
+        counted = np.arange(first, min(first + each, cells)) - start // CELL
+        windows.append(Window((start, min(start + size, length)), counted))
+    return windows
 
 
 def ramp(length: int) -> Floats:
