@@ -167,9 +167,11 @@ class Enhancer:
         height, width = pixels.shape[:2]
         with self._turn:
             self._choose(width, height)
-            side = choose_side(width, height) or max(height, width)
+            side = self._side(width, height)
             check_memory(width, height, side)
-            return look_at_whole(self._runtime, tiling, pixels, side)
+            if side and not (self._fast and reduced_size(height, width)):
+                return look_at_all(self._runtime, tiling, pixels, side)
+            return look_at_whole(self._runtime, tiling, pixels, side or max(height, width))
 
     def stop(self) -> None:
         """End the run in progress with a PictureError, and refuse further ones. May be called from any thread."""
@@ -274,7 +276,7 @@ class Enhancer:
 
     def _fast_pieces(self, pixels: Pixels, look: WholePicture | None, reduced: Span, side: int) -> Iterator[Piece]:
         whole = look or look_at_whole(self._runtime, self._tiling(), pixels, side or max(reduced))
-        small, texture = reduce(pixels, reduced)
+        small, texture = reduce(pixels, reduced, self._threads)
         # As large as a picture that is not cut: one more level of tiles would save nothing.
         check_memory(reduced[1], reduced[0])
         enhanced = self._runtime.run(small[None], whole, more=True)[0]
@@ -290,7 +292,7 @@ class Enhancer:
             )
             for (rows, columns), values in zip(spans, seen, strict=True)
         ]
-        model = fit_model(pixels, small, texture, enhanced, crops)
+        model = fit_model(pixels, small, texture, enhanced, crops, self._threads)
         for top, values in model.apply(pixels, self._threads):
             yield top, 0, values
 

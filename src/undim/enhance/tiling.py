@@ -211,9 +211,14 @@ def _cell_means(pixels: Pixels) -> Floats:
     tall, broad = min(CELL, pixels.shape[0]), min(CELL, pixels.shape[1])
     planes = pixels[..., None] if pixels.ndim == 2 else pixels
     means = np.empty((3, high, wide), np.float32)
-    for row in range(high):
-        band = planes[row * CELL : row * CELL + tall, : wide * broad].reshape(tall, wide, broad, -1)
-        means[:, row] = band.mean((0, 2), dtype=np.float32).T / full_scale(pixels)
+    scale = np.float32(1 / (tall * broad * full_scale(pixels)))
+    at_once = max(1, _ROWS_AT_ONCE // CELL)
+    for row in range(0, high, at_once):
+        count = min(at_once, high - row)
+        band = planes[row * CELL : row * CELL + count * tall, : wide * broad].reshape(count, tall, -1)
+        # Whole numbers, rows first: the sums are exact, and run along the memory.
+        columns = np.add.reduce(band, axis=1, dtype=np.uint32).reshape(count, wide, broad, -1)
+        means[:, row : row + count] = columns.sum(2, dtype=np.uint32).transpose(2, 0, 1) * scale
     return means
 
 
