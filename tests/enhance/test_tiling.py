@@ -17,7 +17,16 @@ from undim.enhance.models import find_model, list_shipped_models
 from undim.enhance.runtime import OutOfMemoryError
 from undim.enhance.runtimes.by_onnxruntime import OnnxRuntime
 from undim.enhance.survey import look_at_all, look_at_whole
-from undim.enhance.tiling import inner_cells, join_tiles, place_crops, ramp, shrink, spread_tiles, spread_windows, weigh_crops
+from undim.enhance.tiling import (
+    inner_cells,
+    join_tiles,
+    place_crops,
+    ramp,
+    shrink,
+    spread_tiles,
+    spread_windows,
+    weigh_crops,
+)
 from undim.errors import ModelError, PictureError, UsageError
 from undim.nets import add_adr, create_model
 from undim.nets.thumbnail import make_thumbnail

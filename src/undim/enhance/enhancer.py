@@ -25,7 +25,9 @@ from undim.enhance.runtimes.precision import PrecisionWish, check_precision
 from undim.enhance.survey import look_at_all, look_at_whole
 from undim.enhance.tiling import (
     CELL,
+    FEWER_PIXELS,
     MARGIN,
+    SAMPLED_PIXELS,
     Floats,
     Span,
     Tile,
@@ -171,7 +173,8 @@ class Enhancer:
             check_memory(width, height, side)
             if side and not (self._fast and reduced_size(height, width)):
                 return look_at_all(self._runtime, tiling, pixels, side)
-            return look_at_whole(self._runtime, tiling, pixels, side or max(height, width))
+            sampled = FEWER_PIXELS if side and self._fast else SAMPLED_PIXELS
+            return look_at_whole(self._runtime, tiling, pixels, side or max(height, width), sampled)
 
     def stop(self) -> None:
         """End the run in progress with a PictureError, and refuse further ones. May be called from any thread."""
@@ -275,12 +278,12 @@ class Enhancer:
         return join_tiles(rows, columns, make)
 
     def _fast_pieces(self, pixels: Pixels, look: WholePicture | None, reduced: Span, side: int) -> Iterator[Piece]:
-        whole = look or look_at_whole(self._runtime, self._tiling(), pixels, side or max(reduced))
+        whole = look or look_at_whole(self._runtime, self._tiling(), pixels, side or max(reduced), FEWER_PIXELS)
         small, texture = reduce(pixels, reduced, self._threads)
         # As large as a picture that is not cut: one more level of tiles would save nothing.
         check_memory(reduced[1], reduced[0])
         enhanced = self._runtime.run(small[None], whole, more=True)[0]
-        spans = place_crops(*pixels.shape[:2])
+        spans = place_crops(pixels.shape[0], pixels.shape[1], FEWER_PIXELS)
         spans = spans[:: max(1, len(spans) // CROPS)]
         seen = self._runtime.run(np.concatenate([to_batch(pixels[slice(*r), slice(*c)]) for r, c in spans]), whole)
         inner = slice(MARGIN, -MARGIN)
