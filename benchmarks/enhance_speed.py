@@ -1,6 +1,8 @@
 """What `undim enhance` costs as a user runs it: start, reading, network and writing of one file, in a process each.
 
-    python benchmarks/enhance_speed.py [--model photo] [--tiles auto 0 512 1024] [--megapixels 0.24 12] [--threads 2]
+    python benchmarks/enhance_speed.py [--model photo] [--tiles auto 0 512 fast] [--megapixels 0.24 12] [--threads 2]
+
+"fast" among the tiles stands for --fast.
 
 Wall time, CPU time and peak memory of the whole process, the best of --rounds runs. Pictures are those of
 benchmarks/tiling.py as JPEG. Threads are limited by the process's CPU affinity (Linux).
@@ -48,6 +50,7 @@ def main() -> None:
     parser.add_argument("--megapixels", nargs="+", type=float, default=[0.24, 12.0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--more", default="", help="further options of undim enhance, in quotes")
     options = parser.parse_args()
     print("| megapixels | --tile | wall, s | CPU, s | peak, GB |")
     print("|---|---|---|---|---|")
@@ -60,7 +63,8 @@ def main() -> None:
                 pool.submit(save_picture, source, round(height * 4 / 3), height).result()
             for tile in options.tiles:
                 words = [sys.executable, "-m", "undim", "enhance", str(source), "-o", str(target), "--overwrite"]
-                words += ["--model", options.model, "--tile", tile]
+                words += ["--model", options.model, *(["--fast"] if tile == "fast" else ["--tile", tile])]
+                words += options.more.split()
                 wall, cpu, peak = min(measure(words, options.threads) for _ in range(options.rounds))
                 print(f"| {megapixels:g} | {tile} | {wall:.2f} | {cpu:.2f} | {peak:.2f} |", flush=True)
 

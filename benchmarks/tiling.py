@@ -22,7 +22,7 @@ from PIL import Image
 
 from undim.enhance.enhancer import Enhancer
 from undim.enhance.models import find_model, list_shipped_models
-from undim.enhance.runtime import OnnxRuntime
+from undim.enhance.runtimes.by_onnxruntime import OnnxRuntime
 from undim.enhance.tiling import spread_tiles
 
 Bytes = npt.NDArray[np.uint8]

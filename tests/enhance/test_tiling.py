@@ -12,9 +12,21 @@ from torch import nn
 from tiny_models import psnr
 from undim import Enhancer
 from undim.enhance import memory, tiling
+from undim.enhance.convert import to_batch
 from undim.enhance.models import find_model, list_shipped_models
-from undim.enhance.runtime import OnnxRuntime, OutOfMemoryError
-from undim.enhance.tiling import inner_cells, join_tiles, place_crops, ramp, shrink, spread_tiles, weigh_crops
+from undim.enhance.runtime import OutOfMemoryError
+from undim.enhance.runtimes.by_onnxruntime import OnnxRuntime
+from undim.enhance.survey import look_at_all, look_at_whole
+from undim.enhance.tiling import (
+    inner_cells,
+    join_tiles,
+    place_crops,
+    ramp,
+    shrink,
+    spread_tiles,
+    spread_windows,
+    weigh_crops,
+)
 from undim.errors import ModelError, PictureError, UsageError
 from undim.nets import add_adr, create_model
 from undim.nets.thumbnail import make_thumbnail
@@ -49,6 +61,22 @@ def test_tiles_cover_and_overlap(length, cells, overlap):
     assert shared[:-1] == [overlap] * len(shared[:-1])
     assert all(0 < some <= overlap or overlap == 0 for some in shared)
     assert len({stop - start for start, stop in spans[:-1]}) <= 1
+
+
+@given(st.integers(1, 5000), st.integers(32, 128), st.sampled_from([0, 16, 32, 64]))
+def test_windows_count_every_cell_once_and_away_from_where_they_cut(length, cells, overlap):
+    side = 8 * max(cells, 2 * overlap // 8 + 1)
+    windows = spread_windows(length, side, overlap)
+    counted = np.concatenate([window.pixels[0] // 8 + window.cells for window in windows])
+    np.testing.assert_array_equal(counted, np.arange(-(-length // 8)))
+    for window in windows:
+        (start, stop), last = window.pixels, 8 * (window.cells[-1] + 1)
+        assert start % 8 == 0
+        assert 0 <= start < stop <= length
+        assert stop - start <= side
+        assert start == 0 or 8 * window.cells[0] >= overlap // 2
+        assert stop == length or start + last <= stop - overlap // 2
+    assert len({(window.pixels[1] - window.pixels[0], len(window.cells)) for window in windows[:-1]}) <= 1
 
 
 @given(st.integers(1, 300), st.integers(1, 300))
@@ -132,12 +160,24 @@ def test_tiles_of_a_network_agree(network, half_dark):
 
 
 @pytest.mark.slow
+def test_statistics_of_all_windows_are_nearer_to_those_of_the_whole_than_crops_are(network, half_dark):
+    runtime = OnnxRuntime(network[1], threads=1)
+    height, width = (np.arange(length // 8) for length in half_dark.shape[:2])
+    thumbnail = shrink(half_dark, (64, 96))
+    exact = runtime.look(to_batch(half_dark), height, width, np.ones(1, np.float32), thumbnail)
+    off = [
+        np.linalg.norm(look(runtime, runtime.tiling, half_dark, 256).statistics - exact)
+        for look in (look_at_whole, look_at_all)
+    ]
+    assert off[1] < 0.3 * off[0]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list_shipped_models())
 def test_tiles_of_shipped_models_agree(name, half_dark):
     if OnnxRuntime(find_model(name), threads=1).tiling is None:
         pytest.skip("exported before files could be tiled")
-    # So small a picture has few crops to take statistics from; benchmarks/tiling.py measures pictures of 12 MP.
-    check_tiles(find_model(name), half_dark, bound=40)
+    check_tiles(find_model(name), half_dark)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -20,6 +20,8 @@ from undim.cli.lines import one_line, put, say, without_codec_noise
 from undim.enhance.batch import Outcome, Settings, run_tasks
 from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.plan import STREAM, Task, plan
+from undim.enhance.runtimes import DEFAULT_RUNTIME, PAYS_FOR_PICTURES, RUNTIMES, RuntimeWish, check_runtime
+from undim.enhance.runtimes.precision import PrecisionWish, check_precision
 from undim.enhance.tiling import Tile, check_tile
 from undim.enhance.watch import PAUSE, Arrivals
 from undim.errors import PictureError, UsageError
@@ -41,6 +43,8 @@ class Wishes:
     strength: Strength
     fast: bool
     series: bool
+    runtime: RuntimeWish
+    precision: PrecisionWish
 
 
 def enhance(
@@ -88,6 +92,20 @@ def enhance(
             help="Side in pixels of the tiles that large pictures are cut into; 0: never; auto: as memory suggests.",
         ),
     ] = "auto",
+    runtime: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help=f"What runs the network: {', '.join(RUNTIMES)}; auto: the fastest one here, for large work.",
+        ),
+    ] = DEFAULT_RUNTIME,
+    precision: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|float32|bfloat16",
+            help="What the network computes in; auto: bfloat16 where it is at hand and not seen.",
+        ),
+    ] = "auto",
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on with what arrives in the folder PATH, until stopped with Ctrl-C.")
     ] = False,
@@ -109,7 +127,8 @@ def enhance(
     if output == STREAM and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("-o - would print a picture to the terminal; redirect it, or give a file.")
     find_model(model)
-    wishes = Wishes(model, read_tile(tile), read_strength(strength), fast, series)
+    means = (read_runtime(runtime), read_precision(precision))
+    wishes = Wishes(model, read_tile(tile), read_strength(strength), fast, series, *means)
     settings = Settings(quality, max_pixels, overwrite)
     if watch:
         if series or as_json or output == STREAM or len(paths) != 1 or not Path(paths[0]).is_dir():
@@ -118,10 +137,10 @@ def enhance(
     tasks = plan(paths, output, form, overwrite=overwrite)
     if series and any(task.source == STREAM for task in tasks):
         raise UsageError("--series looks at all pictures first, and standard input can be read only once: give files.")
-    outcomes = _run(tasks, wishes, jobs, settings)
+    outcomes, ran = _run(tasks, wishes, jobs, settings)
     failed = sum(outcome.status == "failed" for outcome in outcomes)
     if as_json:
-        put(f"{json.dumps(report(outcomes), indent=2)}\n".encode())
+        put(f"{json.dumps({**report(outcomes), 'runtime': ran}, indent=2)}\n".encode())
     elif output == STREAM:
         for outcome in outcomes:
             put(outcome.content or b"")
@@ -166,6 +185,26 @@ def read_tile(text: str) -> Tile:
     return tile
 
 
+def read_runtime(text: str) -> RuntimeWish:
+    """What `--runtime` says.
+
+    Raises:
+        UsageError: if there is no such runtime, or it is not installed.
+    """
+    check_runtime(text)
+    return cast("RuntimeWish", text)
+
+
+def read_precision(text: str) -> PrecisionWish:
+    """What `--precision` says.
+
+    Raises:
+        UsageError: if there is no such precision.
+    """
+    check_precision(text)
+    return cast("PrecisionWish", text)
+
+
 def read_strength(text: str) -> Strength:
     """What `--strength` says: "auto" or a number from 0 to 1.
 
@@ -190,19 +229,29 @@ def _check(quality: int | None, jobs: int, max_pixels: int) -> None:
         raise UsageError(f"--max-pixels is {max_pixels}; allowed: 1 or more.")
 
 
-def _run(tasks: Sequence[Task], wishes: Wishes, jobs: int, settings: Settings) -> list[Outcome]:
+def _run(tasks: Sequence[Task], wishes: Wishes, jobs: int, settings: Settings) -> tuple[list[Outcome], str]:
+    """What became of the tasks, and what ran the network."""
+    enhancer = _open(wishes, many=len(tasks) >= PAYS_FOR_PICTURES)
+    look = _common_look(enhancer, tasks, settings) if wishes.series else None
+    return _run_with(enhancer, tasks, wishes.strength, look, jobs, settings), enhancer.runtime
+
+
+def _open(wishes: Wishes, *, many: bool) -> Enhancer:
     from undim.enhance.enhancer import Enhancer  # ONNX Runtime loads only after all usage errors are told
 
-    enhancer = Enhancer(wishes.model, tile=wishes.tile, fast=wishes.fast)
-    look = _common_look(enhancer, tasks, settings) if wishes.series else None
-    return _run_with(enhancer, tasks, wishes.strength, look, jobs, settings)
+    return Enhancer(
+        wishes.model,
+        tile=wishes.tile,
+        fast=wishes.fast,
+        runtime=wishes.runtime,
+        precision=wishes.precision,
+        many=many,
+    )
 
 
 def _watch(look: Callable[[], list[Task]], wishes: Wishes, jobs: int, settings: Settings) -> int:
     """Enhance what arrives until Ctrl-C; the exit status."""
-    from undim.enhance.enhancer import Enhancer
-
-    enhancer = Enhancer(wishes.model, tile=wishes.tile, fast=wishes.fast)
+    enhancer = _open(wishes, many=True)
     outcomes: list[Outcome] = []
     told = ""
 

@@ -76,7 +76,8 @@ def _run(words: list[str]) -> int:
             # What matters in Pillow's warnings and log about odd files is reported as a failure or a note.
             warnings.filterwarnings("ignore", module=r"PIL\.")
             logging.getLogger("PIL").addHandler(logging.NullHandler())
-            return _dispatch(words)
+            with _notes():
+                return _dispatch(words)
     except UndimError as error:
         say(f"error: {_flat(str(error))}")
         return MISUSED
@@ -92,6 +93,23 @@ def _run(words: list[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         say("stopped")
         return INTERRUPTED
+
+
+class _Notes(logging.Handler):
+    """What the library logs, as lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"note: {_flat(record.getMessage())}")
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    logger, handler = logging.getLogger("undim"), _Notes(logging.WARNING)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 @contextmanager

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from undim.cli.enhance import read_tile
+from undim.cli.enhance import read_precision, read_runtime, read_tile
 from undim.cli.lines import say
 from undim.enhance.models import DEFAULT_MODEL, find_model
+from undim.enhance.runtimes import DEFAULT_RUNTIME
 from undim.errors import UsageError
 from undim.images.picture import Pixels
 
@@ -25,6 +26,8 @@ def video(
     model: Annotated[str, typer.Option(help="Name of a shipped model, or an .onnx file.")] = DEFAULT_MODEL,
     strength: Annotated[float, typer.Option(metavar="0..1", help="How much: 0 the input, 1 all.")] = 1.0,
     tile: Annotated[str, typer.Option(metavar="auto|0|N", help="As of undim enhance.")] = "auto",
+    runtime: Annotated[str, typer.Option(metavar="NAME", help="As of undim enhance.")] = DEFAULT_RUNTIME,
+    precision: Annotated[str, typer.Option(metavar="NAME", help="As of undim enhance.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
 ) -> int:
     """Make a dark video clear, without flicker: all frames of a scene share one look, which follows the scene slowly.
@@ -36,6 +39,7 @@ def video(
         raise UsageError(f"--strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
     find_model(model)
     side = read_tile(tile)
+    means = read_runtime(runtime), read_precision(precision)
     if not source.is_file():
         raise UsageError(f"{source} is no file.")
     if output.exists() and not overwrite:
@@ -46,7 +50,7 @@ def video(
     from undim.video.files import enhance_video
     from undim.video.steady import SteadyLook
 
-    enhancer = Enhancer(model, tile=side)
+    enhancer = Enhancer(model, tile=side, runtime=means[0], precision=means[1], many=True)
     steady = SteadyLook(enhancer.survey)
 
     def enhance(pixels: Pixels, time: float) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -17,11 +18,16 @@ from undim.enhance.memory import check_memory, choose_side, smaller_side
 from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.need import find_need
 from undim.enhance.planes import reduce
-from undim.enhance.runtime import OnnxRuntime, OutOfMemoryError, Tiling, WholePicture
-from undim.enhance.survey import look_at_whole
+from undim.enhance.runtime import OutOfMemoryError, Runtime, Tiling, WholePicture
+from undim.enhance.runtimes import DEFAULT_RUNTIME, RuntimeWish, check_runtime, open_runtime
+from undim.enhance.runtimes.choice import PAYS_FROM, open_fastest
+from undim.enhance.runtimes.precision import PrecisionWish, check_precision
+from undim.enhance.survey import look_at_all, look_at_whole
 from undim.enhance.tiling import (
     CELL,
+    FEWER_PIXELS,
     MARGIN,
+    SAMPLED_PIXELS,
     Floats,
     Span,
     Tile,
@@ -63,11 +69,16 @@ class Enhancer:
             picture is taken once and told to every tile, so that they agree.
         fast: whether pictures of 3 megapixels and more go through the network at a reduced size, as
             `undim.enhance.fast` says.
+        runtime: what runs the network, one of `undim.enhance.runtimes.RUNTIMES`; "auto" for the fastest of those that
+            are installed, measured once on this machine, where the work is large: pictures from 3 megapixels on.
+        precision: "float32"; "bfloat16", where runtime and processor have it; "auto" for bfloat16 where a shipped model
+            loses at most 0.02 dB by it.
+        many: whether so many pictures follow that "auto" pays for small ones too.
 
     Raises:
         ModelError: if the model is unknown, its file is not one, or it cannot be tiled though `tile` or `fast` asks
             for what needs this.
-        UsageError: for another `tile`.
+        UsageError: for another `tile`, or a runtime or precision that is unknown or not there.
     """
 
     def __init__(
@@ -77,15 +88,34 @@ class Enhancer:
         threads: int | None = None,
         tile: Tile = "auto",
         fast: bool = False,
+        runtime: RuntimeWish = DEFAULT_RUNTIME,
+        precision: PrecisionWish = "auto",
+        many: bool = False,
     ) -> None:
         check_tile(tile)
-        self._runtime = OnnxRuntime(find_model(model), threads=threads)
+        check_precision(precision)
+        check_runtime(runtime)
+        self._path = find_model(model)
+        self._threads = threads
+        self._precision: PrecisionWish = precision
+        self._runtime: Runtime
+        self._fastest: Runtime | None = None
+        """What "auto" takes for large work, once that has come."""
+        self._chooses = runtime == "auto"
+        if self._chooses and many:
+            self._runtime = self._fastest = open_fastest(self._path, threads=threads, precision=precision)
+        elif self._chooses:  # in float32, the one precision that the default runtime has
+            self._runtime = open_runtime(DEFAULT_RUNTIME, self._path, threads=threads)
+        else:
+            self._runtime = open_runtime(runtime, self._path, threads=threads, precision=precision)
+        self._first = self._runtime
+        self._used: list[Runtime] = []
+        self._stopped = False
         self._name = os.fspath(model)
         if tile not in ("auto", 0) or fast:
             self._tiling()
         self._tile: Tile = tile
         self._fast = fast
-        self._threads = threads
         self._turn = threading.Lock()
 
     @overload
@@ -138,13 +168,40 @@ class Enhancer:
         tiling = self._tiling()
         height, width = pixels.shape[:2]
         with self._turn:
-            side = choose_side(width, height) or max(height, width)
+            self._choose(width, height)
+            side = self._side(width, height)
             check_memory(width, height, side)
-            return look_at_whole(self._runtime, tiling, pixels, side)
+            if side and not (self._fast and reduced_size(height, width)):
+                return look_at_all(self._runtime, tiling, pixels, side)
+            sampled = FEWER_PIXELS if side and self._fast else SAMPLED_PIXELS
+            return look_at_whole(self._runtime, tiling, pixels, side or max(height, width), sampled)
 
     def stop(self) -> None:
         """End the run in progress with a PictureError, and refuse further ones. May be called from any thread."""
-        self._runtime.stop()
+        self._stopped = True
+        for runtime in (self._first, self._fastest):
+            if runtime is not None:
+                runtime.stop()
+
+    @property
+    def runtime(self) -> str:
+        """What ran the network so far and in which precision, such as "openvino bfloat16"; several joined by "and"."""
+        return " and ".join(dict.fromkeys(str(runtime) for runtime in self._used or [self._runtime]))
+
+    def _choose(self, width: int, height: int) -> None:
+        """With "auto", take the runtime for pictures of this size: the same for the same size, whatever came before."""
+        if self._chooses:
+            reduced = reduced_size(height, width) if self._fast else None
+            if self._first is self._fastest or math.prod(reduced or (height, width)) < PAYS_FROM:
+                self._runtime = self._first
+            else:
+                if self._fastest is None:
+                    self._fastest = open_fastest(self._path, threads=self._threads, precision=self._precision)
+                    if self._stopped:
+                        self._fastest.stop()
+                self._runtime = self._fastest
+        if self._runtime not in self._used:
+            self._used.append(self._runtime)
 
     def _tiling(self) -> Tiling:
         if self._runtime.tiling is None:
@@ -163,6 +220,7 @@ class Enhancer:
             return pixels.copy()
         height, width = pixels.shape[:2]
         with self._turn:  # one run at a time, held from the check on: a run that ends gives its memory back
+            self._choose(width, height)
             side = self._side(width, height)
             while True:
                 try:
@@ -209,7 +267,7 @@ class Enhancer:
         tiling = self._tiling()
         height, width = pixels.shape[:2]
         rows, columns = (spread_tiles(length, side, tiling.overlap) for length in (height, width))
-        whole = look or look_at_whole(self._runtime, tiling, pixels, side)
+        whole = look or look_at_all(self._runtime, tiling, pixels, side)
         last = (rows[-1], columns[-1])
 
         def make(tall: Span, wide: Span) -> Floats:
@@ -220,12 +278,12 @@ class Enhancer:
         return join_tiles(rows, columns, make)
 
     def _fast_pieces(self, pixels: Pixels, look: WholePicture | None, reduced: Span, side: int) -> Iterator[Piece]:
-        whole = look or look_at_whole(self._runtime, self._tiling(), pixels, side or max(reduced))
-        small, texture = reduce(pixels, reduced)
+        whole = look or look_at_whole(self._runtime, self._tiling(), pixels, side or max(reduced), FEWER_PIXELS)
+        small, texture = reduce(pixels, reduced, self._threads)
         # As large as a picture that is not cut: one more level of tiles would save nothing.
         check_memory(reduced[1], reduced[0])
         enhanced = self._runtime.run(small[None], whole, more=True)[0]
-        spans = place_crops(*pixels.shape[:2])
+        spans = place_crops(pixels.shape[0], pixels.shape[1], FEWER_PIXELS)
         spans = spans[:: max(1, len(spans) // CROPS)]
         seen = self._runtime.run(np.concatenate([to_batch(pixels[slice(*r), slice(*c)]) for r, c in spans]), whole)
         inner = slice(MARGIN, -MARGIN)
@@ -237,7 +295,7 @@ class Enhancer:
             )
             for (rows, columns), values in zip(spans, seen, strict=True)
         ]
-        model = fit_model(pixels, small, texture, enhanced, crops)
+        model = fit_model(pixels, small, texture, enhanced, crops, self._threads)
         for top, values in model.apply(pixels, self._threads):
             yield top, 0, values
 

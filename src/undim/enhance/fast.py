@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import math
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
-from undim.enhance.planes import BAND, blur, enlarge, luma, regress, to_planes
+from undim.enhance.planes import BAND, blur, enlarge, find_cut, luma, regress, to_planes
 from undim.enhance.tiling import CROP, Floats, Span
 from undim.images.picture import Pixels
 
@@ -37,6 +38,8 @@ TONES, TEXTURES = 5, 3
 """Knots of the corrections that depend on the output's tone and on the amount of fine detail."""
 FIT_RIDGE = 1e-3
 """How strongly no correction is preferred, relative to what each term contributes."""
+LEVELS = 4095
+"""Steps of the tables that stand for the corrections."""
 _BLACK = 1e-4
 """Square of the brightness that contrasts in black are relative to."""
 
@@ -82,9 +85,15 @@ class LocalModel:
 
         at_once = threads or os.cpu_count() or 1
         with ThreadPoolExecutor(at_once) as pool:
-            for first in range(0, height, at_once * BAND):  # no more bands in memory than are made at once
-                tops = range(first, min(first + at_once * BAND, height), BAND)
-                yield from zip(tops, pool.map(band, tops), strict=True)
+            coming: deque[tuple[int, Future[Floats]]] = deque()
+            for top in range(0, height, BAND):
+                coming.append((top, pool.submit(band, top)))
+                if len(coming) > at_once:  # one more in memory than are made at once, which is in use meanwhile
+                    first, made = coming.popleft()
+                    yield first, made.result()
+            while coming:
+                first, made = coming.popleft()
+                yield first, made.result()
 
 
 def reduced_size(height: int, width: int) -> Span | None:
@@ -95,7 +104,14 @@ def reduced_size(height: int, width: int) -> Span | None:
     return int(height / factor), int(width / factor)
 
 
-def fit_model(pixels: Pixels, small: Floats, texture: Floats, enhanced: Floats, crops: Sequence[Crop]) -> LocalModel:
+def fit_model(
+    pixels: Pixels,
+    small: Floats,
+    texture: Floats,
+    enhanced: Floats,
+    crops: Sequence[Crop],
+    threads: int | None = None,
+) -> LocalModel:
     """The local models of a picture.
 
     Args:
@@ -104,58 +120,106 @@ def fit_model(pixels: Pixels, small: Floats, texture: Floats, enhanced: Floats, 
         texture: the variance within each of its boxes, h x w.
         enhanced: what the network made of the reduced copy, 3 x h x w, told of the whole picture as the crops were.
         crops: parts of the picture that it saw at full size.
+        threads: how many colours are in work at once; one per core if None.
     """
+    tone, brightness = luma(enhanced).clip(0, 1), luma(small)
+    kind = _texture_kind(brightness, texture)
     slopes, offsets = np.empty_like(small), np.empty_like(small)
-    tones = _hats(luma(enhanced).clip(0, 1), TONES)
-    brightness = luma(small)
-    kinds = _texture_kinds(brightness, texture)
-    for colour in range(3):
-        terms = _terms(small[colour], enhanced[colour], brightness, tones, kinds)
-        shares = _fit(pixels, colour, terms, crops)
-        slopes[colour] = sum(k * slope for k, (slope, _) in zip(shares, terms, strict=True) if slope is not None)
-        offsets[colour] = sum(k * offset for k, (_, offset) in zip(shares, terms, strict=True))
+
+    def describe(colour: int) -> None:
+        mean = blur(small[colour], 1)
+        slope, _ = regress(small[colour], enhanced[colour], 1, SLOPE_RIDGE * (mean * mean + np.float32(_BLACK)))
+        facts = _Facts(small[colour], enhanced[colour], slope, brightness, tone, kind)
+        slopes[colour], offsets[colour] = facts.combine(_fit(pixels, colour, facts, crops))
+
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        list(pool.map(describe, range(3)))
     return LocalModel(slopes, offsets)
 
 
-def _terms(
-    small: Floats, enhanced: Floats, brightness: Floats, tones: Sequence[Floats], kinds: Sequence[Floats]
-) -> list[Term]:
-    """The model of one colour without correction, and what may be added to it."""
-    mean = blur(small, 1)
-    slope, _ = regress(small, enhanced, 1, SLOPE_RIDGE * (mean * mean + np.float32(_BLACK)))
-    terms: list[Term] = [(slope, enhanced - slope * small)]
-    terms += [(None, enhanced * tone) for tone in tones]
-    terms += [(None, tone) for tone in tones]
-    terms += [(None, brightness)]
-    terms += [(factor * kind, -factor * kind * small) for factor in (slope, np.float32(1)) for kind in kinds]
-    return terms
+@dataclass(frozen=True)
+class _Facts:
+    """What the model of one colour is made from, h x w each, of the reduced copy or of a part of it."""
+
+    small: Floats
+    enhanced: Floats
+    slope: Floats
+    """Of the regression of `enhanced` on `small`."""
+    brightness: Floats
+    tone: Floats
+    """Luma of the output, in [0, 1]."""
+    kind: Floats
+    """How rich in detail, in [0, 1]."""
+
+    def cut(self, place: tuple[slice, slice]) -> _Facts:
+        return _Facts(*(getattr(self, field.name)[place] for field in fields(self)))
+
+    def terms(self) -> list[Term]:
+        """The model without correction, and what may be added to it, in the order in which `combine` has it."""
+        tones, kinds = _hats(self.tone, TONES), _hats(self.kind, TEXTURES)
+        terms: list[Term] = [(self.slope, self.enhanced - self.slope * self.small)]
+        terms += [(None, self.enhanced * tone) for tone in tones]
+        terms += [(None, tone) for tone in tones]
+        terms += [(None, self.brightness)]
+        factors = (self.slope, np.float32(1))
+        terms += [(factor * kind, -factor * kind * self.small) for factor in factors for kind in kinds]
+        return terms
+
+    def combine(self, shares: npt.NDArray[np.float64]) -> tuple[Floats, Floats]:
+        """Slope and offset of the sum of all terms, each times its share; the first share is one.
+
+        Tables in place of sums over the knots, since this is for the whole of the reduced copy.
+        """
+        ends = np.cumsum((1, TONES, TONES, 1, TEXTURES))
+        _, gains, lifts, (light,), sharper, plain = np.split(shares.astype(np.float32), ends)
+        tone, kind = _levels(self.tone), _levels(self.kind)
+        slope = self.slope * _look_up(1 + sharper, kind)
+        slope += _look_up(plain, kind)
+        offset = self.enhanced * _look_up(1 + gains, tone)
+        offset += _look_up(lifts, tone)
+        offset += light * self.brightness
+        offset -= slope * self.small
+        return slope, offset
 
 
-def _texture_kinds(brightness: Floats, texture: Floats) -> list[Floats]:
-    """How much each place belongs to the smooth, the middling and the rich in detail, h x w each."""
-    relative = np.log(blur(texture, 1) / (brightness**2 + np.float32(_BLACK)) + np.float32(1e-6))
-    marks = np.quantile(relative, (0.1, 0.5, 0.9))
-    return _hats(np.interp(relative, marks, np.linspace(0, 1, len(marks))).astype(np.float32), TEXTURES)
+def _texture_kind(brightness: Floats, texture: Floats) -> Floats:
+    """From the smooth, 0, over the middling to what is rich in detail, 1: h x w."""
+    relative = np.log(blur(texture, 1) / (brightness * brightness + np.float32(_BLACK)) + np.float32(1e-6))
+    marks = np.quantile(relative[::2, ::2], (0.1, 0.5, 0.9))
+    kind: Floats = np.interp(relative, marks, np.linspace(0, 1, len(marks))).astype(np.float32)
+    return kind
 
 
-def _fit(pixels: Pixels, colour: int, terms: Sequence[Term], crops: Sequence[Crop]) -> npt.NDArray[np.float64]:
-    """The factor of each term, that of the first being one, with which they come nearest to the crops."""
-    size = pixels.shape[:2]
-    count = len(terms) - 1
+def _fit(pixels: Pixels, colour: int, facts: _Facts, crops: Sequence[Crop]) -> npt.NDArray[np.float64]:
+    """The share of each term, that of the first being one, with which they come nearest to the crops."""
+    count = 2 * TONES + 1 + 2 * TEXTURES
     gram, towards = np.zeros((count, count)), np.zeros(count)
     for crop in crops:
         seen = to_planes(pixels[slice(*crop.rows), slice(*crop.columns)])[colour]
+        cut = find_cut(facts.small.shape, pixels.shape[:2], crop.rows, crop.columns)
         values = []
-        for slope, offset in terms:
-            value = enlarge(offset, size, crop.rows, crop.columns)
+        for slope, offset in facts.cut(cut.place).terms():
+            value = cut.enlarge(offset)
             if slope is not None:
-                value = value + seen * enlarge(slope, size, crop.rows, crop.columns)
+                value = value + seen * cut.enlarge(slope)
             values.append(value.ravel())
         design = np.stack(values[1:])
         gram += design @ design.T
         towards += design @ (crop.enhanced[colour].ravel() - values[0])
     ridge = np.diag(FIT_RIDGE * np.diag(gram) + 1e-6 * max(1.0, np.trace(gram)))
     return np.concatenate(([1.0], np.linalg.solve(gram + ridge, towards)))
+
+
+def _levels(values: Floats) -> npt.NDArray[np.uint16]:
+    """[0, 1] to whole numbers up to `LEVELS`."""
+    return (values * np.float32(LEVELS) + np.float32(0.5)).astype(np.uint16)
+
+
+def _look_up(knots: Floats, levels: npt.NDArray[np.uint16]) -> Floats:
+    """The linear spline through these values at equal distances, at each of the levels."""
+    table = np.interp(np.linspace(0, 1, LEVELS + 1), np.linspace(0, 1, len(knots)), knots).astype(np.float32)
+    found: Floats = table.take(levels)
+    return found
 
 
 def _hats(values: Floats, count: int) -> list[Floats]:

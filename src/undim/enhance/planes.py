@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,8 @@ from undim.luma import REC601
 
 BAND = 256
 """Rows that are taken at once, so that a picture never stands in memory as floats."""
+_FEW = 2
+"""Radius up to which a blur sums place by place."""
 
 
 def to_planes(pixels: Pixels) -> Floats:
@@ -33,12 +38,13 @@ def luma(planes: Floats) -> Floats:
     return mixed
 
 
-def reduce(pixels: Pixels, size: Span) -> tuple[Floats, Floats]:
+def reduce(pixels: Pixels, size: Span, threads: int | None = None) -> tuple[Floats, Floats]:
     """Average a picture over boxes.
 
     Args:
         pixels: H x W x 3 or H x W.
         size: h and w.
+        threads: how many bands are in work at once; one per core if None.
 
     Returns:
         The reduced copy, 3 x h x w in [0, 1], and the variance of the luma within each box, h x w.
@@ -48,32 +54,62 @@ def reduce(pixels: Pixels, size: Span) -> tuple[Floats, Floats]:
     small = np.empty((3, *size), np.float32)
     squares = np.empty(size, np.float32)
     rows_at_once = max(1, round(BAND / step))
-    for first in range(0, size[0], rows_at_once):
+
+    def band(first: int) -> None:
         last = min(first + rows_at_once, size[0])
         top, bottom = math.floor(first * step), min(math.ceil(last * step), height)
         planes = to_planes(pixels[top:bottom])
         part = (0.0, first * step - top, float(width), min(last * step, height) - top)
         for target, plane in zip((*small, squares), (*planes, luma(planes) ** 2), strict=True):
             target[first:last] = _resize(plane, (last - first, size[1]), Image.Resampling.BOX, part)
+
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        list(pool.map(band, range(0, size[0], rows_at_once)))
     return small, (squares - luma(small) ** 2).clip(0)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The part of a small plane that a part of the enlarged one is made from."""
+
+    place: tuple[slice, slice]
+    """Of the small plane."""
+    size: Span
+    """Height and width of the enlarged part."""
+    _box: tuple[float, float, float, float]
+
+    def enlarge(self, part: Floats) -> Floats:
+        """Bilinearly, what was cut from a plane at `place`."""
+        return _resize(part, self.size, Image.Resampling.BILINEAR, self._box)
+
+
+def find_cut(small: Sequence[int], size: Sequence[int], rows: Span, columns: Span) -> Cut:
+    """What to cut from a plane of height and width `small` to make these rows and columns of one of `size`."""
+    down, across = small[0] / size[0], small[1] / size[1]
+    # Two places more on each side than the bilinear kernel reaches.
+    top, bottom = max(0, int(rows[0] * down) - 2), math.ceil(rows[1] * down) + 2
+    left, right = max(0, int(columns[0] * across) - 2), math.ceil(columns[1] * across) + 2
+    box = (columns[0] * across - left, rows[0] * down - top, columns[1] * across - left, rows[1] * down - top)
+    return Cut((slice(top, bottom), slice(left, right)), (rows[1] - rows[0], columns[1] - columns[0]), box)
 
 
 def enlarge(plane: Floats, size: Sequence[int], rows: Span, columns: Span) -> Floats:
     """Enlarge h x w bilinearly to H x W (`size`), but only these rows and columns of it."""
-    down, across = plane.shape[0] / size[0], plane.shape[1] / size[1]
-    # Two places more on each side than the bilinear kernel reaches.
-    top, bottom = max(0, int(rows[0] * down) - 2), math.ceil(rows[1] * down) + 2
-    left, right = max(0, int(columns[0] * across) - 2), math.ceil(columns[1] * across) + 2
-    part = (columns[0] * across - left, rows[0] * down - top, columns[1] * across - left, rows[1] * down - top)
-    span = (rows[1] - rows[0], columns[1] - columns[0])
-    return _resize(plane[top:bottom, left:right], span, Image.Resampling.BILINEAR, part)
+    cut = find_cut(plane.shape, size, rows, columns)
+    return cut.enlarge(plane[cut.place])
 
 
 def blur(plane: Floats, radius: int) -> Floats:
     """Mean over (2 radius + 1) x (2 radius + 1) places of an H x W plane, the border repeated."""
     side = 2 * radius + 1
-    padded = np.pad(plane, radius, mode="edge").astype(np.float64)
-    rows = np.insert(padded.cumsum(0), 0, 0, 0)
+    padded = np.pad(plane, radius, mode="edge")
+    if radius <= _FEW:
+        high, wide = plane.shape
+        rows = np.add.reduce([padded[start : start + high] for start in range(side)])
+        few: Floats = np.add.reduce([rows[:, start : start + wide] for start in range(side)])
+        few *= np.float32(1 / side**2)
+        return few
+    rows = np.insert(padded.cumsum(0, np.float64), 0, 0, 0)
     rows = rows[side:] - rows[:-side]
     both = np.insert(rows.cumsum(1), 0, 0, 1)
     blurred: Floats = ((both[:, side:] - both[:, :-side]) / side**2).astype(np.float32)

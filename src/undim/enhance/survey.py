@@ -8,17 +8,38 @@ from collections.abc import Sequence
 import numpy as np
 
 from undim.enhance.convert import to_batch
-from undim.enhance.runtime import OnnxRuntime, Tiling, WholePicture
-from undim.enhance.tiling import inner_cells, place_crops, shrink, weigh_crops
+from undim.enhance.runtime import Runtime, Tiling, WholePicture
+from undim.enhance.tiling import (
+    FEWER_PIXELS,
+    SAMPLED_PIXELS,
+    inner_cells,
+    place_crops,
+    shrink,
+    spread_windows,
+    weigh_crops,
+)
 from undim.errors import UsageError
 from undim.images.picture import Pixels
 
+ROUNDS = ((0, 0), (1, 1), (0, 1), (1, 0))
+"""Which windows go together: remainders of row and column by two."""
 
-def look_at_whole(runtime: OnnxRuntime, tiling: Tiling, pixels: Pixels, side: int) -> WholePicture:
-    """Take what tiles are to be told, from a thumbnail and from crops, no more of them at once than a tile holds."""
+
+def look_at_whole(
+    runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int, sampled: int = SAMPLED_PIXELS
+) -> WholePicture:
+    """Estimate what tiles are to be told, from a thumbnail and from crops, no more at once than a tile holds.
+
+    Args:
+        runtime: of a network that can be tiled.
+        tiling: its.
+        pixels: H x W x 3 or H x W.
+        side: of a tile in pixels.
+        sampled: how many pixels the crops have together.
+    """
     height, width = pixels.shape[:2]
     thumbnail = shrink(pixels, tiling.thumbnail)
-    crops = place_crops(height, width)
+    crops = place_crops(height, width, sampled)
     weights = weigh_crops(pixels, crops)
     rows, columns = inner_cells(height), inner_cells(width)
     (top, bottom), (left, right) = crops[0]
@@ -31,6 +52,29 @@ def look_at_whole(runtime: OnnxRuntime, tiling: Tiling, pixels: Pixels, side: in
             weighed = weights[start::batches] / share
             total += share * runtime.look(np.concatenate(parts), rows, columns, weighed, thumbnail)
     return WholePicture(thumbnail, total)
+
+
+def look_at_all(runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int) -> WholePicture:
+    """Take what tiles are to be told from every pixel once, in windows of at most `side`.
+
+    The statistics of a layer's input depend on what the layers before were told, which at first only crops tell. So a
+    quarter of the windows, spread over the picture, goes with that, and each further quarter with what those before it
+    have found: the first layer's statistics are exact, and the error of the others shrinks by a factor of five or so.
+    It costs about as much as the enhancing itself.
+    """
+    whole = look_at_whole(runtime, tiling, pixels, side, FEWER_PIXELS)
+    rows, columns = (spread_windows(length, side, tiling.overlap) for length in pixels.shape[:2])
+    total, cells = np.zeros((1, tiling.statistics)), 0
+    for first_row, first_column in ROUNDS:
+        for tall in rows[first_row::2]:
+            for wide in columns[first_column::2]:
+                batch = to_batch(pixels[slice(*tall.pixels), slice(*wide.pixels)])
+                told = (np.ones(1, np.float32), whole.thumbnail, whole.statistics)
+                counted = len(tall.cells) * len(wide.cells)
+                total += counted * runtime.look(batch, tall.cells, wide.cells, *told)
+                cells += counted
+        whole = WholePicture(whole.thumbnail, (total / cells).astype(np.float32))
+    return whole
 
 
 def average(looks: Sequence[WholePicture]) -> WholePicture:

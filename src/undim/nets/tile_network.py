@@ -64,14 +64,15 @@ class TileNetwork(nn.Module):
         Args:
             image: N x 3 x H x W RGB, values in [0, 1].
             source: a whole number: `OWN` for pictures, `CROPS` or `GIVEN` for parts of one picture.
-            rows: for `CROPS` the rows that count, in cells of 8 pixels.
+            rows: the rows that count for the statistics, in cells of 8 pixels.
             columns: likewise.
-            weights: for `CROPS` how much each of the N counts, summing to one.
+            weights: how much each of the N counts, summing to one.
             thumbnail: 1 x 3 x 64 x 96 of the whole picture, for `CROPS` and `GIVEN`.
             given: 1 x K statistics, for `GIVEN`.
 
         Returns:
-            N x 3 x H x W, not clamped, and the statistics that were used, 1 x K; these mean nothing with `OWN`.
+            N x 3 x H x W, not clamped, and the statistics of what counts, 1 x K. With `CROPS` these are what the layers
+            used; with `GIVEN` they are what these parts have where the layers use what is given.
         """
         parts = given.split(self._counts, dim=1)
         wholes = [

@@ -31,14 +31,14 @@ class WholePicture:
     source: Tensor
     """A whole number: `OWN`, `CROPS` or `GIVEN`."""
     rows: Tensor
-    """Rows of the features that count for `CROPS`: those far enough from the edges, where a crop was cut."""
+    """Rows of the features that count: those far enough from the edges, where a crop was cut."""
     columns: Tensor
     weights: Tensor
-    """How much each image of the batch counts for `CROPS`, summing to one."""
+    """How much each image of the batch counts, summing to one."""
     given: Tensor | None = None
     """All statistics of the layer in one row, 1 x K, for `GIVEN`; `None` where that does not occur."""
     found: list[Tensor] = field(default_factory=list)
-    """What was used, as 1 x k each; concatenated they are what `given` takes."""
+    """What the parts that count have, as 1 x k each; concatenated they are what `given` takes."""
 
     def mean(self, own: Tensor, features: Tensor) -> Tensor:
         """The mean over the whole picture of B x C x H x W features, whose own means are `own`: B x C."""
@@ -62,12 +62,12 @@ class WholePicture:
         return features.index_select(2, self.rows).index_select(3, self.columns)
 
     def _settle(self, crops: Tensor) -> Tensor:
-        """B x k statistics of crops to the 1 x k that all of them use."""
+        """B x k statistics of crops to the 1 x k that all of them use, those of the crops being noted."""
         # Filled up to the batch: a whole picture's run has one weight, whatever its batch.
         weights = torch.cat((self.weights, self.weights.new_zeros(len(crops))))[: len(crops)]
         settled = (weights.unsqueeze(1) * crops).sum(0, keepdim=True)
-        if self.given is not None:
-            start = sum(part.shape[1] for part in self.found)
-            settled = torch.where(self.source == GIVEN, self.given[:, start : start + crops.shape[1]], settled)
+        start = sum(part.shape[1] for part in self.found)
         self.found.append(settled)
-        return settled
+        if self.given is None:
+            return settled
+        return torch.where(self.source == GIVEN, self.given[:, start : start + crops.shape[1]], settled)

@@ -1,0 +1,85 @@
+"""PyTorch on the CPU: the network itself, from the file of weights beside the .onnx file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from undim.enhance.runtime import INPUT, OUTPUT, TILE_INPUTS, Feeds, Precision, Runtime, Tiling, check_threads
+from undim.enhance.tiling import Floats
+from undim.errors import ModelError, PictureError
+from undim.nets import freeze
+from undim.nets.thumbnail import THUMBNAIL
+from undim.nets.tile_network import TileNetwork, can_tile
+from undim.nets.whole_picture import OWN
+from undim.weights.files import load_model
+
+
+def computes_bfloat16() -> bool:
+    """Whether the processor has instructions for it."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+class TorchRuntime(Runtime):
+    """A model in PyTorch, frozen, channels last.
+
+    Args:
+        path: an .onnx file, beside which lies the .safetensors file of the same network.
+        threads: of the whole process; left as they are if None.
+        precision: what to compute in; bfloat16 where autocasting takes it.
+
+    Raises:
+        ModelError: if there is no file of weights.
+        CheckpointError: if that is damaged or foreign.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, threads: int | None = None, precision: Precision = "float32"
+    ) -> None:
+        check_threads(threads)
+        self.name = "torch"
+        self.precision = precision
+        weights = Path(path).with_suffix(".safetensors")
+        if not weights.is_file():
+            raise ModelError(f"torch needs {weights}, the weights of the same network, beside {os.fspath(path)}.")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        network = freeze(load_model(weights)).float()
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a form its stub lacks; in place
+        self._tiles = TileNetwork(network) if can_tile(network) else None
+        self._network = network
+        if self._tiles is not None:
+            self.tiling = Tiling(network.tile_overlap, THUMBNAIL, self._tiles.statistics)
+        for part in network.modules():
+            part.register_forward_pre_hook(self._check)
+
+    def infer(self, output: str, feeds: Feeds, *, more: bool) -> Floats:  # noqa: ARG002 - PyTorch keeps none
+        """See `Runtime.infer`."""
+        image = torch.from_numpy(np.ascontiguousarray(feeds[INPUT])).contiguous(memory_format=torch.channels_last)
+        reduced = self.precision != "float32"
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            if self._tiles is None or (output == OUTPUT and "source" not in feeds):
+                found = self._network(image)
+            else:
+                told = {**self._defaults(), **{k: torch.from_numpy(np.asarray(v)) for k, v in feeds.items()}}
+                enhanced, statistics = self._tiles(image, *(told[name] for name in TILE_INPUTS))
+                found = enhanced if output == OUTPUT else statistics
+        result: Floats = found.float().contiguous().numpy()
+        return result
+
+    def _interrupt(self) -> None:
+        """The next layer sees `_stopped`."""
+
+    def _check(self, *_: nn.Module | tuple[torch.Tensor, ...]) -> None:
+        if self._stopped:
+            raise PictureError("was stopped")
+
+    def _defaults(self) -> dict[str, torch.Tensor]:
+        cell = torch.zeros(1, dtype=torch.int64)
+        count = 0 if self.tiling is None else self.tiling.statistics
+        pictures = (torch.zeros(1, 3, *THUMBNAIL), torch.zeros(1, count))
+        return dict(zip(TILE_INPUTS, (torch.tensor(OWN), cell, cell, torch.ones(1), *pictures), strict=True))

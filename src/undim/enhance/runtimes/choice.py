@@ -1,0 +1,170 @@
+"""`--runtime auto`: which of the installed runtimes is fastest here, measured once and remembered.
+
+The measurement is remembered for the machine, the model and the versions, so that the same command takes the same
+runtime again; without a folder to remember it in, it is made anew each time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from undim.atomic import write_text
+from undim.enhance.runtime import Runtime
+from undim.enhance.runtimes import DEFAULT_RUNTIME, RUNTIMES, is_installed, open_runtime
+from undim.enhance.runtimes.precision import PrecisionWish
+from undim.enhance.tiling import Floats
+from undim.errors import PictureError, UndimError
+from undim.version import __version__
+
+PAYS_FROM = 3_000_000
+"""Pixels of one picture from which on a runtime that starts more slowly than ONNX Runtime can win."""
+SIDE = 512
+"""Of the picture that is measured with, in pixels: a tile."""
+RUNS = 3
+"""Of which the fastest counts, after one that does not."""
+CLEARLY_FASTER = 0.9
+"""Share of ONNX Runtime's time below which another one is preferred to it."""
+_REMEMBERED = 64
+"""Measurements that the file holds; the oldest go first."""
+
+_Known = dict[str, dict[str, object]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run on a tile took."""
+
+    runtime: str
+    seconds: float
+
+
+def open_fastest(path: Path, *, threads: int | None = None, precision: PrecisionWish = "auto") -> Runtime:
+    """Load a model into the runtime that is fastest here; measured if that is not known yet.
+
+    Args:
+        path: an .onnx file.
+        threads: as of `open_runtime`.
+        precision: likewise.
+
+    Raises:
+        UndimError: if no runtime takes the file.
+    """
+    names = [name for name in RUNTIMES if is_installed(name)]
+    if names == [DEFAULT_RUNTIME]:
+        return open_runtime(DEFAULT_RUNTIME, path, threads=threads, precision=precision)
+    key = _key(path, threads, precision, names)
+    known = _recall()
+    name = known.get(key, {}).get("runtime")
+    if isinstance(name, str) and name in names:
+        with contextlib.suppress(UndimError):  # what once ran may not any more: a driver that is gone
+            return open_runtime(name, path, threads=threads, precision=precision)
+    measured = _measure(path, names, threads, precision)
+    fastest = _fastest(measured)
+    _remember(known, key, fastest, measured)
+    return open_runtime(fastest, path, threads=threads, precision=precision)
+
+
+def cache_file() -> Path:
+    """Where measurements are remembered: in the folder that the system has for what can be made again."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path.home() / ".cache"
+    given = os.environ.get("XDG_CACHE_HOME", "")
+    return Path(given if Path(given).is_absolute() else base) / "undim" / "runtimes.json"
+
+
+def _measure(path: Path, names: list[str], threads: int | None, precision: PrecisionWish) -> list[Measured]:
+    """Those that fail are left out; if all do, why the first did is raised."""
+    picture = np.random.default_rng(0).random((1, 3, SIDE, SIDE), np.float32) * np.float32(0.2)
+    measured, failures = [], []
+    for name in names:
+        try:
+            runtime = open_runtime(name, path, threads=threads, precision=precision)
+            measured.append(Measured(name, _time(runtime, picture)))
+        except UndimError as error:
+            failures.append(error)
+    if not measured:
+        raise failures[0]
+    return measured
+
+
+def _fastest(measured: list[Measured]) -> str:
+    """The default unless another one is clearly faster: chance does not decide between equals."""
+    best = min(measured, key=lambda one: one.seconds)
+    default = next((one for one in measured if one.runtime == DEFAULT_RUNTIME), best)
+    return best.runtime if best.seconds < CLEARLY_FASTER * default.seconds else default.runtime
+
+
+def _time(runtime: Runtime, picture: Floats) -> float:
+    taken = []
+    for _ in range(1 + RUNS):
+        begin = time.perf_counter()
+        output = runtime.run(picture, more=True)
+        taken.append(time.perf_counter() - begin)
+    if not np.isfinite(output).all():
+        raise PictureError("could not be enhanced: the network returned values that are not finite")
+    return min(taken[1:])
+
+
+def _key(path: Path, threads: int | None, precision: PrecisionWish, names: list[str]) -> str:
+    """Of all that the measurement depends on."""
+    packages = sorted({"onnxruntime", *(package for name in names for package in RUNTIMES[name].packages)})
+    facts = {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": threads,
+        "precision": precision,
+        "model": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "runtimes": names,
+        "versions": {"undim": __version__, **{package: _version(package) for package in packages}},
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+        wanted = [line for line in lines if line.startswith(("model name", "flags"))]
+        return "\n".join([platform.machine(), *wanted[:2]])
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _recall() -> _Known:
+    """What is remembered; nothing if the file is absent, damaged or not ours."""
+    try:
+        known = json.loads(cache_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(known, dict) or not all(isinstance(entry, dict) for entry in known.values()):
+        return {}
+    return known
+
+
+def _remember(known: _Known, key: str, runtime: str, measured: list[Measured]) -> None:
+    kept = dict([item for item in known.items() if item[0] != key][1 - _REMEMBERED :])
+    kept[key] = {"runtime": runtime, "seconds": {one.runtime: round(one.seconds, 4) for one in measured}}
+    file = cache_file()
+    with contextlib.suppress(OSError):  # a home that cannot be written: measured anew next time
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, f"{json.dumps(kept, indent=1)}\n")

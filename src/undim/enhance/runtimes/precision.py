@@ -1,0 +1,85 @@
+"""Computing in fewer bits: when it is allowed without being asked for, and what happens where it does not do."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from undim.enhance.models import MODELS_FOLDER
+from undim.enhance.runtime import Feeds, Precision, Runtime
+from undim.enhance.tiling import Floats
+from undim.errors import UsageError
+
+PrecisionWish = Precision | Literal["auto"]
+ALLOWED_LOSS = 0.02
+"""PSNR in dB that a reduced precision may cost on LOL-v1's eval15 to be used without being asked for."""
+BFLOAT16_LOSS = {"photo": 0.0, "lol": 0.0, "tiny": 0.0}
+"""That loss of the shipped models, of the runtime where it is larger: `python benchmarks/precision.py`."""
+
+_log = logging.getLogger("undim.enhance")
+
+
+def check_precision(wish: str) -> None:
+    """Raise UsageError unless it is a `PrecisionWish`."""
+    if wish not in ("auto", "float32", "bfloat16"):
+        raise UsageError(f"There is no precision {wish!r}. Known: auto, float32, bfloat16.")
+
+
+def settle_precision(
+    wish: PrecisionWish, path: str | os.PathLike[str], runtime: str, can_reduce: Callable[[], bool]
+) -> Precision:
+    """What a model is to compute in.
+
+    "auto" is bfloat16 where the processor computes in it, and the model is one of the shipped ones that lose at most
+    `ALLOWED_LOSS` by it; else float32.
+
+    Raises:
+        UsageError: if another one is asked for than the runtime has on this machine.
+    """
+    if wish == "float32":
+        return wish
+    if wish == "bfloat16":
+        if not can_reduce():
+            raise UsageError(
+                f"{runtime} does not compute in bfloat16 on this machine; leave --precision out or give float32."
+            )
+        return wish
+    file = Path(path)
+    loses = BFLOAT16_LOSS.get(file.stem) if file.parent == MODELS_FOLDER else None
+    return "bfloat16" if loses is not None and loses <= ALLOWED_LOSS and can_reduce() else "float32"
+
+
+class ReducedRuntime(Runtime):
+    """A model in reduced precision, and from the first output on that is not finite in float32; that is said once.
+
+    Args:
+        reduced: the model in reduced precision.
+        open_exact: loads it in float32.
+    """
+
+    def __init__(self, reduced: Runtime, open_exact: Callable[[], Runtime]) -> None:
+        self.name = reduced.name
+        self.precision = reduced.precision
+        self.tiling = reduced.tiling
+        self._now = reduced
+        self._open_exact = open_exact
+
+    def infer(self, output: str, feeds: Feeds, *, more: bool) -> Floats:
+        """See `Runtime.infer`."""
+        result = self._now.infer(output, feeds, more=more)
+        if self.precision == "float32" or np.isfinite(result).all():
+            return result
+        _log.warning("%s gave values that are not finite in %s; it goes on in float32", self.name, self.precision)
+        self._now = self._open_exact()
+        self.precision = "float32"
+        if self._stopped:
+            self._now.stop()
+        return self._now.infer(output, feeds, more=more)
+
+    def _interrupt(self) -> None:
+        self._now.stop()
