@@ -107,33 +107,32 @@ def main() -> None:
         for size in options.sizes:
             np.save(source, make_picture(EXAMPLES / "coffee.png", *map(int, size.split("x"))))
             found: dict[tuple[str, str], tuple[float, float, float] | str] = {}
-            for _ in range(options.rounds):
+            for number in range(options.rounds):
                 for net, way in cells:
                     target = str(Path(folder, f"{net} {way}.npy"))
                     words = [sys.executable, __file__, "--work", net, way, str(source), target]
                     words += ["--budget", str(options.budget), "--memory", str(options.memory)]
-                    if isinstance(before := found.get((net, way)), str):
-                        continue
-                    now = measure(words, options.limit)
-                    found[net, way] = now if before is None or isinstance(now, str) else min(before, now)
-            for net, way in cells:
-                one, eager, cidnet = (found.get(key) for key in ((net, way), (net, "eager"), ("cidnet", "eager")))
-                if one is None or isinstance(one, str):
-                    print(f"| {size} | {net} | {way} | {one} | | | | | |", flush=True)
-                    continue
-                ratios = [
-                    f"{other[0] / one[0]:.1f}" if isinstance(other, tuple) and other is not one else "-"
-                    for other in (eager, cidnet)
-                ]
-                near = "-"
-                if way != "eager" and isinstance(eager, tuple):
-                    pictures = [np.load(Path(folder, f"{net} {name}.npy")) for name in (way, "eager")]
-                    near = f"{psnr(*pictures):.1f}"
-                print(
-                    f"| {size} | {net} | {way} | {one[0]:.3f} | {one[1]:.3f} | {one[2]:.2f} | {ratios[0]} |"
-                    f" {ratios[1]} | {near} |",
-                    flush=True,
-                )
+                    before = found.get((net, way))
+                    if not isinstance(before, str):
+                        now = measure(words, options.limit)
+                        found[net, way] = now if before is None or isinstance(now, str) else min(before, now)
+                    if number == options.rounds - 1:
+                        print(f"| {size} | {net} | {way} {describe(net, way, found, folder)}", flush=True)
+
+
+def describe(net: str, way: str, found: dict[tuple[str, str], tuple[float, float, float] | str], folder: str) -> str:
+    """The rest of a row; what it is compared with was measured before."""
+    one, eager, cidnet = (found.get(key) for key in ((net, way), (net, "eager"), ("cidnet", "eager")))
+    if not isinstance(one, tuple):
+        return f"| {one} | | | | | |"
+    ratios = [
+        f"{other[0] / one[0]:.1f}" if isinstance(other, tuple) and other is not one else "-"
+        for other in (eager, cidnet)
+    ]
+    near = "-"
+    if way != "eager" and isinstance(eager, tuple):
+        near = f"{psnr(*(np.load(Path(folder, f'{net} {name}.npy')) for name in (way, 'eager'))):.1f}"
+    return f"| {one[0]:.3f} | {one[1]:.3f} | {one[2]:.2f} | {ratios[0]} | {ratios[1]} | {near} |"
 
 
 if __name__ == "__main__":
