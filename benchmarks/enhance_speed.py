@@ -1,6 +1,7 @@
 """What `undim enhance` costs as a user runs it: start, reading, network and writing of one file, in a process each.
 
     python benchmarks/enhance_speed.py [--model photo] [--tiles auto 0 512 fast] [--megapixels 0.24 12] [--threads 2]
+        [--runtimes onnxruntime openvino]
 
 "fast" among the tiles stands for --fast.
 
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -48,12 +50,13 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--tiles", nargs="+", default=["auto", "0", "512", "1024"])
     parser.add_argument("--megapixels", nargs="+", type=float, default=[0.24, 12.0])
+    parser.add_argument("--runtimes", nargs="+", default=["onnxruntime"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--more", default="", help="further options of undim enhance, in quotes")
     options = parser.parse_args()
-    print("| megapixels | --tile | wall, s | CPU, s | peak, GB |")
-    print("|---|---|---|---|---|")
+    print("| megapixels | --runtime | --tile | wall, s | CPU, s | peak, GB |")
+    print("|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.jpg"), Path(folder, "out.jpg")
         for megapixels in options.megapixels:
@@ -61,12 +64,12 @@ def main() -> None:
             # In a process that ends: the system counts this one's memory as that of the commands it starts.
             with ProcessPoolExecutor(1, get_context("spawn")) as pool:
                 pool.submit(save_picture, source, round(height * 4 / 3), height).result()
-            for tile in options.tiles:
+            for runtime, tile in product(options.runtimes, options.tiles):
                 words = [sys.executable, "-m", "undim", "enhance", str(source), "-o", str(target), "--overwrite"]
                 words += ["--model", options.model, *(["--fast"] if tile == "fast" else ["--tile", tile])]
-                words += options.more.split()
+                words += ["--runtime", runtime, *options.more.split()]
                 wall, cpu, peak = min(measure(words, options.threads) for _ in range(options.rounds))
-                print(f"| {megapixels:g} | {tile} | {wall:.2f} | {cpu:.2f} | {peak:.2f} |", flush=True)
+                print(f"| {megapixels:g} | {runtime} | {tile} | {wall:.2f} | {cpu:.2f} | {peak:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -426,3 +427,31 @@ def wait_for(condition, seconds=30):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.05)
+
+
+def test_runtime_and_precision(folder, undim, monkeypatch):
+    status, out, _ = undim("in/a.png", "-o", "a.png", "--json", "--runtime", "auto")
+    assert (status, json.loads(out)["runtime"]) == (0, "onnxruntime float32")
+    status, _, err = undim("in", "-o", "out", "--runtime", "opnvino")
+    assert (status, len(err)) == (2, 1)
+    assert err[0].startswith(
+        "undim: error: There is no runtime 'opnvino'. Did you mean 'openvino'? Known: auto, onnxruntime, openvino,"
+    )
+    assert undim("in", "-o", "out", "--precision", "half")[0] == 2
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert undim("in", "-o", "out", "--runtime", "openvino") == (
+        2,
+        b"",
+        ['undim: error: The runtime openvino is not installed: pip install "undim[openvino]".'],
+    )
+    assert not Path("out").exists()
+
+
+def test_what_the_library_logs_is_a_line(folder, undim, monkeypatch):
+    def log(self, pixels, **_):
+        logging.getLogger("undim.enhance").warning("now in\n%s", "float32")
+        return pixels
+
+    monkeypatch.setattr(Enhancer, "__call__", log)
+    assert undim("in/a.png", "-o", "a.png")[2] == ["undim: note: now in float32", "undim: 1 done, 0 skipped, 0 failed"]
+    assert not logging.getLogger("undim").handlers

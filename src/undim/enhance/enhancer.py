@@ -19,8 +19,7 @@ from undim.enhance.models import DEFAULT_MODEL, find_model
 from undim.enhance.need import find_need
 from undim.enhance.planes import reduce
 from undim.enhance.runtime import OutOfMemoryError, Runtime, Tiling, WholePicture
-from undim.enhance.runtimes import DEFAULT_RUNTIME, RuntimeWish, check_runtime, open_runtime
-from undim.enhance.runtimes.choice import PAYS_FROM, open_fastest
+from undim.enhance.runtimes import DEFAULT_RUNTIME, PAYS_FROM, RuntimeWish, check_runtime, open_runtime
 from undim.enhance.runtimes.precision import PrecisionWish, check_precision
 from undim.enhance.survey import look_at_all, look_at_whole
 from undim.enhance.tiling import (
@@ -103,7 +102,7 @@ class Enhancer:
         """What "auto" takes for large work, once that has come."""
         self._chooses = runtime == "auto"
         if self._chooses and many:
-            self._runtime = self._fastest = open_fastest(self._path, threads=threads, precision=precision)
+            self._runtime = self._fastest = self._open_fastest()
         elif self._chooses:  # in float32, the one precision that the default runtime has
             self._runtime = open_runtime(DEFAULT_RUNTIME, self._path, threads=threads)
         else:
@@ -188,6 +187,11 @@ class Enhancer:
         """What ran the network so far and in which precision, such as "openvino bfloat16"; several joined by "and"."""
         return " and ".join(dict.fromkeys(str(runtime) for runtime in self._used or [self._runtime]))
 
+    def _open_fastest(self) -> Runtime:
+        from undim.enhance.runtimes.choice import open_fastest  # no small picture waits for what it imports
+
+        return open_fastest(self._path, threads=self._threads, precision=self._precision)
+
     def _choose(self, width: int, height: int) -> None:
         """With "auto", take the runtime for pictures of this size: the same for the same size, whatever came before."""
         if self._chooses:
@@ -196,7 +200,7 @@ class Enhancer:
                 self._runtime = self._first
             else:
                 if self._fastest is None:
-                    self._fastest = open_fastest(self._path, threads=self._threads, precision=self._precision)
+                    self._fastest = self._open_fastest()
                     if self._stopped:
                         self._fastest.stop()
                 self._runtime = self._fastest

@@ -18,8 +18,10 @@ from undim.errors import UsageError, suggest
 RuntimeName = Literal["onnxruntime", "openvino", "torch", "cuda", "tensorrt", "coreml", "directml"]
 RuntimeWish = RuntimeName | Literal["auto"]
 DEFAULT_RUNTIME: RuntimeName = "onnxruntime"
+PAYS_FROM = 3_000_000
+"""Pixels of one picture from which on a runtime that starts more slowly than ONNX Runtime can win."""
 PAYS_FOR_PICTURES = 16
-"""Pictures in one run from which on a runtime that starts more slowly can win, however small they are."""
+"""Pictures in one run from which on it can win, however small they are."""
 
 
 @dataclass(frozen=True)

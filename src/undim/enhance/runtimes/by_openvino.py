@@ -73,9 +73,10 @@ class OpenVinoRuntime(Runtime):
         )
         facts = {entry.key: entry.value for entry in proto.metadata_props}
         self.tiling = read_tiling(facts, {name: list(value.shape) for name, value in self._defaults.items()})
-        self._settings: dict[str, str | int] = {
+        self._settings: dict[str, str | int | bool] = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,  # else all processes of a machine would share the same cores
         }
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads

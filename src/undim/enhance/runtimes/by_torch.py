@@ -65,7 +65,7 @@ class TorchRuntime(Runtime):
             if self._tiles is None or (output == OUTPUT and "source" not in feeds):
                 found = self._network(image)
             else:
-                told = {**self._defaults(), **{k: torch.from_numpy(np.asarray(v)) for k, v in feeds.items()}}
+                told = {**self._defaults(), **{k: torch.tensor(v) for k, v in feeds.items() if k != INPUT}}
                 enhanced, statistics = self._tiles(image, *(told[name] for name in TILE_INPUTS))
                 found = enhanced if output == OUTPUT else statistics
         result: Floats = found.float().contiguous().numpy()

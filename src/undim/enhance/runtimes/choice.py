@@ -27,8 +27,6 @@ from undim.enhance.tiling import Floats
 from undim.errors import PictureError, UndimError
 from undim.version import __version__
 
-PAYS_FROM = 3_000_000
-"""Pixels of one picture from which on a runtime that starts more slowly than ONNX Runtime can win."""
 SIDE = 512
 """Of the picture that is measured with, in pixels: a tile."""
 RUNS = 3

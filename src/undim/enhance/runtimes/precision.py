@@ -18,8 +18,15 @@ from undim.errors import UsageError
 PrecisionWish = Precision | Literal["auto"]
 ALLOWED_LOSS = 0.02
 """PSNR in dB that a reduced precision may cost on LOL-v1's eval15 to be used without being asked for."""
-BFLOAT16_LOSS = {"photo": 0.0, "lol": 0.0, "tiny": 0.0}
-"""That loss of the shipped models, of the runtime where it is larger: `python benchmarks/precision.py`."""
+BFLOAT16_LOSS = {
+    ("openvino", "photo"): 0.0025,
+    ("openvino", "lol"): 0.0170,
+    ("openvino", "tiny"): 0.0174,
+    ("torch", "photo"): 0.0174,
+    ("torch", "lol"): 0.0328,
+    ("torch", "tiny"): 0.0322,
+}
+"""That loss by runtime and shipped model: `python benchmarks/precision.py`."""
 
 _log = logging.getLogger("undim.enhance")
 
@@ -35,8 +42,8 @@ def settle_precision(
 ) -> Precision:
     """What a model is to compute in.
 
-    "auto" is bfloat16 where the processor computes in it, and the model is one of the shipped ones that lose at most
-    `ALLOWED_LOSS` by it; else float32.
+    "auto" is bfloat16 where the processor computes in it and the model is a shipped one that loses at most
+    `ALLOWED_LOSS` by it in that runtime; else float32.
 
     Raises:
         UsageError: if another one is asked for than the runtime has on this machine.
@@ -50,7 +57,7 @@ def settle_precision(
             )
         return wish
     file = Path(path)
-    loses = BFLOAT16_LOSS.get(file.stem) if file.parent == MODELS_FOLDER else None
+    loses = BFLOAT16_LOSS.get((runtime, file.stem)) if file.parent == MODELS_FOLDER else None
     return "bfloat16" if loses is not None and loses <= ALLOWED_LOSS and can_reduce() else "float32"
 
 
