@@ -10,9 +10,12 @@ VERB.md. What is there is not measured again; what was begun is gone on with, fr
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+from undim.atomic import write_text
 from undim.cli.main import main as undim
 from undim.study.cells import WEIGHTS, read_cells, read_plan
 
@@ -66,8 +69,18 @@ def main() -> None:
             if status:
                 raise SystemExit(status)
             target.mkdir(parents=True, exist_ok=True)
-            for kind in ("json", "md"):
-                shutil.copyfile(work / f"{verb}.{kind}", target / f"{verb}.{kind}")
+            shutil.copyfile(work / f"{verb}.md", target / f"{verb}.md")
+            write_text(target / f"{verb}.json", shorten(json.loads((work / f"{verb}.json").read_text())))
+
+
+def shorten(content: dict[str, Any]) -> str:
+    """The text of VERB.json, with the kernels of the most diverse generator alone: those are drawn."""
+    layers = content["result"].get("layers", {})
+    if content["verb"] == "diversity":
+        drawn = max(layers.values(), key=lambda layer: float(layer["cosine_distance"]))
+        for layer in layers.values():
+            layer["kernels"] = layer["kernels"] if layer is drawn else []
+    return json.dumps(content, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 """A tiny model file for every test that enhances. Being here also puts `tiny_models` on the import path."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: on pictures this small, threads cost more than they give
+
 import pytest
 
 from tiny_models import save_gain

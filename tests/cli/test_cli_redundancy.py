@@ -140,7 +140,9 @@ def test_reset_and_poi_share_what_was_measured(lol, weights, tmp_path, capsys):
     model = load_model(weights)
     nn.init.normal_(model.predict.weight, std=0.05)
     save_model(read_spec(weights), model, other)
-    assert run("poi", *words, "--also", other) == 0
+    assert run("poi", *words, "--also", other, "--save-images") == 0
+    gains = json.loads((out / "poi.json").read_text())["result"]["gains"]
+    assert len(list((out / "gains").glob("*.png"))) == 4 * len(gains) > 0
     assert (out / "harm.jsonl").read_bytes() == before
     networks = json.loads((out / "poi.json").read_text())["result"]["networks"]
     assert set(networks["latent.2"]) == {"mean", "smallest", "largest", "harmful_networks"}

@@ -65,7 +65,9 @@ def test_onnx_and_safetensors_are_the_same_network(name):
     assert (difference > 0).mean() < 1e-3
 
 
-@pytest.mark.parametrize("name", list_shipped_models())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "tiny" else pytest.mark.slow) for name in list_shipped_models()]
+)
 @pytest.mark.skipif(
     not os.environ.get("UNDIM_DATA") or not ROOT.is_dir(),
     reason="needs LOL-v1: set UNDIM_DATA to the folder with lol_v1/",

@@ -58,7 +58,7 @@ class DiversityResult:
         return {
             "pictures": self.pictures,
             "layers": {
-                name: {**vars(one), "kernels": [list(kernel) for kernel in one.kernels]}
+                name: {**vars(one), "kernels": [[float(f"{weight:.6g}") for weight in row] for row in one.kernels]}
                 for name, one in self.layers.items()
             },
         }
