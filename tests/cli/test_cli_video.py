@@ -1,5 +1,9 @@
 """`undim video`: one line about what went wrong, and nothing left over."""
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -64,3 +68,27 @@ def test_wrong_use_is_one_line(undim, words, message):
     assert message in err[0]
     assert Path("night.mkv").read_bytes() == content
     assert sorted(path.name for path in Path().iterdir()) == ["night.mkv", "text.mkv"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGKILL", -9)])
+def test_stopped_in_the_middle_there_is_no_file_of_that_name(tmp_path, name, status):
+    source, target = tmp_path / "night.mkv", tmp_path / "day.mkv"
+    with av.open(str(source), "w") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "bgr0"
+        for index in range(300):
+            pixels = np.random.default_rng(index).integers(0, 40, (240, 320, 3), dtype=np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode(None))
+    words = [sys.executable, "-m", "undim", "video", str(source), "-o", str(target), "--model", "tiny"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and not any(draft.stat().st_size for draft in tmp_path.glob(".undim-*.tmp")):
+            time.sleep(0.02)
+        process.send_signal(getattr(signal, name))
+        _, told = process.communicate()
+    assert process.returncode == status
+    assert not target.exists()
+    if name != "SIGKILL":
+        assert told == "undim: stopped\n"
+        assert not list(tmp_path.glob(".undim-*"))
