@@ -30,7 +30,7 @@ PUBLISHED = ("cidnet", "restormer")
 WAYS = ("eager", "onnxruntime float32", "openvino float32", "openvino bfloat16", "torch bfloat16")
 
 
-def open_eager(network: str) -> Callable[[Bytes], Bytes]:
+def open_eager(network: str, threads: int) -> Callable[[Bytes], Bytes]:
     """As research code runs a network."""
     import torch
 
@@ -38,7 +38,7 @@ def open_eager(network: str) -> Callable[[Bytes], Bytes]:
     from undim.nets import create_model
     from undim.weights.files import load_model
 
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = create_model(network) if network in PUBLISHED else load_model(MODELS_FOLDER / f"{network}.safetensors")
     model.eval()
@@ -52,17 +52,18 @@ def open_eager(network: str) -> Callable[[Bytes], Bytes]:
     return run
 
 
-def work(network: str, way: str, source: str, target: str, budget: float, memory: float) -> None:
+def work(network: str, way: str, source: str, target: str, budget: float, memory: float, threads: int) -> None:
     """In a process of its own: print seconds, CPU seconds and peak memory in GB."""
     resource.setrlimit(resource.RLIMIT_DATA, (int(memory * 1e9), int(memory * 1e9)))
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     picture = np.load(source)
     if way == "eager":
-        run = open_eager(network)
+        run = open_eager(network, threads)
     else:
         from undim import Enhancer
 
         runtime, precision = way.split()
-        run = Enhancer(network, runtime=runtime, precision=precision)  # type: ignore[arg-type]
+        run = Enhancer(network, threads=threads, runtime=runtime, precision=precision)  # type: ignore[arg-type]
     found: list[tuple[float, float]] = []
     begin = time.perf_counter()
     while len(found) < (3 if found and found[0][0] < 4 * budget else 1) or time.perf_counter() - begin < budget:
@@ -95,10 +96,11 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=4.0, help="seconds of runs in one cell")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds for one cell")
     parser.add_argument("--memory", type=float, default=10.0, help="GB of data that a cell may have")
+    parser.add_argument("--threads", type=int, default=2, help="and CPU cores; one is least disturbed by others")
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
-        work(*options.work, options.budget, options.memory)
+        work(*options.work, options.budget, options.memory, options.threads)
         return
     print("| pixels | network | way | s | CPU s | peak, GB | eager / this | cidnet / this | PSNR to eager, dB |")
     print("|---|---|---|---|---|---|---|---|---|")
@@ -113,6 +115,7 @@ def main() -> None:
                     target = str(Path(folder, f"{net} {way}.npy"))
                     words = [sys.executable, __file__, "--work", net, way, str(source), target]
                     words += ["--budget", str(options.budget), "--memory", str(options.memory)]
+                    words += ["--threads", str(options.threads)]
                     before = found.get((net, way))
                     if not isinstance(before, str):
                         now = measure(words, options.limit)

@@ -224,6 +224,7 @@ def test_what_is_not_installed(monkeypatch):
         check_runtime("cuda")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of ONNX Runtime, which goes on
 def test_a_provider_that_cannot_start_is_told(gain):
     # ONNX Runtime itself would go on with the CPU.
     with pytest.raises(ModelError, match="cuda cannot start"):

@@ -1,1 +1,1 @@
-"""Enhancing pictures with ONNX Runtime: one picture, or folders of them."""
+"""Enhancing pictures: one picture, or folders of them."""
