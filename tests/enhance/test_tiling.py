@@ -18,6 +18,7 @@ from undim.enhance.runtime import OutOfMemoryError
 from undim.enhance.runtimes.by_onnxruntime import OnnxRuntime
 from undim.enhance.survey import look_at_all, look_at_whole
 from undim.enhance.tiling import (
+    find_traits,
     inner_cells,
     join_tiles,
     place_crops,
@@ -26,6 +27,7 @@ from undim.enhance.tiling import (
     spread_tiles,
     spread_windows,
     weigh_crops,
+    weigh_regions,
 )
 from undim.errors import ModelError, PictureError, UsageError
 from undim.nets import add_adr, create_model
@@ -212,7 +214,7 @@ def test_the_whole_picture_is_asked_once_and_no_tensor_is_larger_than_a_tile(til
             return session.run(outputs, feeds, options)
 
     given = []
-    monkeypatch.setattr(enhancer._runtime, "_session", Spy())
+    monkeypatch.setattr(enhancer._runtime, "_session_of", lambda output: Spy())
     enhancer(half_dark)
     first = asked.index("enhanced")
     assert set(asked[:first]) == {"statistics"}
@@ -289,3 +291,20 @@ def test_a_file_that_does_not_tell_is_never_tiled(gain, monkeypatch):
     picture = np.zeros((20, 20, 3), np.uint8)
     assert Enhancer(gain)(picture).shape == picture.shape
     assert tiling.SMALLEST_TILE == 256
+
+
+def test_parts_count_so_that_together_they_are_like_the_picture():
+    rng = np.random.default_rng(0)
+    shade = np.linspace(0.1, 1, 40)[:, None, None] * np.linspace(1, 0.3, 48)[None, :, None]
+    pixels = (rng.random((40, 48, 3)) * shade * 255).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    traits = find_traits(pixels)
+    assert np.allclose(traits[:3].mean((1, 2)), pixels.mean((0, 1)) / 255, atol=1e-6)
+    parts = [((row, row + 8), (column, column + 8)) for row in range(0, 40, 8) for column in range(0, 48, 8)]
+    weights = weigh_regions(traits, parts)
+    assert np.allclose(weights, 1 / 30, atol=1e-6)  # all of it: by size
+    some = parts[::3]
+    means = np.stack([traits[:, slice(*rows), slice(*columns)].mean((1, 2)) for rows, columns in some])
+    off = np.abs(weigh_regions(traits, some) @ means - traits.mean((1, 2)))
+    assert off[:9].max() < 0.5 * np.abs(means.mean(0) - traits.mean((1, 2)))[:9].max()
+    beyond = [*parts, ((40, 41), (0, 8))]  # a row of cells that the edge cuts
+    assert np.isfinite(weigh_regions(traits, beyond)).all()

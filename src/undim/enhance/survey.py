@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 
@@ -12,17 +13,25 @@ from undim.enhance.runtime import Runtime, Tiling, WholePicture
 from undim.enhance.tiling import (
     FEWER_PIXELS,
     SAMPLED_PIXELS,
+    Floats,
+    Span,
+    find_traits,
     inner_cells,
     place_crops,
     shrink,
     spread_windows,
     weigh_crops,
+    weigh_regions,
 )
 from undim.errors import UsageError
 from undim.images.picture import Pixels
 
 ROUNDS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Which windows go together: remainders of row and column by two."""
+WINDOW = 512
+"""Largest side of a window in pixels."""
+MANY_WINDOWS = 32
+"""From so many windows on, two rounds do, which are every second window as on a chessboard."""
 
 
 def look_at_whole(
@@ -55,25 +64,27 @@ def look_at_whole(
 
 
 def look_at_all(runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int) -> WholePicture:
-    """Take what tiles are to be told from every pixel once, in windows of at most `side`.
+    """Take what tiles are to be told from every pixel once, in windows; of large pictures from every second window.
 
     The statistics of a layer's input depend on what the layers before were told, which at first only crops tell. So a
     quarter of the windows, spread over the picture, goes with that, and each further quarter with what those before it
-    have found: the first layer's statistics are exact, and the error of the others shrinks by a factor of five or so.
-    It costs about as much as the enhancing itself.
+    have found: where all count, the first layer's statistics are exact, and the error of the others shrinks by a factor
+    of five or so. Windows that stand for others too count as `weigh_regions` says.
     """
     whole = look_at_whole(runtime, tiling, pixels, side, FEWER_PIXELS)
-    rows, columns = (spread_windows(length, side, tiling.overlap) for length in pixels.shape[:2])
-    total, cells = np.zeros((1, tiling.statistics)), 0
-    for first_row, first_column in ROUNDS:
-        for tall in rows[first_row::2]:
-            for wide in columns[first_column::2]:
-                batch = to_batch(pixels[slice(*tall.pixels), slice(*wide.pixels)])
-                told = (np.ones(1, np.float32), whole.thumbnail, whole.statistics)
-                counted = len(tall.cells) * len(wide.cells)
-                total += counted * runtime.look(batch, tall.cells, wide.cells, *told)
-                cells += counted
-        whole = WholePicture(whole.thumbnail, (total / cells).astype(np.float32))
+    rows, columns = (spread_windows(length, min(side, WINDOW), tiling.overlap) for length in pixels.shape[:2])
+    traits = find_traits(pixels)
+    regions: list[tuple[Span, Span]] = []
+    seen: list[Floats] = []
+    for first_row, first_column in ROUNDS[:2] if len(rows) * len(columns) >= MANY_WINDOWS else ROUNDS:
+        for tall, wide in product(rows[first_row::2], columns[first_column::2]):
+            batch = to_batch(pixels[slice(*tall.pixels), slice(*wide.pixels)])
+            told = (np.ones(1, np.float32), whole.thumbnail, whole.statistics)
+            seen.append(runtime.look(batch, tall.cells, wide.cells, *told))
+            regions.append((tall.region, wide.region))
+        if regions:
+            statistics = weigh_regions(traits, regions) @ np.concatenate(seen)
+            whole = WholePicture(whole.thumbnail, statistics[None].astype(np.float32))
     return whole
 
 

@@ -66,6 +66,12 @@ class Window:
     cells: npt.NDArray[np.int64]
     """Counted from the first of the pixels."""
 
+    @property
+    def region(self) -> Span:
+        """The cells that count, as a part of the axis."""
+        first = self.pixels[0] // CELL
+        return first + int(self.cells[0]), first + int(self.cells[-1]) + 1
+
 
 def spread_windows(length: int, side: int, overlap: int) -> list[Window]:
     """Count each cell of `length` pixels once, in windows of at most `side` with half of `overlap` around what counts.
@@ -161,35 +167,54 @@ def inner_cells(length: int) -> npt.NDArray[np.int64]:
 
 
 def weigh_crops(pixels: Pixels, crops: Sequence[tuple[Span, Span]]) -> Floats:
-    """How much each crop counts, N weights that sum to one, so that together they are like the whole picture.
-
-    Survey calibration: of all weights near equal ones, those that bring the crops' means of colours, their squares and
-    products and the contrast between cells of 8 pixels to the picture's (Deville and Saerndal 1992, by ridge
-    regression, negative weights cut off).
-    """
+    """How much each crop counts: `weigh_regions` of its inner cells."""
     height, width = pixels.shape[:2]
-    traits = _traits(_cell_means(pixels))
     rows, columns = inner_cells(height), inner_cells(width)
+    regions = [
+        (
+            (top // CELL + int(rows[0]), top // CELL + int(rows[-1]) + 1),
+            (left // CELL + int(columns[0]), left // CELL + int(columns[-1]) + 1),
+        )
+        for (top, _), (left, _) in crops
+    ]
+    return weigh_regions(find_traits(pixels), regions)
+
+
+def weigh_regions(traits: npt.NDArray[np.float64], regions: Sequence[tuple[Span, Span]]) -> Floats:
+    """How much each part of a picture counts, N weights that sum to one, so that together they are like the whole.
+
+    Survey calibration: of all weights near the parts' sizes, those that bring their means of the traits to the
+    picture's (Deville and Saerndal 1992, by ridge regression, negative weights cut off). Parts that make up the whole
+    count by their sizes.
+
+    Args:
+        traits: of the picture, see `find_traits`.
+        regions: rows and columns of cells; for one that the picture's edge cuts, which has no traits, its neighbour stands.
+    """
+    high, wide = traits.shape[1:]
     seen = np.stack(
         [
-            traits[
-                :,
-                top // CELL + rows[0] : top // CELL + rows[-1] + 1,
-                left // CELL + columns[0] : left // CELL + columns[-1] + 1,
-            ].mean((1, 2))
-            for (top, _), (left, _) in crops
+            traits[:, min(rows[0], high - 1) : rows[1], min(columns[0], wide - 1) : columns[1]].mean((1, 2))
+            for rows, columns in regions
         ]
     )
+    sizes = np.array([(rows[1] - rows[0]) * (columns[1] - columns[0]) for rows, columns in regions], np.float64)
+    sizes /= sizes.sum()
     spread = seen.std(0) + 1e-9
     off = (seen - traits.mean((1, 2))) / spread
-    off[:, np.abs(off.mean(0)) > 1] = 0  # no weights reach it, such as the contrast of an edge that no crop has
-    design = np.concatenate((off, np.ones((len(crops), 1))), 1)
+    off[:, np.abs(sizes @ off) > 1] = 0  # no weights reach it, such as the contrast of an edge that no part has
+    design = np.concatenate((off, np.ones((len(regions), 1))), 1)
     wanted = np.append(np.zeros(off.shape[1]), 1.0)
-    equal = np.full(len(crops), 1 / len(crops))
-    kernel = design.T @ design + CALIBRATION_RIDGE * len(crops) * np.eye(len(wanted))
-    weights = (equal + design @ np.linalg.solve(kernel, wanted - design.T @ equal)).clip(0)
+    weighed = sizes[:, None] * design
+    kernel = design.T @ weighed + CALIBRATION_RIDGE * np.eye(len(wanted))
+    weights = (sizes + weighed @ np.linalg.solve(kernel, wanted - design.T @ sizes)).clip(0)
     result: Floats = (weights / weights.sum()).astype(np.float32)
     return result
+
+
+def find_traits(pixels: Pixels) -> npt.NDArray[np.float64]:
+    """Colours, their squares and products, and the contrast to neighbours, of each cell of 8 pixels."""
+    return _traits(_cell_means(pixels))
 
 
 def shrink(pixels: Pixels, size: Span) -> Floats:

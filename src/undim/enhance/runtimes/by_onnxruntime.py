@@ -7,7 +7,17 @@ from pathlib import Path
 
 import onnxruntime
 
-from undim.enhance.runtime import INPUT, Feeds, Runtime, check_contract, check_threads, describe, read_tiling
+from undim.enhance.runtime import (
+    INPUT,
+    TILE_OUTPUT,
+    Feeds,
+    Runtime,
+    check_contract,
+    check_threads,
+    describe,
+    read_tiling,
+)
+from undim.enhance.runtimes.pruning import keep_output
 from undim.enhance.tiling import Floats
 from undim.errors import ModelError
 
@@ -46,9 +56,9 @@ class OnnxRuntime(Runtime):
         options.log_severity_level = _FATAL
         options.intra_op_num_threads = threads or 0
         options.enable_mem_pattern = False  # pictures differ in size, and plans per shape would pile up
-        providers = [CPU] if self._on_cpu else [provider, CPU]
+        self._path, self._options, self._providers = Path(path), options, [CPU] if self._on_cpu else [provider, CPU]
         try:
-            self._session = onnxruntime.InferenceSession(os.fspath(Path(path)), options, providers=providers)
+            self._session = self._load(os.fspath(self._path))
         except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
             raise ModelError(f"{os.fspath(path)} is not a model that ONNX Runtime loads: {describe(error)}") from error
         if self._session.get_providers()[0] != provider:  # it would go on with the CPU, and say so only in its log
@@ -60,6 +70,7 @@ class OnnxRuntime(Runtime):
         check_contract(os.fspath(path), *names, kind, shape)
         shapes = {node.name: node.shape for node in self._session.get_overridable_initializers()}
         self.tiling = read_tiling(self._session.get_modelmeta().custom_metadata_map, shapes)
+        self._statistics: onnxruntime.InferenceSession | None = None
         self._running: onnxruntime.RunOptions | None = None
 
     def infer(self, output: str, feeds: Feeds, *, more: bool) -> Floats:
@@ -71,10 +82,21 @@ class OnnxRuntime(Runtime):
         self._running = options
         options.terminate = self._stopped
         try:
-            result: Floats = self._session.run([output], feeds, options)[0]
+            result: Floats = self._session_of(output).run([output], feeds, options)[0]
         finally:
             self._running = None
         return result
+
+    def _session_of(self, output: str) -> onnxruntime.InferenceSession:
+        """The statistics have a session of their own, which ends with the last layer that takes some."""
+        if output != TILE_OUTPUT:
+            return self._session
+        if self._statistics is None:
+            self._statistics = self._load(keep_output(self._path.read_bytes(), output))
+        return self._statistics
+
+    def _load(self, model: str | bytes) -> onnxruntime.InferenceSession:
+        return onnxruntime.InferenceSession(model, self._options, providers=self._providers)
 
     def _interrupt(self) -> None:
         running = self._running
