@@ -214,7 +214,7 @@ def test_the_whole_picture_is_asked_once_and_no_tensor_is_larger_than_a_tile(til
             return session.run(outputs, feeds, options)
 
     given = []
-    monkeypatch.setattr(enhancer._runtime, "_session_of", lambda output: Spy())
+    monkeypatch.setattr(enhancer._runtime, "_session_of", lambda _: Spy())
     enhancer(half_dark)
     first = asked.index("enhanced")
     assert set(asked[:first]) == {"statistics"}

@@ -189,7 +189,7 @@ def weigh_regions(traits: npt.NDArray[np.float64], regions: Sequence[tuple[Span,
 
     Args:
         traits: of the picture, see `find_traits`.
-        regions: rows and columns of cells; for one that the picture's edge cuts, which has no traits, its neighbour stands.
+        regions: rows and columns of cells. One that the picture's edge cuts has no traits: its neighbour stands for it.
     """
     high, wide = traits.shape[1:]
     seen = np.stack(
