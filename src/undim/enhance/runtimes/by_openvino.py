@@ -27,7 +27,7 @@ from undim.errors import ModelError
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _KEPT = 2
-"""Compiled shapes that are kept for each set of outputs. A picture's tiles have at most four, two of them in one row."""
+"""Compiled shapes that are kept for each set of outputs. A picture's tiles have at most four, two in one row."""
 _Shapes = tuple[tuple[int, ...], ...]
 
 
