@@ -15,7 +15,7 @@ from onnx import helper
 from tiny_models import psnr, save_model, save_unary
 from undim import Enhancer
 from undim.enhance.models import find_model, list_shipped_models
-from undim.enhance.runtime import OutOfMemoryError, Runtime
+from undim.enhance.runtime import OutOfMemoryError, Runtime, WholePicture
 from undim.enhance.runtimes import RUNTIMES, check_runtime, choice, is_installed, open_runtime
 from undim.enhance.runtimes.by_onnxruntime import OnnxRuntime
 from undim.enhance.runtimes.precision import ALLOWED_LOSS, BFLOAT16_LOSS, ReducedRuntime, settle_precision
@@ -76,6 +76,22 @@ def test_statistics_and_tiles(name, network, half_dark):
     assert not np.allclose(expected, reference.run(batch), atol=1e-3)  # it matters that it is told
     np.testing.assert_allclose(runtime.run(batch, whole), expected, atol=TOLERANCE)
     np.testing.assert_allclose(runtime.run(batch), reference.run(batch), atol=TOLERANCE)  # and that it forgets
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in RUNTIMES])
+def test_one_run_looks_and_enhances(name, network):
+    runtime = open_runtime(name, network, threads=1, precision="float32")
+    numbers = np.random.default_rng(1)
+    crops = dark_batch(3, 3, 64, 72)
+    crops *= np.array([0.5, 1, 3], np.float32)[:, None, None, None]  # they differ, so that the weights matter
+    cells = np.arange(2, 6), np.arange(1, 8)
+    thumbnail = numbers.random((1, 3, *runtime.tiling.thumbnail), np.float32)
+    told = (*cells, np.array([0.2, 0.5, 0.3], np.float32), thumbnail)
+    enhanced, statistics = runtime.look_and_run(crops, *told)
+    whole = WholePicture(thumbnail, runtime.look(crops, *told))
+    np.testing.assert_allclose(statistics, whole.statistics, rtol=TOLERANCE, atol=TOLERANCE)
+    np.testing.assert_allclose(enhanced, runtime.run(crops, whole), atol=TOLERANCE)
+    assert not np.allclose(enhanced, runtime.run(crops), atol=1e-3)
 
 
 @each
@@ -248,8 +264,8 @@ class Fake(Runtime):
     def __init__(self, value, precision="float32", name="openvino"):
         self.value, self.precision, self.name = value, precision, name
 
-    def infer(self, output, feeds, *, more):  # noqa: ARG002
-        return np.full_like(feeds["image"], self.value)
+    def infer(self, outputs, feeds, *, more):  # noqa: ARG002
+        return [np.full_like(feeds["image"], self.value) for _ in outputs]
 
     def _interrupt(self):
         pass

@@ -46,7 +46,10 @@ def to_pixels(output: npt.NDArray[np.float32], kind: np.dtype[Any], *, grey: boo
         luma: Pixels = np.rint(np.tensordot(np.asarray(REC601, np.float32), output, axes=1)).astype(kind)
         return luma
     np.rint(output, out=output)
-    return np.ascontiguousarray(output.transpose(1, 2, 0).astype(kind))  # (H, W, 3)
+    pixels: Pixels = np.empty((*output.shape[1:], 3), kind)
+    for channel in range(3):  # twice as fast as turning the whole array
+        pixels[..., channel] = output[channel]
+    return pixels
 
 
 def blend(image: Pixels, enhanced: Pixels, strength: float | Floats) -> Pixels:

@@ -21,7 +21,7 @@ from undim.enhance.planes import reduce
 from undim.enhance.runtime import OutOfMemoryError, Runtime, Tiling, WholePicture
 from undim.enhance.runtimes import DEFAULT_RUNTIME, PAYS_FROM, RuntimeWish, check_runtime, open_runtime
 from undim.enhance.runtimes.precision import PrecisionWish, check_precision
-from undim.enhance.survey import look_at_all, look_at_whole
+from undim.enhance.survey import look_and_see, look_at_all, look_at_whole, see
 from undim.enhance.tiling import (
     CELL,
     FEWER_PIXELS,
@@ -32,7 +32,6 @@ from undim.enhance.tiling import (
     Tile,
     check_tile,
     join_tiles,
-    place_crops,
     spread_tiles,
 )
 from undim.errors import ModelError, PictureError, ShapeError, UsageError
@@ -282,14 +281,14 @@ class Enhancer:
         return join_tiles(rows, columns, make)
 
     def _fast_pieces(self, pixels: Pixels, look: WholePicture | None, reduced: Span, side: int) -> Iterator[Piece]:
-        whole = look or look_at_whole(self._runtime, self._tiling(), pixels, side or max(reduced), FEWER_PIXELS)
-        small, texture = reduce(pixels, reduced, self._threads)
         # As large as a picture that is not cut: one more level of tiles would save nothing.
         check_memory(reduced[1], reduced[0])
-        enhanced = self._runtime.run(small[None], whole, more=True)[0]
-        spans = place_crops(pixels.shape[0], pixels.shape[1], FEWER_PIXELS)
-        spans = spans[:: max(1, len(spans) // CROPS)]
-        seen = self._runtime.run(np.concatenate([to_batch(pixels[slice(*r), slice(*c)]) for r, c in spans]), whole)
+        if look is None:
+            whole, spans, seen = look_and_see(self._runtime, self._tiling(), pixels, side or max(reduced), CROPS)
+        else:
+            whole, (spans, seen) = look, see(self._runtime, pixels, look, CROPS)
+        small, texture = reduce(pixels, reduced, self._threads)
+        enhanced = self._runtime.run(small[None], whole)[0]
         inner = slice(MARGIN, -MARGIN)
         crops = [
             Crop(
@@ -302,10 +301,6 @@ class Enhancer:
         model = fit_model(pixels, small, texture, enhanced, crops, self._threads)
         for top, values in model.apply(pixels, self._threads):
             yield top, 0, values
-
-
-def _inner(span: Span) -> Span:
-    return span[0] + MARGIN, span[1] - MARGIN
 
 
 def decode(image: Image.Image) -> tuple[Pixels, Pixels | None]:

@@ -16,8 +16,8 @@ from undim.enhance.tiling import Floats, Span
 from undim.images.picture import Pixels, full_scale
 from undim.luma import REC601
 
-BAND = 256
-"""Rows that are taken at once, so that a picture never stands in memory as floats."""
+BAND = 64
+"""Rows that are taken at once, so that a picture never stands in memory as floats; few, for the processor's caches."""
 _FEW = 2
 """Radius up to which a blur sums place by place."""
 
@@ -105,8 +105,8 @@ def blur(plane: Floats, radius: int) -> Floats:
     padded = np.pad(plane, radius, mode="edge")
     if radius <= _FEW:
         high, wide = plane.shape
-        rows = np.add.reduce([padded[start : start + high] for start in range(side)])
-        few: Floats = np.add.reduce([rows[:, start : start + wide] for start in range(side)])
+        rows = _add([padded[start : start + high] for start in range(side)])
+        few = _add([rows[:, start : start + wide] for start in range(side)])
         few *= np.float32(1 / side**2)
         return few
     rows = np.insert(padded.cumsum(0, np.float64), 0, 0, 0)
@@ -114,6 +114,14 @@ def blur(plane: Floats, radius: int) -> Floats:
     both = np.insert(rows.cumsum(1), 0, 0, 1)
     blurred: Floats = ((both[:, side:] - both[:, :-side]) / side**2).astype(np.float32)
     return blurred
+
+
+def _add(planes: Sequence[Floats]) -> Floats:
+    """The sum of several planes, in their order. NumPy's own would copy them all into one array first."""
+    total = planes[0].copy()
+    for plane in planes[1:]:
+        total += plane
+    return total
 
 
 def regress(guide: Floats, plane: Floats, radius: int, ridge: npt.ArrayLike) -> tuple[Floats, Floats]:

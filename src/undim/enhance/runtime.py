@@ -13,6 +13,7 @@ The runtimes themselves are in `undim.enhance.runtimes`, a file each.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,12 +99,8 @@ class Runtime(ABC):
         if whole is not None:
             told = {"source": np.array(_GIVEN), "thumbnail": whole.thumbnail, "given": whole.statistics}
             feeds |= told
-        enhanced = self._ask(OUTPUT, feeds, more=more)
-        if enhanced.shape != batch.shape or enhanced.dtype != np.float32:
-            raise ModelError(
-                f"The model returned {enhanced.dtype} {enhanced.shape} for float32 {batch.shape}; "
-                f"{OUTPUT!r} must have the shape and type of {INPUT!r}."
-            )
+        (enhanced,) = self._ask((OUTPUT,), feeds, more=more)
+        _check_output(enhanced, batch)
         return enhanced
 
     def look(
@@ -135,7 +132,40 @@ class Runtime(ABC):
         feeds |= {"rows": rows, "columns": columns, "weights": weights, "thumbnail": thumbnail}
         if given is not None:
             feeds["given"] = given
-        return self._ask(TILE_OUTPUT, feeds, more=True)
+        (statistics,) = self._ask((TILE_OUTPUT,), feeds, more=True)
+        return statistics
+
+    def look_and_run(
+        self,
+        crops: Floats,
+        rows: npt.NDArray[np.int64],
+        columns: npt.NDArray[np.int64],
+        weights: Floats,
+        thumbnail: Floats,
+        *,
+        more: bool = False,
+    ) -> tuple[Floats, Floats]:
+        """What `look` returns, and what `run` makes of the crops if told that, in one run instead of two.
+
+        Args:
+            crops: as for `look`.
+            rows: as for `look`.
+            columns: as for `look`.
+            weights: as for `look`.
+            thumbnail: as for `look`.
+            more: as for `run`.
+
+        Returns:
+            The enhanced crops, N x 3 x H x W, and the statistics, 1 x K.
+
+        Raises:
+            PictureError: as `run`.
+        """
+        feeds: Feeds = {INPUT: crops, "source": np.array(_CROPS), "rows": rows, "columns": columns}
+        feeds |= {"weights": weights, "thumbnail": thumbnail}
+        enhanced, statistics = self._ask((OUTPUT, TILE_OUTPUT), feeds, more=more)
+        _check_output(enhanced, crops)
+        return enhanced, statistics
 
     def stop(self) -> None:
         """End the run in progress, if any, and refuse further ones. May be called from any thread."""
@@ -143,8 +173,8 @@ class Runtime(ABC):
         self._interrupt()
 
     @abstractmethod
-    def infer(self, output: str, feeds: Feeds, *, more: bool) -> Floats:
-        """One output for these inputs; any exception is told as a failure of the run.
+    def infer(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:
+        """These outputs, each once, for these inputs; any exception is told as a failure of the run.
 
         Looks at `_stopped` once the run can be interrupted: before, `_interrupt` finds nothing.
         """
@@ -153,11 +183,11 @@ class Runtime(ABC):
     def _interrupt(self) -> None:
         """Make `infer` raise soon, if it is running."""
 
-    def _ask(self, output: str, feeds: Feeds, *, more: bool) -> Floats:
+    def _ask(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:
         if self._stopped:
             raise PictureError("was stopped")
         try:
-            return self.infer(output, feeds, more=more)
+            return self.infer(outputs, feeds, more=more)
         except Exception as error:  # the runtimes' exceptions share no base class
             if self._stopped:
                 raise PictureError("was stopped") from error
@@ -202,6 +232,14 @@ def check_threads(threads: int | None) -> None:
     """Raise ModelError unless threads is `None` or at least 1."""
     if threads is not None and threads < 1:
         raise ModelError(f"threads is {threads}; allowed: 1 or more, or None for one per core.")
+
+
+def _check_output(enhanced: Floats, batch: Floats) -> None:
+    if enhanced.shape != batch.shape or enhanced.dtype != np.float32:
+        raise ModelError(
+            f"The model returned {enhanced.dtype} {enhanced.shape} for float32 {batch.shape}; "
+            f"{OUTPUT!r} must have the shape and type of {INPUT!r}."
+        )
 
 
 def _told(error: Exception, shape: tuple[int, ...]) -> PictureError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
 from undim.enhance.convert import to_batch
 from undim.enhance.runtime import Runtime, Tiling, WholePicture
@@ -46,21 +48,41 @@ def look_at_whole(
         side: of a tile in pixels.
         sampled: how many pixels the crops have together.
     """
-    height, width = pixels.shape[:2]
-    thumbnail = shrink(pixels, tiling.thumbnail)
-    crops = place_crops(height, width, sampled)
-    weights = weigh_crops(pixels, crops)
-    rows, columns = inner_cells(height), inner_cells(width)
-    (top, bottom), (left, right) = crops[0]
-    batches = math.ceil(len(crops) * (bottom - top) * (right - left) / side**2)
-    total = np.zeros((1, tiling.statistics), np.float32)
-    for start in range(batches):  # each from all over the picture
-        share = weights[start::batches].sum()
-        if share > 0:
-            parts = [to_batch(pixels[slice(*tall), slice(*wide)]) for tall, wide in crops[start::batches]]
-            weighed = weights[start::batches] / share
-            total += share * runtime.look(np.concatenate(parts), rows, columns, weighed, thumbnail)
-    return WholePicture(thumbnail, total)
+    return _look(runtime, tiling, pixels, _take_sample(tiling, pixels, sampled), side)
+
+
+def look_and_see(
+    runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int, kept: int
+) -> tuple[WholePicture, list[tuple[Span, Span]], Floats]:
+    """What `look_at_whole` returns of a few pixels, and what the network makes of some of its crops when told that.
+
+    Where a tile holds all crops, one run gives both.
+
+    Args:
+        runtime: of a network that can be tiled.
+        tiling: its.
+        pixels: H x W x 3 or H x W.
+        side: of a tile in pixels.
+        kept: about how many of the crops to return.
+
+    Returns:
+        The look, the places of N crops, and what became of them, N x 3 x h x w, not clamped.
+    """
+    sample = _take_sample(tiling, pixels, FEWER_PIXELS)
+    if sample.batches(side) > 1:
+        whole = _look(runtime, tiling, pixels, sample, side)
+        return whole, *see(runtime, pixels, whole, kept)
+    step = max(1, len(sample.crops) // kept)
+    told = (sample.rows, sample.columns, sample.weights, sample.thumbnail)
+    enhanced, statistics = runtime.look_and_run(_cut_batch(pixels, sample.crops), *told, more=True)
+    return WholePicture(sample.thumbnail, statistics), sample.crops[::step], enhanced[::step].copy()
+
+
+def see(runtime: Runtime, pixels: Pixels, whole: WholePicture, kept: int) -> tuple[list[tuple[Span, Span]], Floats]:
+    """The places of about as many crops, and what the network makes of them when told this of the picture."""
+    crops = place_crops(pixels.shape[0], pixels.shape[1], FEWER_PIXELS)
+    crops = crops[:: max(1, len(crops) // kept)]
+    return crops, runtime.run(_cut_batch(pixels, crops), whole, more=True)
 
 
 def look_at_all(runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int) -> WholePicture:
@@ -86,6 +108,45 @@ def look_at_all(runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int) -> 
             statistics = weigh_regions(traits, regions) @ np.concatenate(seen)
             whole = WholePicture(whole.thumbnail, statistics[None].astype(np.float32))
     return whole
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Crops that stand for a picture, and what the network is told with them."""
+
+    thumbnail: Floats
+    crops: list[tuple[Span, Span]]
+    weights: Floats
+    rows: npt.NDArray[np.int64]
+    columns: npt.NDArray[np.int64]
+
+    def batches(self, side: int) -> int:
+        """In how many runs they go through the network if one has no more pixels than a tile of that side."""
+        (top, bottom), (left, right) = self.crops[0]
+        return math.ceil(len(self.crops) * (bottom - top) * (right - left) / side**2)
+
+
+def _take_sample(tiling: Tiling, pixels: Pixels, sampled: int) -> _Sample:
+    height, width = pixels.shape[:2]
+    crops = place_crops(height, width, sampled)
+    thumbnail, weights = shrink(pixels, tiling.thumbnail), weigh_crops(pixels, crops)
+    return _Sample(thumbnail, crops, weights, inner_cells(height), inner_cells(width))
+
+
+def _look(runtime: Runtime, tiling: Tiling, pixels: Pixels, sample: _Sample, side: int) -> WholePicture:
+    batches = sample.batches(side)
+    total = np.zeros((1, tiling.statistics), np.float32)
+    for start in range(batches):  # each from all over the picture
+        share = sample.weights[start::batches].sum()
+        if share > 0:
+            batch = _cut_batch(pixels, sample.crops[start::batches])
+            weighed = sample.weights[start::batches] / share
+            total += share * runtime.look(batch, sample.rows, sample.columns, weighed, sample.thumbnail)
+    return WholePicture(sample.thumbnail, total)
+
+
+def _cut_batch(pixels: Pixels, crops: Sequence[tuple[Span, Span]]) -> Floats:
+    return np.concatenate([to_batch(pixels[slice(*rows), slice(*columns)]) for rows, columns in crops])
 
 
 def average(looks: Sequence[WholePicture]) -> WholePicture:

@@ -220,16 +220,25 @@ def find_traits(pixels: Pixels) -> npt.NDArray[np.float64]:
 def shrink(pixels: Pixels, size: Span) -> Floats:
     """Box-average H x W x 3 or H x W uint8 or uint16 to 1 x 3 x size float32 in [0, 1], as `undim.nets.thumbnail` does.
 
-    Goes through the picture in bands, so that it never stands in memory as floats.
+    Rows first, as whole numbers: that is once through the picture, which never stands in memory as floats.
     """
     height, width = pixels.shape[:2]
-    rows, columns = _box(height, size[0]), _box(width, size[1])
-    planes = pixels[..., None] if pixels.ndim == 2 else pixels
-    total = np.zeros((planes.shape[2], *size), np.float32)
-    for top in range(0, height, _ROWS_AT_ONCE):
-        band = planes[top : top + _ROWS_AT_ONCE].transpose(2, 0, 1).astype(np.float32)
-        total += rows[:, top : top + _ROWS_AT_ONCE] @ (band @ columns.T)
-    return np.ascontiguousarray(np.broadcast_to(total / full_scale(pixels), (3, *size))[None])
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    lines = pixels.reshape(height, width * channels)
+    step, shares = height / size[0], _box(height, size[0])
+    kind = np.uint32 if math.ceil(step + 1) * full_scale(pixels) < 2**32 else np.uint64
+    means = np.empty((size[0], width * channels), np.float32)
+    for row, share in enumerate(shares):
+        first, last = int(row * step), min(math.ceil((row + 1) * step), height)
+        most = share.max()  # of all lines but the two at the ends
+        mean = np.add.reduce(lines[first:last], axis=0, dtype=kind) * most
+        for end in (first, last - 1):
+            if share[end] != most:
+                mean += (share[end] - most) * lines[end]
+        means[row] = mean
+    lying = means.reshape(size[0], width, channels).transpose(2, 0, 1).reshape(-1, width)  # for one product, not many
+    boxes = lying @ _box(width, size[1]).T / np.float32(full_scale(pixels))
+    return np.ascontiguousarray(np.broadcast_to(boxes.reshape(channels, *size), (3, *size))[None])
 
 
 def _cell_means(pixels: Pixels) -> Floats:

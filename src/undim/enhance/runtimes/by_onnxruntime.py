@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnxruntime
 
 from undim.enhance.runtime import (
     INPUT,
+    OUTPUT,
     TILE_OUTPUT,
     Feeds,
     Runtime,
@@ -73,7 +75,7 @@ class OnnxRuntime(Runtime):
         self._statistics: onnxruntime.InferenceSession | None = None
         self._running: onnxruntime.RunOptions | None = None
 
-    def infer(self, output: str, feeds: Feeds, *, more: bool) -> Floats:
+    def infer(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:
         """See `Runtime.infer`."""
         options = onnxruntime.RunOptions()
         options.log_severity_level = _FATAL
@@ -82,17 +84,17 @@ class OnnxRuntime(Runtime):
         self._running = options
         options.terminate = self._stopped
         try:
-            result: Floats = self._session_of(output).run([output], feeds, options)[0]
+            found: list[Floats] = self._session_of(outputs).run(list(outputs), feeds, options)
         finally:
             self._running = None
-        return result
+        return found
 
-    def _session_of(self, output: str) -> onnxruntime.InferenceSession:
-        """The statistics have a session of their own, which ends with the last layer that takes some."""
-        if output != TILE_OUTPUT:
+    def _session_of(self, outputs: Sequence[str]) -> onnxruntime.InferenceSession:
+        """The statistics alone have a session of their own, which ends with the last layer that takes some."""
+        if OUTPUT in outputs:
             return self._session
         if self._statistics is None:
-            self._statistics = self._load(keep_output(self._path.read_bytes(), output))
+            self._statistics = self._load(keep_output(self._path.read_bytes(), TILE_OUTPUT))
         return self._statistics
 
     def _load(self, model: str | bytes) -> onnxruntime.InferenceSession:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from undim.errors import ModelError
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _KEPT = 2
-"""Compiled shapes that are kept for each output. A picture's tiles have at most four, two of them in one row."""
+"""Compiled shapes that are kept for each set of outputs. A picture's tiles have at most four, two in one row."""
 _Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -80,44 +81,45 @@ class OpenVinoRuntime(Runtime):
         }
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
-        self._requests: dict[str, OrderedDict[_Shapes, openvino.InferRequest]] = {}
+        self._requests: dict[tuple[str, ...], OrderedDict[_Shapes, openvino.InferRequest]] = {}
         self._running: openvino.InferRequest | None = None
 
-    def infer(self, output: str, feeds: Feeds, *, more: bool) -> Floats:  # noqa: ARG002 - memory belongs to the shape
+    def infer(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:  # noqa: ARG002 - memory belongs to the shape
         """See `Runtime.infer`."""
         told = {**self._defaults, **feeds}
-        request = self._request(output, told)
+        request = self._request(outputs, told)
         self._running = request
         try:
             request.start_async({name: told[name] for name in self._inputs(request)})
             if self._stopped:
                 request.cancel()
             request.wait()
-            result: Floats = request.get_tensor(output).data.copy()  # its memory is that of the next run
+            # Copied, since the next run takes the memory.
+            found: list[Floats] = [request.get_tensor(output).data.copy() for output in outputs]
         finally:
             self._running = None
-        return result
+        return found
 
     def _interrupt(self) -> None:
         running = self._running
         if running is not None:
             running.cancel()
 
-    def _request(self, output: str, feeds: Feeds) -> openvino.InferRequest:
-        kept = self._requests.setdefault(output, OrderedDict())
+    def _request(self, outputs: Sequence[str], feeds: Feeds) -> openvino.InferRequest:
+        kept = self._requests.setdefault(tuple(outputs), OrderedDict())
         shapes = tuple(feeds[name].shape for name in sorted(feeds))
         if shapes not in kept:
             while len(kept) >= _KEPT:  # before the next takes its memory
                 kept.popitem(last=False)
-            kept[shapes] = self._compile(output, feeds)
+            kept[shapes] = self._compile(outputs, feeds)
         kept.move_to_end(shapes)
         return kept[shapes]
 
-    def _compile(self, output: str, feeds: Feeds) -> openvino.InferRequest:
-        """For one output and the shapes of these inputs; what the output does not need is left out."""
+    def _compile(self, outputs: Sequence[str], feeds: Feeds) -> openvino.InferRequest:
+        """For these outputs and the shapes of these inputs; what no output needs is left out."""
         model = self._model.clone()
         model.reshape({port.get_any_name(): list(feeds[port.get_any_name()].shape) for port in model.inputs})
-        wanted = openvino.Model([model.output(output)], model.get_parameters())
+        wanted = openvino.Model([model.output(output) for output in outputs], model.get_parameters())
         return self._core.compile_model(wanted, "CPU", self._settings).create_infer_request()
 
     @staticmethod

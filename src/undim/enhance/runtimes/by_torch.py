@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from undim.enhance.runtime import INPUT, OUTPUT, TILE_INPUTS, Feeds, Precision, Runtime, Tiling, check_threads
+from undim.enhance.runtime import (
+    INPUT,
+    OUTPUT,
+    TILE_INPUTS,
+    TILE_OUTPUT,
+    Feeds,
+    Precision,
+    Runtime,
+    Tiling,
+    check_threads,
+)
 from undim.enhance.tiling import Floats
 from undim.errors import ModelError, PictureError
 from undim.nets import freeze
@@ -57,19 +68,19 @@ class TorchRuntime(Runtime):
         for part in network.modules():
             part.register_forward_pre_hook(self._check)
 
-    def infer(self, output: str, feeds: Feeds, *, more: bool) -> Floats:  # noqa: ARG002 - PyTorch keeps none
+    def infer(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:  # noqa: ARG002 - PyTorch keeps none
         """See `Runtime.infer`."""
         image = torch.from_numpy(np.ascontiguousarray(feeds[INPUT])).contiguous(memory_format=torch.channels_last)
         reduced = self.precision != "float32"
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=reduced):
-            if self._tiles is None or (output == OUTPUT and "source" not in feeds):
-                found = self._network(image)
+            if self._tiles is None or (TILE_OUTPUT not in outputs and "source" not in feeds):
+                made = {OUTPUT: self._network(image)}
             else:
                 told = {**self._defaults(), **{k: torch.tensor(v) for k, v in feeds.items() if k != INPUT}}
                 enhanced, statistics = self._tiles(image, *(told[name] for name in TILE_INPUTS))
-                found = enhanced if output == OUTPUT else statistics
-        result: Floats = found.float().contiguous().numpy()
-        return result
+                made = {OUTPUT: enhanced, TILE_OUTPUT: statistics}
+        found: list[Floats] = [made[output].float().contiguous().numpy() for output in outputs]
+        return found
 
     def _interrupt(self) -> None:
         """The next layer sees `_stopped`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -76,17 +76,17 @@ class ReducedRuntime(Runtime):
         self._now = reduced
         self._open_exact = open_exact
 
-    def infer(self, output: str, feeds: Feeds, *, more: bool) -> Floats:
+    def infer(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:
         """See `Runtime.infer`."""
-        result = self._now.infer(output, feeds, more=more)
-        if self.precision == "float32" or np.isfinite(result).all():
-            return result
+        found = self._now.infer(outputs, feeds, more=more)
+        if self.precision == "float32" or all(np.isfinite(values).all() for values in found):
+            return found
         _log.warning("%s gave values that are not finite in %s; it goes on in float32", self.name, self.precision)
         self._now = self._open_exact()
         self.precision = "float32"
         if self._stopped:
             self._now.stop()
-        return self._now.infer(output, feeds, more=more)
+        return self._now.infer(outputs, feeds, more=more)
 
     def _interrupt(self) -> None:
         self._now.stop()
