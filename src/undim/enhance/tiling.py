@@ -74,11 +74,11 @@ class Window:
 
 
 def spread_windows(length: int, side: int, overlap: int) -> list[Window]:
-    """Count each cell of `length` pixels once, in windows of at most `side` with half of `overlap` around what counts.
+    """Count each whole cell of `length` pixels once, in windows of at most `side` with half of `overlap` around them.
 
     All windows have one size and one number of cells, but for the last: runtimes like to see shapes again.
     """
-    cells = math.ceil(length / CELL)
+    cells = max(1, length // CELL)  # one that the edge cuts is left out: not all layers extend their features to it
     if length <= side:
         return [Window((0, length), np.arange(cells))]
     margin = overlap // 2
@@ -189,15 +189,9 @@ def weigh_regions(traits: npt.NDArray[np.float64], regions: Sequence[tuple[Span,
 
     Args:
         traits: of the picture, see `find_traits`.
-        regions: rows and columns of cells. One that the picture's edge cuts has no traits: its neighbour stands for it.
+        regions: rows and columns of cells.
     """
-    high, wide = traits.shape[1:]
-    seen = np.stack(
-        [
-            traits[:, min(rows[0], high - 1) : rows[1], min(columns[0], wide - 1) : columns[1]].mean((1, 2))
-            for rows, columns in regions
-        ]
-    )
+    seen = np.stack([traits[:, slice(*rows), slice(*columns)].mean((1, 2)) for rows, columns in regions])
     sizes = np.array([(rows[1] - rows[0]) * (columns[1] - columns[0]) for rows, columns in regions], np.float64)
     sizes /= sizes.sum()
     spread = seen.std(0) + 1e-9
