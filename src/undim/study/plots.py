@@ -81,7 +81,7 @@ def _draw_mean(axis: Axes, curves: Sequence[Mapping[int, float]], colour: str) -
     """The mean of curves where all have a value, and the range as a band."""
     steps = sorted(set.intersection(*(set(curve) for curve in curves)))
     columns = [[curve[step] for curve in curves] for step in steps]
-    axis.plot(steps, _each(statistics.fmean, columns), color=colour)
+    axis.plot(steps, _each(statistics.fmean, columns), color=colour, marker=".")
     axis.fill_between(steps, _each(min, columns), _each(max, columns), color=colour, alpha=0.15, linewidth=0)
 
 
