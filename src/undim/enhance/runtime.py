@@ -97,8 +97,7 @@ class Runtime(ABC):
         """
         feeds: Feeds = {INPUT: batch}
         if whole is not None:
-            told = {"source": np.array(_GIVEN), "thumbnail": whole.thumbnail, "given": whole.statistics}
-            feeds |= told
+            feeds |= {"source": np.array(_GIVEN), "thumbnail": whole.thumbnail, "given": whole.statistics}
         (enhanced,) = self._ask((OUTPUT,), feeds, more=more)
         _check_output(enhanced, batch)
         return enhanced
@@ -128,10 +127,9 @@ class Runtime(ABC):
         Raises:
             PictureError: as `run`.
         """
-        feeds: Feeds = {INPUT: crops, "source": np.array(_CROPS if given is None else _GIVEN)}
-        feeds |= {"rows": rows, "columns": columns, "weights": weights, "thumbnail": thumbnail}
+        feeds = _feed_crops(crops, rows, columns, weights, thumbnail)
         if given is not None:
-            feeds["given"] = given
+            feeds |= {"source": np.array(_GIVEN), "given": given}
         (statistics,) = self._ask((TILE_OUTPUT,), feeds, more=True)
         return statistics
 
@@ -161,8 +159,7 @@ class Runtime(ABC):
         Raises:
             PictureError: as `run`.
         """
-        feeds: Feeds = {INPUT: crops, "source": np.array(_CROPS), "rows": rows, "columns": columns}
-        feeds |= {"weights": weights, "thumbnail": thumbnail}
+        feeds = _feed_crops(crops, rows, columns, weights, thumbnail)
         enhanced, statistics = self._ask((OUTPUT, TILE_OUTPUT), feeds, more=more)
         _check_output(enhanced, crops)
         return enhanced, statistics
@@ -232,6 +229,15 @@ def check_threads(threads: int | None) -> None:
     """Raise ModelError unless threads is `None` or at least 1."""
     if threads is not None and threads < 1:
         raise ModelError(f"threads is {threads}; allowed: 1 or more, or None for one per core.")
+
+
+def _feed_crops(
+    crops: Floats, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], weights: Floats, thumbnail: Floats
+) -> Feeds:
+    """The inputs of a run in which crops tell each other what they have together."""
+    feeds: Feeds = {INPUT: crops, "source": np.array(_CROPS)}
+    feeds |= {"rows": rows, "columns": columns, "weights": weights, "thumbnail": thumbnail}
+    return feeds
 
 
 def _check_output(enhanced: Floats, batch: Floats) -> None:

@@ -93,9 +93,9 @@ def look_at_all(runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int) -> 
     have found: where all count, the first layer's statistics are exact, and the error of the others shrinks by a factor
     of five or so. Windows that stand for others too count as `weigh_regions` says.
     """
-    whole = look_at_whole(runtime, tiling, pixels, side, FEWER_PIXELS)
-    rows, columns = (spread_windows(length, min(side, WINDOW), tiling.overlap) for length in pixels.shape[:2])
     traits = find_traits(pixels)
+    whole = _look(runtime, tiling, pixels, _take_sample(tiling, pixels, FEWER_PIXELS, traits), side)
+    rows, columns = (spread_windows(length, min(side, WINDOW), tiling.overlap) for length in pixels.shape[:2])
     regions: list[tuple[Span, Span]] = []
     seen: list[Floats] = []
     for first_row, first_column in ROUNDS[:2] if len(rows) * len(columns) >= MANY_WINDOWS else ROUNDS:
@@ -104,9 +104,8 @@ def look_at_all(runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int) -> 
             told = (np.ones(1, np.float32), whole.thumbnail, whole.statistics)
             seen.append(runtime.look(batch, tall.cells, wide.cells, *told))
             regions.append((tall.region, wide.region))
-        if regions:
-            statistics = weigh_regions(traits, regions) @ np.concatenate(seen)
-            whole = WholePicture(whole.thumbnail, statistics[None].astype(np.float32))
+        statistics = weigh_regions(traits, regions) @ np.concatenate(seen)
+        whole = WholePicture(whole.thumbnail, statistics[None].astype(np.float32))
     return whole
 
 
@@ -126,10 +125,12 @@ class _Sample:
         return math.ceil(len(self.crops) * (bottom - top) * (right - left) / side**2)
 
 
-def _take_sample(tiling: Tiling, pixels: Pixels, sampled: int) -> _Sample:
+def _take_sample(
+    tiling: Tiling, pixels: Pixels, sampled: int, traits: npt.NDArray[np.float64] | None = None
+) -> _Sample:
     height, width = pixels.shape[:2]
     crops = place_crops(height, width, sampled)
-    thumbnail, weights = shrink(pixels, tiling.thumbnail), weigh_crops(pixels, crops)
+    thumbnail, weights = shrink(pixels, tiling.thumbnail), weigh_crops(pixels, crops, traits)
     return _Sample(thumbnail, crops, weights, inner_cells(height), inner_cells(width))
 
 

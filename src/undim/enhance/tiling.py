@@ -166,8 +166,10 @@ def inner_cells(length: int) -> npt.NDArray[np.int64]:
     return cells[MARGIN // CELL : -MARGIN // CELL] if length >= CROP else cells
 
 
-def weigh_crops(pixels: Pixels, crops: Sequence[tuple[Span, Span]]) -> Floats:
-    """How much each crop counts: `weigh_regions` of its inner cells."""
+def weigh_crops(
+    pixels: Pixels, crops: Sequence[tuple[Span, Span]], traits: npt.NDArray[np.float64] | None = None
+) -> Floats:
+    """How much each crop counts: `weigh_regions` of its inner cells; `traits` are the picture's, if known already."""
     height, width = pixels.shape[:2]
     rows, columns = inner_cells(height), inner_cells(width)
     regions = [
@@ -177,7 +179,7 @@ def weigh_crops(pixels: Pixels, crops: Sequence[tuple[Span, Span]]) -> Floats:
         )
         for (top, _), (left, _) in crops
     ]
-    return weigh_regions(find_traits(pixels), regions)
+    return weigh_regions(find_traits(pixels) if traits is None else traits, regions)
 
 
 def weigh_regions(traits: npt.NDArray[np.float64], regions: Sequence[tuple[Span, Span]]) -> Floats:

@@ -138,7 +138,7 @@ def make_table4(ours: Measurements) -> Page:
             label,
             f"{name}: DMR, dB",
             row[data],
-            ours.figure(network_of(label), data, "dmr", lambda content: content["result"]["mean"]),
+            ours.figure(network_of(label), data, "dmr", _mean_ratio),
             redundancy_command("dmr", network_of(label), data),
         )
         for label, row in published()["table4"].items()
@@ -149,7 +149,7 @@ def make_table4(ours: Measurements) -> Page:
             label_of(network),
             f"{DATA[data]}: DMR, dB",
             None,
-            ours.figure(network, data, "dmr", lambda c: c["result"]["mean"]),
+            ours.figure(network, data, "dmr", _mean_ratio),
         )
         for data in DATA
         for network in ours.networks("dmr", data)
@@ -177,7 +177,7 @@ def make_table5(ours: Measurements) -> Page:
             figure = (
                 ours.figure(pog, data, "results", lambda content: content["psnr"])
                 if measure == "psnr"
-                else ours.figure(pog, data, "dmr", lambda content: content["result"]["mean"])
+                else ours.figure(pog, data, "dmr", _mean_ratio)
             )
             command = evaluate_command(pog, data) if measure == "psnr" else redundancy_command("dmr", pog, data)
             entries.append(make_entry("ours", column_of(name, measure), paper["ours"][data][measure], figure, command))
@@ -220,6 +220,11 @@ def _group_change(group: str) -> Value:
         return None if found is None else found["change"]
 
     return value
+
+
+def _mean_ratio(content: Mapping[str, Any]) -> float:
+    mean: float = content["result"]["mean"]
+    return mean
 
 
 def _mean_poi(content: Mapping[str, Any]) -> float | None:
