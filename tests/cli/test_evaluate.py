@@ -185,6 +185,14 @@ def test_training_on_the_other_lol_is_told(tmp_path):
     assert "## Notes" in (tmp_path / "out" / "results.md").read_text()
 
 
+def test_training_on_the_measured_split_is_told(lol, tmp_path):
+    for learnt, told in (("train + val", False), ("train + val + test", True), ("test", True)):
+        save_net(tmp_path / f"{learnt}.safetensors", data=f"sice, split train, lol-v1, split {learnt}")
+        results = run(tmp_path / f"{learnt}.safetensors", lol, tmp_path / learnt)
+        assert results["split"] == "test"
+        assert any("was trained on test of lol-v1" in note for note in results["notes"]) is told
+
+
 def test_a_shipped_model_knows_its_training(lol, tmp_path):
     results = run(DEFAULT_MODEL, lol, tmp_path / "out")
     assert results["iterations"] > 0

@@ -57,6 +57,11 @@ def test_weights_to_start_from_count_by_their_content(study_file, tmp_path):
         ("after: base", "after: bass", r"there is no variant 'bass'. Did you mean 'base'"),
         ("after: base", "after: further", r"'further' would start after itself"),
         ("  pog:", "  p/g:", r"'p/g' becomes the name of a file"),
+        (
+            "common: {",
+            "common: {data: {splits: [train, val]}, ",
+            r"judged on val and val-scenes, so leave data.splits",
+        ),
         ("kernel: pog", "kernel: frog", r"variant pog: model.adr.kernel"),
         ("embedding: 4", "embeding: 4", r"there is no key 'model.adr.embeding'. Did you mean 'model.adr.embedding'"),
         ("recipe: tiny.yaml", "recipe: none.yaml", r"none.yaml cannot be read"),

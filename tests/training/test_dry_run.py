@@ -35,6 +35,11 @@ def test_figures_of_a_small_network(recipe, tmp_path):
     assert "precision    32-true" in text
 
 
+def test_no_time_is_counted_for_validation_where_nothing_validates(recipe):
+    assert rehearse(load_recipe(recipe)).validation_seconds > 0
+    assert rehearse(load_recipe(recipe, {"data.splits": "[train, val]"})).validation_seconds == 0
+
+
 def test_a_batch_that_does_not_fit_is_accumulated(recipe, monkeypatch):
     peaks = itertools.count(1_000_000_000, 100_000_000)  # the first picture adds 100 MB
     monkeypatch.setattr(dry_run, "_peak", lambda _device: next(peaks))

@@ -120,6 +120,9 @@ def test_extending_in_a_circle_or_nothing_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"data.splits": "[test]"}, "data.splits.0: Input should be 'train', 'val' or 'val-scenes'"),
+        ({"data.splits": "[train, train]"}, "name each split once"),
+        ({"data.splits": "[]"}, "data.splits: Tuple should have at least 1 item"),
         ({"optimiser.lrr": "1"}, "no key 'optimiser.lrr'. Did you mean 'optimiser.lr'"),
         ({"step": "5"}, "Did you mean 'steps'"),
         ({"model.adr.kernal": "pog"}, "Did you mean 'model.adr.kernel'"),

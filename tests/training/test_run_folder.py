@@ -176,3 +176,17 @@ def test_a_disk_that_is_really_full(recipe, tmp_path):
     assert "Traceback" not in result.stderr
     assert int(result.stdout.split("kept ")[1]) >= 5
     assert load_checkpoint(tmp_path / "trial" / "last")["step"] == 10
+
+
+def test_a_run_that_learns_the_validation_split_validates_nothing(recipe, tmp_path):
+    run = tmp_path / "run"
+    whole = load_recipe(recipe, {"data.splits": "[train, val]", "model.settings": "{memory: 30}"})
+    network, _ = train_network(whole, run)
+    assert sorted(path.name for path in run.iterdir()) == [
+        *("average.safetensors", "last", "metrics.csv", "recipe.yaml", "tensorboard")
+    ]
+    assert all(row["psnr"] == "" for row in rows_of(run))
+    assert read_spec(run / "average.safetensors").notes["data"] == "lol-v1, split train + val"
+    learnt = len(find_split(whole.data, "train")) + len(find_split(whole.data, "val"))
+    keys = network.whole.memory.keys
+    assert keys.flatten(1).any(1).sum() == learnt == 30

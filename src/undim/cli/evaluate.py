@@ -91,7 +91,7 @@ def evaluate(
         "checkpoint_sha256": None if subject.file is None else hashlib.sha256(subject.file.read_bytes()).hexdigest(),
         "device": subject.device,
         "versions": versions(subject.runtime),
-        "notes": [*notes, *subject.cautions, *_leak(subject, data)],
+        "notes": [*notes, *subject.cautions, *_leak(subject, data, chosen)],
     }
     title = f"{model} on {data} ({f'{chosen}, ' if chosen else ''}{len(cases)} pictures)"
     write_report(output, title, facts, measured)
@@ -227,8 +227,14 @@ def _number(note: str | None) -> int | None:
     return int(found[0]) if found else None
 
 
-def _leak(subject: Subject, data: str) -> list[str]:
-    """A caution if the model was trained on the set that shares pictures with this one."""
+def _leak(subject: Subject, data: str, split: str | None) -> list[str]:
+    """Cautions if the model was trained on this split, or on the set that shares pictures with this one."""
     entry = SETS[data]
     trained = subject.notes.get("data", "")
-    return [entry.caution] if isinstance(entry, PairedSet) and entry.twin and entry.twin in trained else []
+    learnt = re.search(rf"\b{re.escape(data)}, split ([\w +-]+)", trained)
+    cautions = []
+    if learnt is not None and split in learnt[1].split(" + "):
+        cautions.append(f"The model was trained on {split} of {data}: its figures there say nothing of other pictures.")
+    if isinstance(entry, PairedSet) and entry.twin and entry.twin in trained:
+        cautions.append(entry.caution)
+    return cautions

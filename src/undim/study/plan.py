@@ -171,6 +171,10 @@ def load_study(path: Path) -> Plan:
             recipe = make_recipe(tree, owner=f"{path}, variant {name}")
             if variant.after is not None and recipe.model.start is not None:
                 raise RecipeError(f"{path}, variant {name}: it starts after {variant.after}, so leave model.start out.")
+            if recipe.data.splits != ("train",):
+                raise RecipeError(
+                    f"{path}, variant {name}: a study is judged on val and val-scenes, so leave data.splits out."
+                )
             after = None if variant.after is None else make(variant.after, seed)
             cells[name, seed] = Cell(name, recipe, after, study.minutes, study.measure)
         return cells[name, seed]

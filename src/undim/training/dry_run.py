@@ -16,7 +16,7 @@ from undim.nets import count_flops
 from undim.nets.flops import GIGA
 from undim.training.precision import Precision
 from undim.training.recipe import Recipe
-from undim.training.samples import find_split, load_crops
+from undim.training.samples import find_held_out, load_crops
 from undim.training.schedule import mean_pixels, rate_at, stages_of
 from undim.training.stepper import Stepper
 
@@ -86,7 +86,7 @@ def rehearse(recipe: Recipe) -> Rehearsal:
     """
     crop, batch, _ = max(stages_of(recipe), key=lambda stage: stage[0] ** 2 * stage[1])
     stepper = Stepper(recipe)
-    held_out = find_split(recipe.data, "val")
+    held_out = find_held_out(recipe.data)
     crops = load_crops(recipe)
     device = stepper.fabric.device
 
@@ -115,8 +115,8 @@ def rehearse(recipe: Recipe) -> Rehearsal:
     pictures = pictures if times else 1
     per_pixel = sum(steady) / len(steady) / pictures / crop**2
     measured = _peak(device)
-    low = read_rgb(held_out[0].low)
-    validations = math.ceil(recipe.steps / recipe.validate_every) * len(held_out)
+    validated = math.ceil(recipe.steps / recipe.validate_every) * len(held_out)
+    pixels = validated * math.prod(read_rgb(held_out[0].low).shape[:2]) if held_out else 0
     return Rehearsal(
         recipe=recipe,
         parameters=sum(p.numel() for p in stepper.network.parameters()),
@@ -126,7 +126,7 @@ def rehearse(recipe: Recipe) -> Rehearsal:
         measured_steps=len(steady),
         measured_batch=pictures,
         step_seconds=per_pixel * mean_pixels(recipe),
-        validation_seconds=validations * low.shape[0] * low.shape[1] * per_pixel / 3,
+        validation_seconds=pixels * per_pixel / 3,
         memory=measured if micro_measured == micro else max(measured, before + growth * micro),
         accumulate=batch // micro,
     )

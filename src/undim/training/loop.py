@@ -21,7 +21,7 @@ from undim.nets import Backbone
 from undim.training.metrics_file import Progress
 from undim.training.recipe import Recipe
 from undim.training.run_folder import RunFolder, find_state
-from undim.training.samples import find_split, load_crops
+from undim.training.samples import find_held_out, load_crops
 from undim.training.schedule import rate_at, sizes_at
 from undim.training.stepper import Stepper
 from undim.training.validation import validate
@@ -70,7 +70,7 @@ def train_network(
     folder = RunFolder(run, recipe, state) if fabric.is_global_zero else None
     if resume and state is None and notify is not None and folder is not None:
         notify(f"{run} has no checkpoint yet: the run starts from the beginning.")
-    pairs = [] if folder is None else find_split(recipe.data, "val")
+    pairs = [] if folder is None else find_held_out(recipe.data)
     held_out = [(read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs]
     crops = load_crops(recipe)
     if recipe.model.freeze == "none":
@@ -105,7 +105,8 @@ def train_network(
             if due and inspect is not None:
                 inspect(done, stepper.average)
             step = Progress(done, recipe.steps, loss, rate, now - started, now - begun, size, min(progress, 1.0))
-            step = folder.record(step, validate(stepper.average, held_out) if due else None, stepper.average)
+            validation = validate(stepper.average, held_out) if due and held_out else None
+            step = folder.record(step, validation, stepper.average)
             if over or done % recipe.checkpoint_every == 0:
                 folder.checkpoint({**stepper.state(), "step": done, "seconds": monotonic() - started})
             if report is not None:

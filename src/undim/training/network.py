@@ -90,12 +90,12 @@ def spec_of(recipe: Recipe, steps: int) -> ModelSpec:
     """
     section = recipe.model
     adr = None if section.adr is None else AdrSpec(**section.adr.model_dump(exclude={"identity", "balanced"}))
-    names = [recipe.data.name, *(more.name for more in recipe.data.also)]
+    sources = [(recipe.data.name, recipe.data.splits), *((more.name, ("train",)) for more in recipe.data.also)]
     stages = recipe.progressive
     batch = " then ".join(str(stage.batch) for stage in stages) or str(recipe.batch)
     crops = " then ".join(str(stage.crop) for stage in stages) or str(recipe.data.crop)
     notes = {
-        "data": ", ".join(f"{name}, split train" for name in names),
+        "data": ", ".join(f"{name}, split {' + '.join(splits)}" for name, splits in sources),
         "steps": f"{steps} of batch {batch}, crops of {crops}",
         "iterations": str(steps),
         "batch": batch,

@@ -107,6 +107,9 @@ class DataSection(DataFolders):
 
     name: str = "lol-v1"
     """The first data set; its split `val` chooses the best checkpoint."""
+    splits: tuple[Literal["train", "val", "val-scenes"], ...] = Field(default=("train",), min_length=1)
+    """Of the first data set, what is learnt from. With `val` among them nothing validates and no checkpoint is the
+    best one: for a last run whose choices were all made before."""
     also: tuple[MoreData, ...] = ()
     """More data sets to draw samples from."""
     crop: int = Field(default=128, ge=16)
@@ -128,6 +131,13 @@ class DataSection(DataFolders):
     as they are at inference; 0: from the crop itself."""
     memory_gb: float = Field(default=4.0, ge=0)
     """What decoded pictures may take in memory, in 10^9 bytes; the others lie in a temporary file."""
+
+    @field_validator("splits")
+    @classmethod
+    def _each_split_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError(f"name each split once. Got {', '.join(value)}")
+        return value
 
 
 class Phase(Section):

@@ -2,7 +2,8 @@
 
     recipe.yaml             every choice, defaults filled in
     last/checkpoint.pt      the newest whole checkpoint
-    best.safetensors        the averaged weights of the best validation PSNR (of equal ones, the first)
+    best.safetensors        the averaged weights of the best validation PSNR (of equal ones, the first), where the run
+                            validates
     average.safetensors     the averaged weights at the end
     metrics.csv             one row every 50 steps and every validation
     tensorboard/            the same figures

@@ -14,7 +14,8 @@ def load_crops(recipe: Recipe) -> PairCrops:
         DataError: if pictures are missing, unreadable or without partner.
     """
     data = recipe.data
-    sources = [Source(find_split(data, "train"), data.share, fuse=data.fuse)]
+    learnt = [pair for split in data.splits for pair in find_split(data, split)]
+    sources = [Source(learnt, data.share, fuse=data.fuse)]
     for more in data.also:
         pairs = find_pairs(more.name, "train", more.root, low=more.low, high=more.high)
         sources.append(Source(pairs, more.share, fuse=more.fuse))
@@ -34,3 +35,8 @@ def load_crops(recipe: Recipe) -> PairCrops:
 def find_split(data: DataSection, split: Split) -> list[Pair]:
     """The pairs of a split of the recipe's first data set."""
     return find_pairs(data.name, split, data.root, low=data.low, high=data.high)
+
+
+def find_held_out(data: DataSection) -> list[Pair]:
+    """The pairs that validate a run: of the split `val`, or none where that is learnt from."""
+    return [] if "val" in data.splits else find_split(data, "val")
