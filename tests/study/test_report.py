@@ -71,6 +71,16 @@ def test_rows_hold_mean_spread_and_paired_difference():
     assert study["machines"] == ["cpu, 32-true, 1 threads, torch 2, undim 0: 5 cells"]
 
 
+def test_what_was_validated_at_its_end_alone_is_not_called_flat():
+    cells = made()
+    cells[1]["curve"] = {"step": [10], "psnr": [21.0]}
+    study = merge_cells(PLAN, cells)
+    assert study["progress"] == {"psnr": pytest.approx(21), "last_fifth": None, "steps": 10}
+    text = make_markdown({"studies": [study | {"plot": None}]})
+    assert "ends after 10 steps at 21.00 dB on val; it was validated at its end alone" in text
+    assert "+1.00 dB" in make_markdown({"studies": [merge_cells(PLAN, made()) | {"plot": None}]})
+
+
 def test_a_study_without_its_base_or_without_cells():
     study = merge_cells(PLAN, [make_cell("pog", 0, 20.0)])
     assert study["progress"] is None

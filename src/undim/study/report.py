@@ -179,17 +179,23 @@ def _values(measure: Measure, by_seed: Mapping[int, Cell]) -> dict[int, float]:
     return {seed: value for seed, value in found.items() if value is not None}
 
 
-def _progress(base: Mapping[int, Cell]) -> dict[str, float] | None:
-    """Whether the base was trained for long enough: PSNR on val at the end, and what the last fifth added."""
+def _progress(base: Mapping[int, Cell]) -> dict[str, float | None] | None:
+    """Whether the base was trained for long enough: PSNR on val at the end, and what the last fifth added.
+
+    What was validated at its end alone says nothing of its last fifth.
+    """
     if not base:
         return None
-    ends, gains = [], []
+    ends: list[float] = []
+    gains: list[float] = []
     for cell in base.values():
         curve = cell["curve"]
         before = [psnr for step, psnr in zip(curve["step"], curve["psnr"], strict=True) if step <= 0.8 * cell["steps"]]
         ends.append(curve["psnr"][-1])
-        gains.append(curve["psnr"][-1] - (before or curve["psnr"])[-1])
-    return {"psnr": statistics.fmean(ends), "last_fifth": statistics.fmean(gains), "steps": cell["steps"]}
+        if before:
+            gains.append(curve["psnr"][-1] - before[-1])
+    gain = statistics.fmean(gains) if len(gains) == len(base) else None
+    return {"psnr": statistics.fmean(ends), "last_fifth": gain, "steps": cell["steps"]}
 
 
 def _machines(cells: Sequence[Cell]) -> list[str]:
@@ -243,13 +249,14 @@ def _study_lines(study: Mapping[str, Any]) -> list[str]:
     lines = [f"## {study['name']}", "", *([f"{study['about']}.", ""] if study["about"] else [])]
     progress = study["progress"]
     if progress is not None:
-        lines += [
-            (
-                f"The base, {study['base']}, ends after {progress['steps']} steps at {progress['psnr']:.2f} dB on val;"
-                f" the last fifth of its training added {progress['last_fifth']:+.2f} dB."
-            ),
-            "",
-        ]
+        gain = progress["last_fifth"]
+        flat = (
+            "it was validated at its end alone, so whether its curve is flat there is not known."
+            if gain is None
+            else f"the last fifth of its training added {gain:+.2f} dB."
+        )
+        ended = f"The base, {study['base']}, ends after {progress['steps']} steps at {progress['psnr']:.2f} dB on val;"
+        lines += [f"{ended} {flat}", ""]
     lines += [*(f"- {row['variant']}: {row['about']}" for row in study["rows"] if row["about"]), ""]
     lines += [*_verdicts(study), ""]
     for split, title in SPLITS.items():
