@@ -31,7 +31,7 @@ SHARPNESS = 10.0
 
 
 def similarities(descriptors: torch.Tensor) -> Numbers:
-    """Correlations of M x 16 x 24 descriptors, whichever way they are flipped: M x M, with -1 for a picture and itself."""
+    """M x M correlations of M x 16 x 24 descriptors, whichever way they are flipped; -1 for a picture and itself."""
     keys = descriptors.flatten(1)
     flips = [descriptors, descriptors.flip(1), descriptors.flip(2), descriptors.flip(1, 2)]
     alike = torch.stack([flipped.flatten(1) @ keys.t() for flipped in flips]).amax(0)
