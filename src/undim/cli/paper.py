@@ -10,7 +10,7 @@ import typer
 
 from undim.cli.results import prepare
 from undim.errors import UsageError, suggest
-from undim.paper import figures, harm, redundancy_tables, restoration_tables
+from undim.paper import claims, figures, harm, redundancy_tables, restoration_tables
 from undim.paper.measured import Measurements
 from undim.paper.pages import Page, write_page
 
@@ -26,6 +26,7 @@ MAKERS: dict[str, Callable[[Measurements], Page]] = {
     "table9": restoration_tables.make_table9,
     "table10": restoration_tables.make_table10,
     "harm": harm.make_harm,
+    "claims": claims.make_claims,
 }
 PICTURES: dict[str, Callable[[Measurements, Sequence[Path], Path], Page]] = {
     "figure1": figures.make_figure1,

@@ -83,15 +83,16 @@ def _whom(ours: Measurements, network: str) -> Iterator[Entry]:
     """Whether harm falls on the pictures that the networks do worst on, over the seeds that were measured."""
     label = label_of(network)
     documents = ours.documents.get((network, "lol-v1", "reset"), [])
-    values = [value for one in documents if (value := _correlation(one.content)) is not None]
+    values = [value for one in documents if (value := find_correlation(one.content)) is not None]
     bounds = confidence_interval(values)
-    figure = ours.figure(network, "lol-v1", "reset", _correlation)
+    figure = ours.figure(network, "lol-v1", "reset", find_correlation)
     yield make_entry(label, CORRELATION, None, figure, redundancy_command("reset", network, "lol-v1"))
     if bounds is not None and figure is not None:
         for column, bound in zip((LOW, HIGH), bounds, strict=True):
             yield make_entry(label, column, None, Figure(bound, None, figure.seeds, figure.iterations, figure.protocol))
 
 
-def _correlation(content: Mapping[str, Any]) -> float | None:
+def find_correlation(content: Mapping[str, Any]) -> float | None:
+    """Of what `undim redundancy reset` measured, the rank correlation of a picture's PSNR and its change."""
     found = content["result"].get("correlation")
     return None if found is None else float(found["spearman"])

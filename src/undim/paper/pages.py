@@ -48,6 +48,8 @@ class Page:
     notes: tuple[str, ...] = ()
     picture: str | None = None
     """A file beside the page."""
+    lead: tuple[str, ...] = ()
+    """What the page says before its figures: a sentence, and items of a list."""
 
     def as_dict(self) -> dict[str, Any]:
         """In values that JSON can hold."""
@@ -60,6 +62,7 @@ class Page:
             "forms": dict(self.forms),
             "notes": list(self.notes),
             "picture": self.picture,
+            "lead": list(self.lead),
         }
 
 
@@ -87,7 +90,11 @@ def make_markdown(page: Mapping[str, Any]) -> str:
     columns = list(dict.fromkeys(row["column"] for row in rows))
     labels = list(dict.fromkeys(row["label"] for row in rows))
     found = {(row["label"], row["column"]): row for row in rows}
-    lines = [f"# {page['title']}", "", "Each cell: the paper / ours.", ""]
+    lines = [f"# {page['title']}", ""]
+    if page["lead"]:
+        sentence, *items = page["lead"]
+        lines += [sentence, "", *(f"- {item}" for item in items), ""]
+    lines += ["Each cell: the paper / ours.", ""]
     lines += [f"| | {' | '.join(columns)} |", f"|{' --- |' * (len(columns) + 1)}"]
     for label in labels:
         cells = [_cell(found.get((label, column)), page["forms"].get(column, page["form"])) for column in columns]

@@ -1,0 +1,207 @@
+"""What the paper says, claim by claim, beside what our studies say of it, with intervals over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from undim.paper.harm import find_correlation
+from undim.paper.measured import Measurements, describe
+from undim.paper.pages import Entry, Page, published
+from undim.paper.rows import RECIPES, Value, label_of, study_command
+from undim.study.statistics import Paired, compare_pairs
+
+DIFFERENCE, LOW, HIGH, FOUND = "difference", "95 %, from", "to", "smallest that would be found"
+TITLE = "What the paper says and what our studies say"
+ABLATIONS = ("a_candela_tiny", "a_restormer_small", "a_retinexformer_small", "a_cidnet_small")
+"""Studies of table 7 in sizes for CPUs; others that begin with a_ join where they were run."""
+
+
+@dataclass(frozen=True)
+class Sign:
+    """What a claim is about, and which way the difference is to be."""
+
+    measure: str
+    """Key of `undim.study.report.MEASURES`; empty for what is no measure of a study."""
+    unit: str
+    """As it is written behind a figure."""
+    sign: int
+
+
+HIGHER_PSNR = Sign("val.psnr", " dB", 1)
+LOWER_PSNR = Sign("val.psnr", " dB", -1)
+HIGHER_MATCHED = Sign("val.psnr_gt_mean", " dB", 1)
+LOWER_DMR = Sign("dmr", " dB", -1)
+LOWER_POI = Sign("poi", " %", -1)
+APART = Sign("cosine_distance", "", 1)
+CORRELATION = Sign("", "", -1)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One sentence that a difference between two variants of a study bears out or not."""
+
+    text: str
+    of: Sign
+    variant: str
+    against: str
+    studies: tuple[str, ...]
+    paper: float | None = None
+    """The difference by the paper's figures, of Restormer on LOL-v1's test set."""
+
+
+def list_claims() -> tuple[Claim, ...]:
+    """The paper's claims that studies can judge."""
+    base, static, dynamic, pog = (row["psnr"] for row in published()["table7"].values())
+    dmr = {label: row["lol-v1"] for label, row in published()["table4"].items()}
+    dm = {label: row["psnr"] for label, row in published()["table8"].items()}
+    de = {label: row["psnr"] for label, row in published()["table9"].items()}
+    lower = dmr["Restormer+ours"] - dmr["Restormer"]
+    controls = ("a_controls",)
+    return (
+        Claim("ADR with POG raises PSNR", HIGHER_PSNR, "pog", "base", ABLATIONS, pog - base),
+        Claim("ADR with POG raises PSNR at matched brightness", HIGHER_MATCHED, "pog", "base", ABLATIONS),
+        Claim("ADR with dynamic kernels raises PSNR", HIGHER_PSNR, "dynamic", "base", ABLATIONS, dynamic - base),
+        Claim("Dynamic kernels beat static ones", HIGHER_PSNR, "dynamic", "static", ABLATIONS, dynamic - static),
+        Claim("POG beats dynamic convolution", HIGHER_PSNR, "pog", "dynamic", ABLATIONS, pog - dynamic),
+        Claim("ADR with POG lowers DMR", LOWER_DMR, "pog", "base", ABLATIONS, lower),
+        Claim("ADR with POG lowers POI", LOWER_POI, "pog", "base", ABLATIONS),
+        Claim("POG keeps kernels apart, more than dynamic convolution", APART, "pog", "dynamic", ABLATIONS),
+        Claim("POG's basis keeps kernels apart, more than free embeddings", APART, "pog", "free", controls),
+        Claim("POG's basis keeps kernels apart, more than none", APART, "pog", "additive", controls),
+        Claim("POG's basis raises PSNR, against free embeddings", HIGHER_PSNR, "pog", "free", controls),
+        Claim("POG's basis raises PSNR, against no basis", HIGHER_PSNR, "pog", "additive", controls),
+        Claim("Kernels for each picture beat one of as many parameters", HIGHER_PSNR, "pog", "static", controls),
+        Claim("A bottleneck of 4 is enough to gain", HIGHER_PSNR, "dm4", "base", ("b_dm",), dm["Dm=4"] - base),
+        Claim(
+            "A bottleneck of 16 is worse than one of 4", LOWER_PSNR, "dm16", "dm4", ("b_dm",), dm["Dm=16"] - dm["Dm=4"]
+        ),
+        Claim("Embeddings of 64 beat those of 16", HIGHER_PSNR, "de64", "de16", ("b_de",), de["De=64"] - de["De=16"]),
+        Claim("Dynamic layers are less redundant, by DMR", LOWER_DMR, "dynamic", "static", ("t2_dynamic",)),
+    )
+
+
+def make_claims(ours: Measurements) -> Page:
+    """Each claim, the paper's figure, and ours."""
+    entries: list[Entry] = []
+    verdicts: list[str] = []
+    for claim in list_claims():
+        found, said = _of_studies(ours, claim)
+        entries += found
+        verdicts.append(f"{claim.text}: {said}.")
+    more, less = (published()["table1"][kind]["all"] for kind in ("attention", "feedforward"))
+    for text, of, value, paper in (
+        (
+            "Attention layers are more redundant than feedforward layers, by PSNR after resetting all",
+            HIGHER_PSNR,
+            _attention_against_feedforward,
+            more - less,
+        ),
+        (
+            "Harm falls on the pictures that a network does worst on, by rank correlation",
+            CORRELATION,
+            find_correlation,
+            None,
+        ),
+    ):
+        found, verdict = _of_resets(ours, text, of, value, paper)
+        entries += found
+        verdicts.append(verdict)
+    lead = (
+        (
+            "Confirmed or contradicted: the 95 % interval over seeds excludes zero. Open: it does not, and the claim"
+            " may be true of a difference below the smallest that would be found."
+        ),
+        *verdicts,
+    )
+    notes = (
+        "Judged on val, by networks that are much smaller and were trained for much less long than the paper's.",
+        "Each interval holds by itself: of twenty claims about nothing, one would come out.",
+    )
+    return Page("claims", TITLE, tuple(entries), "+.3g", {}, notes, lead=lead)
+
+
+def _of_studies(ours: Measurements, claim: Claim) -> tuple[list[Entry], str]:
+    """Entries of one claim, and what they say of it."""
+    entries: list[Entry] = []
+    said: list[str] = []
+    if claim.paper is not None:
+        entries.append(Entry(f"{claim.text}: the paper, Restormer", DIFFERENCE, claim.paper))
+    others = [name for name in ours.studies if name.startswith("a_")] if claim.studies is ABLATIONS else []
+    for study in dict.fromkeys([*claim.studies, *others]):
+        values = [_values(ours, study, name, claim.of.measure) for name in (claim.variant, claim.against)]
+        paired = compare_pairs(*values)
+        label = f"{claim.text}: {study}"
+        if paired is None:
+            if study in claim.studies:
+                entries.append(Entry(label, DIFFERENCE, None, command=study_command(study)))
+            continue
+        cells = ours.cells[study]
+        about = f"study {study}, {claim.variant} against {claim.against}, {claim.of.measure}"
+        entries += _entries(label, paired, cells[0]["steps"], about)
+        said.append(f"{_judge(paired, claim.of.sign, claim.paper)} on {study} ({_spell(paired, claim.of.unit)})")
+    return entries, "; ".join(said) or "not run"
+
+
+def _values(ours: Measurements, study: str, variant: str, measure: str) -> dict[int, float]:
+    """Seed -> figure."""
+    rows = ours.studies[study]["rows"] if study in ours.studies else []
+    row: Mapping[str, Any] = next((one for one in rows if one["variant"] == variant), {"measures": {}})
+    there = row["measures"].get(measure, {"values": {}})
+    return {int(seed): value for seed, value in there["values"].items()}
+
+
+def _entries(label: str, paired: Paired, steps: int | None, protocol: str) -> Iterator[Entry]:
+    low, high = paired.interval or (None, None)
+    columns = {DIFFERENCE: paired.mean, LOW: low, HIGH: high, FOUND: paired.detectable}
+    for column, value in columns.items():
+        if value is not None:
+            yield Entry(label, column, None, value, None, paired.seeds, steps, protocol)
+
+
+def _judge(paired: Paired, sign: int, paper: float | None = None) -> str:
+    """The verdict on a claim that the difference has this sign, and is as large as the paper's."""
+    if paired.interval is None:
+        return "one seed, no verdict"
+    low, high = sorted((sign * paired.interval[0], sign * paired.interval[1]))
+    verdict = "confirmed" if low > 0 else "contradicted" if high < 0 else "open"
+    smaller = verdict != "contradicted" and paper is not None and high < sign * paper
+    return f"{verdict}, but smaller than the paper's {paper:+.2f}" if smaller else verdict
+
+
+def _spell(paired: Paired, unit: str) -> str:
+    form = "+.2f" if unit else "+.2g"
+    if paired.interval is None:
+        return f"{paired.mean:{form}}{unit}"
+    return f"{paired.mean:{form}}{unit}, {paired.interval[0]:{form}} to {paired.interval[1]:{form}}"
+
+
+def _attention_against_feedforward(content: Mapping[str, Any]) -> float | None:
+    """Change of PSNR by resetting all attention layers, less that by resetting all feedforward layers, dB."""
+    groups = content["result"].get("groups", {})
+    found = [groups.get(f"{kind}, all", {}).get("change") for kind in ("attention", "feedforward")]
+    return None if None in found else float(found[0]) - float(found[1])
+
+
+def _of_resets(
+    ours: Measurements, text: str, of: Sign, value: Value, paper: float | None = None
+) -> tuple[list[Entry], str]:
+    """Entries of a claim that `undim redundancy reset` judges, and what they say of it."""
+    entries = [] if paper is None else [Entry(f"{text}: the paper, Restormer", DIFFERENCE, paper)]
+    said = []
+    networks = ours.networks("reset", "lol-v1")
+    for network in sorted(networks, key=lambda name: name not in RECIPES.values()):
+        documents = ours.documents[network, "lol-v1", "reset"]
+        found = {
+            place if one.seed is None else one.seed: figure
+            for place, one in enumerate(documents)
+            if (figure := value(one.content)) is not None
+        }
+        paired = compare_pairs(found, dict.fromkeys(found, 0.0))
+        if paired is not None:
+            label = label_of(network)
+            steps = documents[0].content.get("iterations")
+            entries += _entries(f"{text}: {label}", paired, steps, describe(documents[0].content, "reset"))
+            said.append(f"{_judge(paired, of.sign, paper)} of {label} ({_spell(paired, of.unit)})")
+    return entries, f"{text}: {'; '.join(said) or 'not run'}."

@@ -1,0 +1,102 @@
+"""What studies say of the paper's claims: the sign of an interval over seeds, and its place to the paper's figure."""
+
+import json
+
+import pytest
+
+from undim.cli.main import main
+from undim.paper.claims import DIFFERENCE, FOUND, HIGH, LOW, list_claims
+from undim.study.plan import load_study
+from undim.study.report import MEASURES
+
+
+def make(make_cell, figures):
+    """Cells of variants whose PSNR by seed is given."""
+    return [make_cell(variant, seed, psnr) for variant, values in figures.items() for seed, psnr in enumerate(values)]
+
+
+@pytest.fixture
+def judge(make_cell, make_study, tmp_path, capsys):
+    """Figures of a study's variants -> the page's rows and what it says of each claim."""
+
+    def judged(study, figures, change=lambda _cell: None):
+        cells = make(make_cell, figures)
+        for cell in cells:
+            change(cell)
+        make_study(tmp_path / "results" / study, study, cells)
+        assert main(["paper", "claims", "--results", str(tmp_path / "results"), "-o", str(tmp_path)]) == 0
+        page = json.loads((tmp_path / "claims.json").read_text())
+        said = dict(item.rstrip(".").split(": ", 1) for item in page["lead"][1:])
+        return {(row["label"], row["column"]): row for row in page["rows"]}, said
+
+    return judged
+
+
+def test_an_interval_above_zero_confirms_and_below_the_papers_is_called_smaller(judge):
+    rows, said = judge("a_candela_tiny", {"base": (20.0, 21.0), "pog": (20.30, 21.32)})
+    # Differences 0.30 and 0.32: Student's t of one degree of freedom, 12.706 x 0.01414 / sqrt 2 = 0.127
+    label = "ADR with POG raises PSNR: a_candela_tiny"
+    assert rows[label, DIFFERENCE]["ours"] == pytest.approx(0.31)
+    assert rows[label, LOW]["ours"] == pytest.approx(0.31 - 0.127, abs=1e-3)
+    assert rows[label, HIGH]["ours"] == pytest.approx(0.31 + 0.127, abs=1e-3)
+    assert rows[label, FOUND]["ours"] > 0
+    assert rows["ADR with POG raises PSNR: the paper, Restormer", DIFFERENCE]["paper"] == pytest.approx(21.88 - 20.91)
+    expected = "confirmed, but smaller than the paper's +0.97 on a_candela_tiny (+0.31 dB, +0.18 to +0.44)"
+    assert said["ADR with POG raises PSNR"] == expected
+    assert said["POG beats dynamic convolution"] == "not run"
+
+
+@pytest.mark.parametrize(
+    ("pog", "verdict"),
+    [
+        ((19.70, 20.68), "contradicted on"),
+        ((20.30, 20.90), "open on"),  # 0.30 and -0.10: from -2.4 to +2.6, which holds the paper's 0.97
+        ((20.05, 20.95), "open, but smaller than the paper's +0.97 on"),  # from -0.64 to +0.64
+        ((21.50, 22.52), "confirmed on"),
+        ((21.50,), "one seed, no verdict on"),
+    ],
+)
+def test_verdicts(judge, pog, verdict):
+    _, said = judge("a_candela_tiny", {"base": (20.0, 21.0), "pog": pog})
+    assert said["ADR with POG raises PSNR"].startswith(f"{verdict} a_candela_tiny")
+
+
+def test_where_the_paper_has_less_a_fall_confirms(judge):
+    def fall(cell):
+        cell["redundancy"]["dmr"] = {"base": 40.0, "pog": 34.0 + 0.01 * cell["seed"]}[cell["variant"]]
+
+    _, said = judge("a_other", {"base": (20.0, 21.0), "pog": (20.0, 21.0)}, fall)
+    assert said["ADR with POG lowers DMR"].startswith("confirmed on a_other (-6.0")
+
+
+def test_claims_that_resets_judge(results, tmp_path):
+    assert main(["paper", "claims", "--results", str(results), "-o", str(tmp_path)]) == 0
+    page = json.loads((tmp_path / "claims.json").read_text())
+    said = {item.partition(", by ")[0]: item for item in page["lead"]}
+    harm = said["Harm falls on the pictures that a network does worst on"]
+    assert "open of a_restormer_small: base (-0.4, -2.9 to +2.1)" in harm
+    layers = said["Attention layers are more redundant than feedforward layers"]
+    assert layers.endswith("not run.")  # all feedforward layers were not reset in any of these
+
+
+def test_all_feedforward_layers_against_all_attention_layers(make_file, tmp_path):
+    for seed, changes in ((0, (-2.0, -3.0)), (1, (-2.5, -3.6))):
+        groups = {
+            f"{kind}, all": {"change": change}
+            for kind, change in zip(("attention", "feedforward"), changes, strict=True)
+        }
+        content = {"data": "lol-v1", "split": "test", "seeds": [0], "pictures": ["1"], "result": {"groups": groups}}
+        make_file(tmp_path / "in" / f"net.pog-s{seed}" / "lol-v1" / "reset.json", content)
+    assert main(["paper", "claims", "--results", str(tmp_path / "in"), "-o", str(tmp_path)]) == 0
+    page = json.loads((tmp_path / "claims.json").read_text())
+    # 1.0 and 1.1: 1.05 +- 12.706 x 0.0707 / sqrt 2
+    assert any("resetting all: confirmed of net: pog (+1.05 dB, +0.41 to +1.69)" in item for item in page["lead"])
+
+
+def test_claims_name_variants_and_measures_that_there_are(request):
+    folder = request.config.rootpath / "studies"
+    measures = {measure.key for measure in MEASURES}
+    for claim in list_claims():
+        assert claim.of.measure in measures
+        for study in claim.studies:
+            assert {claim.variant, claim.against} <= set(load_study(folder / f"{study}.yaml").variants), study
