@@ -8,6 +8,8 @@ three numbers of the reference a scene, nothing from which a picture could be ma
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -92,7 +94,8 @@ class SceneMemory(nn.Module):
             ln of the mean colours that the recalled scenes had, N x 3; how far they are trusted, N x 1 in [0, 1]; the
             largest correlation, N x 1.
         """
-        with torch.autocast(thumbnail.device.type, enabled=False):
+        # Where operators are counted, tensors are on the meta device, which has no autocasting to turn off.
+        with nullcontext() if thumbnail.is_meta else torch.autocast(thumbnail.device.type, enabled=False):
             query = describe_scene(thumbnail.float())
             flips = torch.stack((query, query.flip(1), query.flip(2), query.flip(1, 2)), 1).flatten(2)
             keys = self.keys.flatten(1)  # of length one but for their rounding
