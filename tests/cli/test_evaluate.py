@@ -343,4 +343,5 @@ def test_pictures_that_cannot_be_used_are_told_before_any_work(side, content, me
 
 def test_unwritable_folder_is_one_line(gain, lol, tmp_path, capsys):
     (tmp_path / "file").touch()
-    refused(["evaluate", gain, "--data", "lol-v1", "--root", lol, "-o", tmp_path / "file" / "out"], capsys)
+    error = refused(["evaluate", gain, "--data", "lol-v1", "--root", lol, "-o", tmp_path / "file" / "out"], capsys)
+    assert str(tmp_path / "file") in error

@@ -60,7 +60,7 @@ def run_recipe(recipe: Recipe, output: Path | None, resume: bool, max_minutes: f
             recipe, output, resume=resume, max_minutes=max_minutes, report=report, notify=say if first else None
         )
     if first:
-        files = "average.safetensors" if "val" in recipe.data.splits else "average.safetensors and best.safetensors"
+        files = "average.safetensors and best.safetensors" if recipe.data.validates else "average.safetensors"
         typer.echo(f"{output}: {recipe.model.name} after {steps} steps, in {files}.")
 
 

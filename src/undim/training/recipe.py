@@ -132,6 +132,11 @@ class DataSection(DataFolders):
     memory_gb: float = Field(default=4.0, ge=0)
     """What decoded pictures may take in memory, in 10^9 bytes; the others lie in a temporary file."""
 
+    @property
+    def validates(self) -> bool:
+        """Whether a run has its split `val` to validate on."""
+        return "val" not in self.splits
+
     @field_validator("splits")
     @classmethod
     def _each_split_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:

@@ -39,4 +39,4 @@ def find_split(data: DataSection, split: Split) -> list[Pair]:
 
 def find_held_out(data: DataSection) -> list[Pair]:
     """The pairs that validate a run: of the split `val`, or none where that is learnt from."""
-    return [] if "val" in data.splits else find_split(data, "val")
+    return find_split(data, "val") if data.validates else []
