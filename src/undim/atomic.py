@@ -14,21 +14,25 @@ from typing import BinaryIO
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """A new file beside `target` that takes its name when the block ends, and vanishes if it raises.
 
+    Its `name` is its path, for writers that open files themselves.
+
     Raises:
         OSError: if it cannot be made, filled or moved; a file that was there is intact.
     """
     draft = target.with_name(f".undim-{secrets.token_hex(8)}.tmp")
-    # Not tempfile: its files are readable by their owner only, and the umask is to decide.
-    descriptor = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        with os.fdopen(descriptor, "w+b") as stream:
+        # Not tempfile: its files are readable by their owner only, and the umask is to decide.
+        with draft.open("x+b") as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             draft.unlink()
+        if isinstance(error, OSError) and error.filename is not None and Path(error.filename).name == draft.name:
+            # The draft's name says nothing to its reader.
+            raise OSError(error.errno, error.strerror, str(target)) from error
         raise
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -90,10 +89,12 @@ def enhance_video(source: Path, target: Path, enhance: Enhance, advance: Callabl
             f"{target}: {target.suffix or 'a name without suffix'} is no video that is written: {suffixes}."
         )
     try:
-        with av.open(os.fspath(source), metadata_errors="replace") as reader:
+        # Absolute: FFmpeg takes what stands before a colon in a relative path for a protocol.
+        with av.open(str(source.absolute()), metadata_errors="replace") as reader:
             if not reader.streams.video:
                 raise VideoError("has no video stream")
-            with replacing(target) as file, av.open(file, "w", format=container) as writer:
+            # By its path: PyAV loses a Ctrl-C, and the bytes with it, that comes while FFmpeg writes to a Python file.
+            with replacing(target) as draft, av.open(str(Path(draft.name).absolute()), "w", format=container) as writer:
                 return _Copy(reader, writer, enhance, advance).run()
     except VideoError as error:
         raise VideoError(f"{source}: {error}.") from error
