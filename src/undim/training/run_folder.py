@@ -51,7 +51,10 @@ def find_state(recipe: Recipe, run: Path, *, resume: bool) -> dict[str, Any] | N
     state = None if not started and (run / "recipe.yaml").is_file() else load_checkpoint(run / LAST)
     difference = find_difference(recipe, load_recipe(run / "recipe.yaml"))
     if difference is not None:
-        raise RecipeError(f"{run} holds a run of another recipe: {difference}. Only steps may change.")
+        raise RecipeError(
+            f"{run} holds a run of another recipe: {difference}. Only steps may change; "
+            f"undim train {run / 'recipe.yaml'} -o {run} --resume goes on as it was."
+        )
     return state
 
 
