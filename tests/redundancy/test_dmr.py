@@ -290,3 +290,19 @@ def test_a_gpu_draws_the_same_and_agrees():
     model, images = made("restormer_small"), pictures()
     expected = dmr(model, images)
     assert dmr(model.cuda(), images).per_layer == pytest.approx(expected.per_layer, abs=0.01)
+
+
+def test_a_journal_without_a_result_stands_in_nobodys_way(tmp_path):
+    path = tmp_path / "dmr.jsonl"
+    with Journal(path, {"kind": "misspelt"}):
+        pass
+    with Journal(path, {"kind": "attention"}) as journal:
+        journal.append({"layer": "a"})
+    with pytest.raises(UsageError, match="kind"):
+        Journal(path, {"kind": "misspelt"})
+    with Journal(path, {"kind": "attention"}) as journal:
+        assert journal.records == [{"layer": "a"}]
+    path.write_text('{"notes": 1}\n')
+    with pytest.raises(UsageError, match="holds results"):
+        Journal(path, {"kind": "attention"})
+    assert path.read_text() == '{"notes": 1}\n'

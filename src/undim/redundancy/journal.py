@@ -34,12 +34,15 @@ class Journal:
         lines = _whole_lines(path)
         if lines:
             there, *self.records = (_parse(line, path) for line in lines)
-            for key in head | there:
-                if there.get(key) != head.get(key):
-                    raise UsageError(
-                        f"{path} holds results with {key} = {_short(there.get(key))}, and this run has"
-                        f" {_short(head.get(key))}: give another folder, or delete the file to begin anew."
-                    )
+            differing = [key for key in head | there if there.get(key) != head.get(key)]
+            if differing and not self.records and "format" in there:
+                lines = []  # of a run that ended before its first result: there is nothing to lose
+            elif differing:
+                key = differing[0]
+                raise UsageError(
+                    f"{path} holds results with {key} = {_short(there.get(key))}, and this run has"
+                    f" {_short(head.get(key))}: give another folder, or delete the file to begin anew."
+                )
         self._stream = path.open("ab")
         self._stream.truncate(sum(map(len, lines)))
         if not lines:
