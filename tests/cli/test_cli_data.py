@@ -42,6 +42,7 @@ def check_folders(folders, *words):
 def test_a_sound_data_set(folders, capsys):
     assert check_folders(folders) == 0
     lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"folder in {folders / 'low'} and {folders / 'high'}"
     assert lines[1] == "12 train"
     assert lines[-1] == "usable"
 

@@ -41,7 +41,9 @@ def check(
     """
     with without_codec_noise():
         report = check_data(name, root, low=low, high=high)
-    put((json.dumps(report.as_dict(), indent=1) if as_json else "\n".join(map(one_line, _lines(report)))).encode())
+    place = str(report.folder) if low is None else f"{low} and {high}"
+    lines = [f"{report.name} in {place}", *_lines(report)]
+    put((json.dumps(report.as_dict(), indent=1) if as_json else "\n".join(map(one_line, lines))).encode())
     put(b"\n")
     return 0 if report.usable else 1
 
@@ -90,8 +92,7 @@ def _found(name: str) -> str:
 
 
 def _lines(report: DataReport) -> list[str]:
-    lines = [f"{report.name} in {report.folder}"]
-    lines += [", ".join(f"{count} {split}" for split, count in report.counts.items()) or "no pairs"]
+    lines = [", ".join(f"{count} {split}" for split, count in report.counts.items()) or "no pairs"]
     for key, count in report.published.items():
         present = report.present[key]
         missing = f", {report.missing[key]} missing" if key in report.missing else ""
