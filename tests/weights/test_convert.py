@@ -63,7 +63,7 @@ def test_safetensors_are_read_as_well(weights, tmp_path):
     assert convert(tmp_path / "public.safetensors", tmp_path / "ours.safetensors").overrides["n_feat"] == 8
 
 
-def refuse(state, tmp_path, message):
+def assert_refused(state, tmp_path, message):
     torch.save(state, tmp_path / "public.pth")
     with pytest.raises(CheckpointError, match=message) as raised:
         convert(tmp_path / "public.pth", tmp_path / "ours.safetensors")
@@ -73,24 +73,24 @@ def refuse(state, tmp_path, message):
 
 def test_a_missing_weight_is_named_with_the_nearest_architecture(weights, tmp_path):
     state = {key: value for key, value in weights.items() if not key.endswith("mapping.weight")}
-    refuse(state, tmp_path, r"nearest to retinexformer, but .*lacks body\.0\.denoiser\.mapping\.weight\.")
+    assert_refused(state, tmp_path, r"nearest to retinexformer, but .*lacks body\.0\.denoiser\.mapping\.weight\.")
 
 
 def test_a_missing_weight_that_tells_the_size_is_named_too(tmp_path):
     state = load_fixture("restormer_withbias")[1]
     del state["patch_embed.proj.weight"]
-    refuse(state, tmp_path, r"nearest to restormer, but lacks patch_embed\.proj\.weight,")
+    assert_refused(state, tmp_path, r"nearest to restormer, but lacks patch_embed\.proj\.weight,")
 
 
 def test_another_shape_is_named(weights, tmp_path):
     state = weights | {"body.0.estimator.conv2.bias": torch.zeros(4)}
-    refuse(
+    assert_refused(
         state, tmp_path, r"retinexformer, but .*other shapes for body\.0\.estimator\.conv2\.bias \(4,\) \(not \(3,\)\)"
     )
 
 
 def test_a_foreign_network_is_refused(tmp_path):
-    refuse(
+    assert_refused(
         {"conv.weight": torch.ones(3)},
         tmp_path,
         "no checkpoint of restormer, retinexformer, cidnet.* nearest, .*begins with",
@@ -99,12 +99,12 @@ def test_a_foreign_network_is_refused(tmp_path):
 
 def test_weights_that_are_not_finite_are_refused(weights, tmp_path):
     state = weights | {"body.0.estimator.conv2.bias": torch.tensor([0.0, float("nan"), 0.0])}
-    refuse(state, tmp_path, r"not finite numbers: body\.0\.estimator\.conv2\.bias")
+    assert_refused(state, tmp_path, r"not finite numbers: body\.0\.estimator\.conv2\.bias")
 
 
 @pytest.mark.parametrize("state", [{}, [1, 2], {"epoch": 3}, torch.ones(2)], ids=["empty", "list", "numbers", "tensor"])
 def test_a_checkpoint_without_weights_is_refused(state, tmp_path):
-    refuse(state, tmp_path, "holds no weights")
+    assert_refused(state, tmp_path, "holds no weights")
 
 
 class Trap:
