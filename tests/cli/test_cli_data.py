@@ -66,6 +66,7 @@ def test_json_has_all(folders, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["usable"] is False
     assert report["counts"] == {"train": 11}
+    assert report["folders"] == [str(folders / "low"), str(folders / "high")]
     assert [problem["pictures"] for problem in report["problems"]["unpaired"]] == [[str(folders / "low" / "3.png")]]
     assert report["problems"]["unreadable"] == []
 

@@ -221,3 +221,11 @@ def test_slim_makes_a_smaller_network_that_loads(lol, weights, tmp_path):
     assert sum(p.numel() for p in load_model(out / "slim.safetensors").parameters()) == tuned["parameters"]
     assert run("slim", weights, *words) == 0  # what is done is taken over
     assert json.loads((out / "slim.json").read_text())["result"]["rows"][2]["psnr"] == tuned["psnr"]
+
+
+@pytest.mark.parametrize(
+    ("words", "command"), [(("reset", "tiny", "--bogus"), "undim redundancy reset"), (("bogus",), "undim redundancy")]
+)
+def test_the_hint_of_wrong_usage_names_the_help_that_lists_the_options(capsys, words, command):
+    assert main(["redundancy", *words]) == 2
+    assert capsys.readouterr().err.endswith(f"({command} --help lists the options)\n")

@@ -181,9 +181,19 @@ def test_pictures_of_ones_own_stand_in_the_figure_they_belong_to(results, make_f
     unpaired, _ = sheet_of(tmp_path, "figure7")
     assert unpaired[17, 22, 0] == pytest.approx(100, abs=3)
     assert unpaired.shape == (102, 44, 3)
-    # Made anew where the pictures are not: the sheet stays.
-    assert main(["paper", "figure7", "--results", str(results / "studies"), "-o", str(tmp_path)]) == 0
-    assert sheet_of(tmp_path, "figure7")[1][2] == "Row 3: folder, dog, by photo."
+
+
+@pytest.mark.parametrize("elsewhere", ["studies", "tiny"])
+def test_a_sheet_stays_where_its_pictures_are_not(results, make_file, tmp_path, elsewhere):
+    content = {"data": "folder", "split": None, "psnr": None, "ssim": None, "niqe": 3.0, "images": [{}]}
+    make_file(results / "photo" / "folder" / "results.json", content)
+    save(results / "photo" / "folder" / "images", ["cat"], 100)
+    assert main(["paper", "figure7", "--results", str(results), "-o", str(tmp_path)]) == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("figure7.*")}
+    assert main(["paper", "figure7", "--results", str(results / elsewhere), "-o", str(tmp_path)]) == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("figure7.*")} == before
+    rows = json.loads(before["figure7.json"])["rows"]
+    assert [row["ours"] for row in rows if row["label"] == "photo"] == [3.0]
 
 
 def test_plots_are_made_of_studies_and_of_measured_kernels(results, make_file, make_cell, make_study, tmp_path):

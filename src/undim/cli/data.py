@@ -41,8 +41,7 @@ def check(
     """
     with without_codec_noise():
         report = check_data(name, root, low=low, high=high)
-    place = str(report.folder) if low is None else f"{low} and {high}"
-    lines = [f"{report.name} in {place}", *_lines(report)]
+    lines = [f"{report.name} in {' and '.join(map(str, report.folders))}", *_lines(report)]
     put((json.dumps(report.as_dict(), indent=1) if as_json else "\n".join(map(one_line, lines))).encode())
     put(b"\n")
     return 0 if report.usable else 1

@@ -82,7 +82,9 @@ def _run(words: list[str]) -> int:
         say(f"error: {_flat(str(error))}")
         return MISUSED
     except _CommandLineError as error:
-        say(f"error: {_flat(error.format_message())} (undim {words[0]} --help lists the options)")
+        context = getattr(error, "ctx", None)
+        command = f"undim {words[0]}" if context is None else context.command_path
+        say(f"error: {_flat(error.format_message())} ({command} --help lists the options)")
         return MISUSED
     except typer.Exit as stop:
         return stop.exit_code

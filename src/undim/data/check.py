@@ -39,7 +39,8 @@ class DataReport:
     """What `check_data` found."""
 
     name: str
-    folder: Path
+    folders: tuple[Path, ...]
+    """The data set's own folder; of `folder`, those of the dark pictures and of the references."""
     counts: dict[str, int]
     """Split -> pairs that are there; of a set without references, `pictures` -> their number."""
     published: dict[str, int]
@@ -71,7 +72,7 @@ class DataReport:
         """For JSON, with the problems by kind."""
         return {
             "name": self.name,
-            "folder": str(self.folder),
+            "folders": [str(folder) for folder in self.folders],
             "usable": self.usable,
             "counts": self.counts,
             "published": self.published,
@@ -107,7 +108,9 @@ def check_data(name: str, root: Path | None = None, *, low: Path | None = None, 
         if low is not None or high is not None:
             raise DataError(f"--low and --high belong to the data set folder; {name} takes --root DIR.")
         return _check_pictures(entry, root)
-    return _check_pairs(find_place(name, root, low=low, high=high), root)
+    place = find_place(name, root, low=low, high=high)
+    given = (low, high) if low is not None and high is not None else (place.base,)
+    return _check_pairs(place, root, given)
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ def _check_pictures(entry: UnpairedSet, root: Path | None) -> DataReport:
     reader.read(paths)
     return DataReport(
         name=entry.name,
-        folder=paths[0].parent,
+        folders=(paths[0].parent,),
         counts={"pictures": len(paths)},
         published={"pictures": entry.count},
         problems=tuple(reader.failures()),
@@ -180,7 +183,7 @@ def _check_pictures(entry: UnpairedSet, root: Path | None) -> DataReport:
     )
 
 
-def _check_pairs(place: Place, root: Path | None) -> DataReport:
+def _check_pairs(place: Place, root: Path | None, folders: tuple[Path, ...]) -> DataReport:
     entry = place.entry
     listed, problems, strays = _list_pairs(place)
     reader = _Reader()
@@ -200,7 +203,7 @@ def _check_pairs(place: Place, root: Path | None) -> DataReport:
     counts = Counter(pair.split for pair in listed)
     return DataReport(
         name=entry.name,
-        folder=place.base,
+        folders=folders,
         counts={split: counts[split] for split in SPLITS if counts[split]},
         published=dict(zip(("training", "test"), entry.counts, strict=True)) if entry.counts else {},
         problems=tuple(sorted(problems, key=lambda problem: KINDS.index(problem.kind))),

@@ -14,7 +14,7 @@ from undim.data.sets import numerically
 from undim.images import Picture, write_picture
 from undim.metrics.quality import Pixels
 from undim.paper.measured import Measurements, describe
-from undim.paper.pages import Entry, Page
+from undim.paper.pages import Entry, Page, as_entry
 from undim.paper.rows import (
     DATA,
     RECIPES,
@@ -71,10 +71,8 @@ def make_figure1(ours: Measurements, roots: Sequence[Path], output: Path) -> Pag
                         f"Row {len(rows)}: {label}: dark, as trained ({gain['before']:.2f} dB), with the random layer"
                         f" ({gain['after']:.2f} dB), reference."
                     )
-    told, picture_file = _write_sheet("figure1", rows, told, output)
-    notes = (*told, "The paper's picture is not named.", _WHERE)
     title = "Figure 1: pictures that a reset makes better"
-    return Page("figure1", title, tuple(entries), notes=notes, picture=picture_file)
+    return _make_page("figure1", title, entries, rows, (*told, "The paper's picture is not named.", _WHERE), output)
 
 
 def make_figure2(ours: Measurements, roots: Sequence[Path], output: Path) -> Page:
@@ -185,8 +183,7 @@ def _sheet(name: str, title: str, ours: Measurements, roots: Sequence[Path], out
         for picture in pictures if data == FOLDER else pictures[:SHOWN]:
             rows.append([read_rgb(folders[network] / picture) for network in sorted(folders)])
             told.append(f"Row {len(rows)}: {data}, {picture.removesuffix('.png')}, by {', '.join(sorted(folders))}.")
-    told, file = _write_sheet(name, rows, told, output)
-    return Page(name, title, tuple(entries), notes=(*told, _WHERE), picture=file)
+    return _make_page(name, title, entries, rows, (*told, _WHERE), output)
 
 
 def _is_paired(ours: Measurements, network: str) -> bool:
@@ -205,19 +202,29 @@ def _saved_gain(roots: Sequence[Path], network: str, seed: int | None, data: str
     return []
 
 
-def _write_sheet(
-    name: str, rows: Sequence[Sequence[Pixels]], told: list[str], output: Path
-) -> tuple[list[str], str | None]:
-    """Write NAME.webp; without rows, keep the one that is there, whose pictures may be on another machine.
+def _make_page(
+    name: str,
+    title: str,
+    entries: Sequence[Entry],
+    rows: Sequence[Sequence[Pixels]],
+    notes: Sequence[str],
+    output: Path,
+) -> Page:
+    """The page of a sheet, which is written as NAME.webp; `notes` begin with what its rows show.
 
-    Returns:
-        What its rows show, and the file's name; None for no sheet.
+    Without rows, the sheet that is there is kept, whose pictures may be on another machine, and with it what was
+    measured on them.
     """
-    file, page = f"{name}.webp", output / f"{name}.json"
+    file, there = f"{name}.webp", output / f"{name}.json"
     if rows:
         write_picture(Picture(make_sheet(rows)), output / file, "webp", quality=80)
-        return told, file
-    before: Mapping[str, Any] = json.loads(page.read_text(encoding="utf-8")) if page.is_file() else {}
-    if before.get("picture") == file and (output / file).is_file():
-        return [note for note in before["notes"] if note.startswith("Row ")], file
-    return [], None
+        return Page(name, title, tuple(entries), notes=tuple(notes), picture=file)
+    before: Mapping[str, Any] = json.loads(there.read_text(encoding="utf-8")) if there.is_file() else {}
+    if before.get("picture") != file or not (output / file).is_file():
+        return Page(name, title, tuple(entries), notes=tuple(notes))
+    fresh = {(entry.label, entry.column): entry for entry in entries}
+    kept = {(entry.label, entry.column): entry for entry in map(as_entry, before["rows"])}
+    merged = {key: entry for key, entry in kept.items() if entry.ours is not None or key in fresh}
+    merged |= {key: entry for key, entry in fresh.items() if entry.ours is not None or key not in merged}
+    told = [note for note in before["notes"] if note.startswith("Row ")]
+    return Page(name, title, tuple(merged.values()), notes=(*told, *notes), picture=file)

@@ -66,6 +66,11 @@ class Page:
         }
 
 
+def as_entry(row: Mapping[str, Any]) -> Entry:
+    """The entry that a row of NAME.json holds."""
+    return Entry(**{**row, "seeds": tuple(row["seeds"])})
+
+
 def published() -> dict[str, Any]:
     """The paper's figures, by table."""
     found: dict[str, Any] = json.loads((files("undim.paper") / "published.json").read_text(encoding="utf-8"))
