@@ -1,10 +1,12 @@
-"""Measure the redundancy of a study's networks, for `undim paper table1 table5 figure1 figure5 harm`.
+"""Measure a study's networks beyond the study, for `undim paper table1 table5 table10 figure1 figure5 harm`.
 
     python docs/measure_study.py STUDY_DIR -o docs/results [--variants base,pog] [--seeds 0,1,2] [--work DIR]
+    python docs/measure_study.py STUDY_DIR -o docs/results --only table10
 
 Runs `undim redundancy reset` on the finished cells whose weights are on this machine, and on those of seed 0 `poi`,
-`diversity` and `prune` where they say something. It leaves OUTPUT/measured/STUDY.VARIANT-sSEED/lol-v1/VERB.json and
-VERB.md. What is there is not measured again; what was begun is gone on with, from DIR.
+`diversity` and `prune` where they say something; then `undim evaluate` of the base and of POG on DICM and MEF, table
+10. It leaves OUTPUT/measured/STUDY.VARIANT-sSEED/DATA/VERB.json and VERB.md. What is there is not measured again; what
+was begun is gone on with, from DIR.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from undim.atomic import write_text
 from undim.cli.main import main as undim
 from undim.study.cells import WEIGHTS, read_cells, read_plan
 
-PRUNED = ("base", "pog")
-"""Variants that table 5 is about, of the first seed: the methods take long."""
+COMPARED = ("base", "pog")
+"""Variants that tables 5 and 10 are about, the former of the first seed: pruning takes long."""
+UNPAIRED = ("dicm", "mef")
 DRAWN = {"dynamic", "pog"}
 """Variants that generate kernels."""
 PICTURES = 8
@@ -33,7 +36,7 @@ def verbs_of(variant: str, seed: int) -> dict[str, list[str]]:
     if seed:
         return {"reset": draws}
     verbs = {"reset": draws, "poi": draws}  # one measurement; poi also says which pictures gain
-    if variant in PRUNED:
+    if variant in COMPARED:
         verbs["prune"] = ["--split", "test", "--seeds", "1"]
     if variant in DRAWN:
         verbs["diversity"] = ["--limit", str(PICTURES)]
@@ -49,6 +52,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")])
     parser.add_argument("--root", help="Of LOL-v1; else it is sought in $UNDIM_DATA.")
     parser.add_argument("--work", type=Path, default=Path("runs/laboratory"))
+    parser.add_argument("--only", choices=("redundancy", "table10"))
     options = parser.parse_args()
     name = read_plan(options.study)["name"]
     for cell in read_cells(options.study):
@@ -59,24 +63,35 @@ def main() -> None:
         if not weights.is_file():
             print(f"{weights} is not here: left out.")
             continue
-        place = Path(f"{name}.{variant}-s{seed}") / "lol-v1"
-        work, target = options.work / place, options.output / "measured" / place
-        for verb, given in verbs_of(variant, seed).items():
-            if (target / f"{verb}.json").is_file():
-                continue
-            more = ["--root", options.root] if options.root else []
-            status = undim(["redundancy", verb, str(weights), "--data", "lol-v1", *given, *more, "-o", str(work)])
-            if status:
-                raise SystemExit(status)
-            target.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(work / f"{verb}.md", target / f"{verb}.md")
-            write_text(target / f"{verb}.json", shorten(json.loads((work / f"{verb}.json").read_text())))
+        network = f"{name}.{variant}-s{seed}"
+        if options.only != "table10":
+            for verb, given in verbs_of(variant, seed).items():
+                more = [*given, "--root", options.root] if options.root else given
+                words = ["redundancy", verb, str(weights), "--data", "lol-v1", *more]
+                measure(words, verb, Path(network) / "lol-v1", options)
+        if options.only != "redundancy" and variant in COMPARED:
+            for data in UNPAIRED:
+                words = ["evaluate", str(weights), "--data", data, "--worst", "0"]
+                measure(words, "results", Path(network) / data, options)
+
+
+def measure(words: list[str], verb: str, place: Path, options: argparse.Namespace) -> None:
+    """Run a command of Undim's that writes VERB.json and VERB.md, and keep both, unless they are there."""
+    work, target = options.work / place, options.output / "measured" / place
+    if (target / f"{verb}.json").is_file():
+        return
+    status = undim([*words, "-o", str(work)])
+    if status:
+        raise SystemExit(status)
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(work / f"{verb}.md", target / f"{verb}.md")
+    write_text(target / f"{verb}.json", shorten(json.loads((work / f"{verb}.json").read_text())))
 
 
 def shorten(content: dict[str, Any]) -> str:
     """The text of VERB.json, with the kernels of the most diverse generator alone: those are drawn."""
-    layers = content["result"].get("layers", {})
-    if content["verb"] == "diversity":
+    if content.get("verb") == "diversity":
+        layers = content["result"]["layers"]
         drawn = max(layers.values(), key=lambda layer: float(layer["cosine_distance"]))
         for layer in layers.values():
             layer["kernels"] = layer["kernels"] if layer is drawn else []

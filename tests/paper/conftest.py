@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+REAL = {"recipe": {"data": {"name": "lol-v2-real"}}}
+
 
 def write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +92,8 @@ def results(tmp_path):
     write(folder / "restormer_base" / "lol-v1" / "poi.json", laboratory(poi))
     cells = [cell(variant, seed, 20.0 + seed) for variant in ("base", "pog") for seed in (0, 1)]
     write_study(folder / "studies" / "a", "a_candela_tiny", cells)
+    real = [{**cell(variant, 0, 18.0), "content": REAL} for variant in ("base", "pog")]
+    write_study(folder / "studies" / "r", "a_lol_v2_real", real)
     write_study(folder / "studies" / "b", "b_dm", [cell("base", 0, 20.0), cell("dm8", 0, 20.5)])
     write_study(folder / "studies" / "t", "t2_dynamic", [cell("static", 0, 20.0), cell("static", 1, 20.0)])
     return folder

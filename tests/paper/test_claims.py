@@ -69,6 +69,21 @@ def test_where_the_paper_has_less_a_fall_confirms(judge):
     assert said["ADR with POG lowers DMR"].startswith("confirmed on a_other (-6.0")
 
 
+def test_studies_that_agree_are_judged_together(judge):
+    for study, gain in (("a_one", 0.2), ("a_two", 0.3)):
+        _, said = judge(study, {"base": (20.0, 21.0), "pog": (20.0, 21.0 + 2 * gain)})
+        assert "over" not in said["ADR with POG raises PSNR"]
+    rows, said = judge("a_three", {"base": (20.0, 21.0), "pog": (20.0, 21.8)})
+    # Means 0.2, 0.3 and 0.4: 0.3 +- 4.303 x 0.1 / sqrt 3 = 0.248, while each by itself is open
+    label = "ADR with POG raises PSNR: over 3 studies"
+    assert rows[label, DIFFERENCE]["ours"] == pytest.approx(0.3)
+    assert rows[label, LOW]["ours"] == pytest.approx(0.3 - 0.2484, abs=1e-3)
+    assert rows[label, HIGH]["ours"] == pytest.approx(0.3 + 0.2484, abs=1e-3)
+    assert said["ADR with POG raises PSNR"].endswith(
+        "confirmed, but smaller than the paper's +0.97 over 3 studies (+0.30 dB, +0.05 to +0.55)"
+    )
+
+
 def test_claims_that_resets_judge(results, tmp_path):
     assert main(["paper", "claims", "--results", str(results), "-o", str(tmp_path)]) == 0
     page = json.loads((tmp_path / "claims.json").read_text())

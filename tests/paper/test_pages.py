@@ -77,8 +77,19 @@ def test_figures_of_ours_are_those_measured(made):
     assert made["table5"]["FPGM", "LOL-v1: DMR, dB"]["ours"] == 30
     assert made["table7"]["candela_tiny: pog", "PSNR on eval15, dB"]["ours"] == 19.5
     assert made["table7"]["candela_tiny: pog", "PSNR on val, dB"]["ours"] == 20.5
+    assert made["table6"]["a_candela_tiny: pog", "LOL-v1: PSNR, dB"]["ours"] == 19.5
+    assert made["table6"]["a_candela_tiny: pog", "LOL-v1: PSNR, dB"]["seeds"] == [0, 1]
     assert made["table8"]["Dm=8", "PSNR on val, dB"]["ours"] == 20.5
     assert made["figure1"]["Restormer, lol-v1 b, attn reset", "PSNR with the random layer, dB"]["ours"] == 13.5
+
+
+def test_a_study_on_other_data_stands_in_the_columns_of_that_data(made):
+    row = made["table6"]["a_lol_v2_real: base", "LOL-v2-real: PSNR, dB"]
+    assert (row["ours"], row["protocol"]) == (17.0, "study a_lol_v2_real, base, lol-v2-real test")
+    assert ("a_lol_v2_real: base", "LOL-v1: PSNR, dB") not in made["table6"]
+    assert made["table4"]["a_lol_v2_real: pog", "LOL-v2-real: DMR, dB"]["ours"] == 40
+    assert ("a_lol_v2_real: pog", "LOL-v1: DMR, dB") not in made["table4"]
+    assert not any(label.startswith("lol_v2_real") for label, _ in made["table7"])
 
 
 def test_harm_is_compared_over_trainings(results, make_cell, make_study, tmp_path):

@@ -40,7 +40,8 @@ def make_harm(ours: Measurements) -> Page:
                 {name: layer["psnr_change"] for name, layer in cell["redundancy"]["layers"].items()} for cell in cells
             ]
             if len(changes) > 1:
-                label, protocol = f"{study}: {row['variant']}", f"study {study}, {row['variant']}, lol-v1 val"
+                label = f"{study}: {row['variant']}"
+                protocol = f"study {study}, {row['variant']}, {ours.data_of(study)} val"
                 seeds = tuple(cell["seed"] for cell in cells)
                 entries += _over_seeds(label, changes, seeds, cells[0]["steps"], protocol)
                 notes += _named(label, changes)

@@ -99,15 +99,23 @@ class Measurements:
             return None
         there = row["measures"][measure]
         cell = next(one for one in self.cells[study] if one["variant"] == variant)
-        data = cell["content"]["recipe"].get("data", {}).get("name", "lol-v1")
         split, _, _ = measure.rpartition(".")
         return Figure(
             there["mean"],
             there["spread"],
             tuple(row["seeds"]),
             cell["steps"],
-            f"study {study}, {variant}, {data} {split or 'val'}",
+            f"study {study}, {variant}, {self.data_of(study)} {split or 'val'}",
         )
+
+    def data_of(self, study: str) -> str:
+        """The data set that a study's networks were trained and measured on."""
+        recipe = self.cells[study][0]["content"]["recipe"]
+        return str(recipe.get("data", {}).get("name", "lol-v1"))
+
+    def ablations(self) -> list[str]:
+        """The studies of a base, and of ADR on it: those called a_..., without that of POG's controls."""
+        return [name for name in self.studies if name.startswith("a_") and name != "a_controls"]
 
     def _add_study(self, folder: Path) -> None:
         plan, cells = read_plan(folder), list(read_cells(folder))

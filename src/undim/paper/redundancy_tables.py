@@ -126,7 +126,7 @@ def make_table3(ours: Measurements) -> Page:
         )
         for network in networks
     ]
-    entries += study_entries(ours, column, "poi")
+    entries += study_entries(ours, lambda _: column, "poi")
     notes = ('The body of table 3 is missing in the text that is known; its text says "around 30 %".',)
     return Page("table3", "Table 3: parameter of interference, POI", tuple(entries), ".1f", notes=notes)
 
@@ -155,7 +155,7 @@ def make_table4(ours: Measurements) -> Page:
         for network in ours.networks("dmr", data)
         if network not in map(network_of, published()["table4"])
     ]
-    entries += study_entries(ours, "LOL-v1: DMR, dB", "dmr")
+    entries += study_entries(ours, lambda data: f"{DATA.get(data, data)}: DMR, dB", "dmr")
     return Page("table4", "Table 4: detection of model redundancy, DMR", tuple(entries), notes=(OTHER_NETWORK,))
 
 

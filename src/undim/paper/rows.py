@@ -89,10 +89,11 @@ def column_of(data: str, measure: str) -> str:
     return f"{data}: {'SSIM' if measure == 'ssim' else f'{measure.upper()}, dB'}"
 
 
-def study_entries(ours: Measurements, column: str, measure: str) -> Iterator[Entry]:
-    """A row for each variant of each study."""
+def study_entries(ours: Measurements, column: Callable[[str], str], measure: str) -> Iterator[Entry]:
+    """A row for each variant of each study, in the column of its data set."""
     for name, study in ours.studies.items():
+        title = column(ours.data_of(name))
         for row in study["rows"]:
             figure = ours.study_figure(name, row["variant"], measure)
             if figure is not None:
-                yield make_entry(f"{name}: {row['variant']}", column, None, figure)
+                yield make_entry(f"{name}: {row['variant']}", title, None, figure)
