@@ -1,5 +1,6 @@
 """The paper's figures are the printed ones, ours are those that were measured, and pages are made of their JSON."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -235,3 +236,12 @@ def test_committed_pages_are_made_of_their_json(path):
     page = json.loads(path.read_text())
     make = make_study if path.stem == "study" else make_markdown
     assert path.with_suffix(".md").read_text() == make(page)
+
+
+@pytest.mark.parametrize("path", sorted(PROJECT.glob("src/undim/models/*.onnx")), ids=lambda path: path.stem)
+def test_committed_measurements_are_of_the_models_that_are_shipped(path):
+    found = sorted(PROJECT.glob(f"docs/results/measured/{path.stem}/*/results.json"))
+    assert {result.parent.name for result in found} >= {"lol-v1", "dicm", "mef"}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    for result in found:
+        assert json.loads(result.read_text())["checkpoint_sha256"] == digest, result.parent.name
