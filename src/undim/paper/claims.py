@@ -126,8 +126,8 @@ def make_claims(ours: Measurements) -> Page:
         ),
         (
             "Over studies: each study's mean difference on LOL-v1 counts once, and Student's interval is over them. It"
-            " asks whether a claim holds for backbones like these on average, where an interval over seeds asks whether it"
-            " holds for one; few seeds make the means uncertain, which that interval has in it."
+            " asks whether a claim holds for backbones like these on average, where an interval over seeds asks whether"
+            " it holds for one; few seeds make the means uncertain, which that interval has in it."
         ),
         "Each interval holds by itself: of twenty claims about nothing, one would come out.",
     )
