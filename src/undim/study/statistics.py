@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
-CONFIDENCE = 0.95
+from undim.redundancy.ratios import CONFIDENCE, confidence_interval
+
 POWER = 0.8
 GRID = 4000
 """Places at which the distribution of a spread is looked at."""
@@ -47,12 +48,9 @@ def compare_pairs(variant: Mapping[int, float], base: Mapping[int, float]) -> Pa
     if not seeds:
         return None
     differences = [variant[seed] - base[seed] for seed in seeds]
-    mean = statistics.fmean(differences)
-    if len(seeds) == 1:
-        return Paired(seeds, mean, None, None, None)
-    spread = statistics.stdev(differences)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(seeds) - 1)) * spread / math.sqrt(len(seeds))
-    return Paired(seeds, mean, spread, (mean - reach, mean + reach), smallest_detectable(spread, len(seeds)))
+    mean, spread = mean_and_spread(differences)
+    detectable = None if spread is None else smallest_detectable(spread, len(seeds))
+    return Paired(seeds, mean, spread, confidence_interval(differences), detectable)
 
 
 def smallest_detectable(spread: float, pairs: int) -> float:
