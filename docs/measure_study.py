@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +83,15 @@ def measure(words: list[str], verb: str, place: Path, options: argparse.Namespac
     if status:
         raise SystemExit(status)
     target.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(work / f"{verb}.md", target / f"{verb}.md")
-    write_text(target / f"{verb}.json", shorten(json.loads((work / f"{verb}.json").read_text())))
+    write_text(target / f"{verb}.md", unplaced((work / f"{verb}.md").read_text(), options.study))
+    content = json.loads((work / f"{verb}.json").read_text())
+    write_text(target / f"{verb}.json", unplaced(shorten(content), options.study))
+
+
+def unplaced(text: str, study: Path) -> str:
+    """The text with the paths of weights from the study's own folder on, also where Markdown's signs are escaped."""
+    where = f"{study.parent}/"
+    return text.replace(where, "").replace(where.replace("_", r"\_"), "")
 
 
 def shorten(content: dict[str, Any]) -> str:
