@@ -1,11 +1,16 @@
 """Undim makes dark photographs clear: `from undim import Enhancer; Enhancer()(image)`."""
 
+import os
 from typing import TYPE_CHECKING
 
 from undim.version import __version__
 
 if TYPE_CHECKING:
     from undim.enhance.enhancer import Enhancer
+
+# ONNX Runtime (1.29 and later) reports its use to Microsoft, and keeps an identifier in the home folder, unless this is
+# set before it starts. Whoever wants that sets it to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["Enhancer", "__version__"]
 

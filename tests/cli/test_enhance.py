@@ -455,3 +455,13 @@ def test_what_the_library_logs_is_a_line(folder, undim, monkeypatch):
     monkeypatch.setattr(Enhancer, "__call__", log)
     assert undim("in/a.png", "-o", "a.png")[2] == ["undim: note: now in float32", "undim: 1 done, 0 skipped, 0 failed"]
     assert not logging.getLogger("undim").handlers
+
+
+def test_nothing_is_reported_and_nothing_left_in_the_home_folder(folder, gain):
+    home = Path("home").resolve()
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
+    words = [sys.executable, "-m", "undim", "enhance", "in/a.png", "-o", "a.png", "--model", str(gain)]
+    subprocess.run(words, env={**kept, "HOME": str(home)}, check=True)
+    assert Path("a.png").is_file()
+    assert list(home.iterdir()) == []

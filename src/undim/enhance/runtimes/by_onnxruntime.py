@@ -23,6 +23,9 @@ from undim.enhance.runtimes.pruning import keep_output
 from undim.enhance.tiling import Floats
 from undim.errors import ModelError
 
+if os.environ.get("ORT_DISABLE_TELEMETRY") == "1":  # which ONNX Runtime does not read on Windows
+    onnxruntime.disable_telemetry_events()
+
 CPU = "CPUExecutionProvider"
 _KEPT_PIXELS = 1_000_000
 """Up to this size a run keeps its memory for the next one, which saves a fifth of the time; above, it gives it back."""
