@@ -155,7 +155,7 @@ def make_table4(ours: Measurements) -> Page:
         for network in ours.networks("dmr", data)
         if network not in map(network_of, published()["table4"])
     ]
-    entries += study_entries(ours, lambda data: f"{DATA.get(data, data)}: DMR, dB", "dmr")
+    entries += study_entries(ours, lambda data: column_of(DATA.get(data, data), "dmr"), "dmr")
     return Page("table4", "Table 4: detection of model redundancy, DMR", tuple(entries), notes=(OTHER_NETWORK,))
 
 
