@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from undim.paper.harm import find_correlation
-from undim.paper.measured import Measurements, describe
+from undim.paper.measured import ABLATION_DATA, Measurements, describe
 from undim.paper.pages import Entry, Page, published
 from undim.paper.rows import RECIPES, Value, label_of, study_command
 from undim.study.statistics import Paired, compare_pairs
@@ -57,7 +57,7 @@ class Claim:
 def list_claims() -> tuple[Claim, ...]:
     """The paper's claims that studies can judge."""
     base, static, dynamic, pog = (row["psnr"] for row in published()["table7"].values())
-    dmr = {label: row["lol-v1"] for label, row in published()["table4"].items()}
+    dmr = {label: row[ABLATION_DATA] for label, row in published()["table4"].items()}
     dm = {label: row["psnr"] for label, row in published()["table8"].items()}
     de = {label: row["psnr"] for label, row in published()["table9"].items()}
     lower = dmr["Restormer+ours"] - dmr["Restormer"]
@@ -154,7 +154,7 @@ def _of_studies(ours: Measurements, claim: Claim) -> tuple[list[Entry], str]:
         about = f"study {study}, {claim.variant} against {claim.against}, {claim.of.measure}"
         entries += _entries(label, paired, cells[0]["steps"], about)
         said.append(f"{_judge(paired, claim.of.sign, claim.paper)} on {study} ({_spell(paired, claim.of.unit)})")
-        if ours.data_of(study) == "lol-v1":
+        if ours.data_of(study) == ABLATION_DATA:
             means.append(paired.mean)
     pooled = compare_pairs(dict(enumerate(means)), dict.fromkeys(range(len(means)), 0.0))
     if pooled is not None and len(means) >= POOLED:
@@ -211,9 +211,9 @@ def _of_resets(
     """Entries of a claim that `undim redundancy reset` judges, and what they say of it."""
     entries = [] if paper is None else [Entry(f"{text}: the paper, Restormer", DIFFERENCE, paper)]
     said = []
-    networks = ours.networks("reset", "lol-v1")
+    networks = ours.networks("reset", ABLATION_DATA)
     for network in sorted(networks, key=lambda name: name not in RECIPES.values()):
-        documents = ours.documents[network, "lol-v1", "reset"]
+        documents = ours.documents[network, ABLATION_DATA, "reset"]
         found = {
             place if one.seed is None else one.seed: figure
             for place, one in enumerate(documents)

@@ -13,7 +13,7 @@ from undim.data.reading import read_rgb
 from undim.data.sets import numerically
 from undim.images import Picture, write_picture
 from undim.metrics.quality import Pixels
-from undim.paper.measured import Measurements, describe
+from undim.paper.measured import ABLATION_DATA, Measurements, describe
 from undim.paper.pages import Entry, Page, as_entry
 from undim.paper.rows import (
     DATA,
@@ -52,7 +52,7 @@ def make_figure1(ours: Measurements, roots: Sequence[Path], output: Path) -> Pag
         ]
         paper = PAPER_GAIN if network == RECIPES["Restormer"] else None
         if not documents:
-            command = redundancy_command("poi", network, "lol-v1") + " --save-images"
+            command = redundancy_command("poi", network, ABLATION_DATA) + " --save-images"
             entries.append(Entry(label_of(network), "PSNR as trained, dB", paper, command=command))
         for data, document in documents:
             content = document.content
@@ -80,9 +80,9 @@ def make_figure2(ours: Measurements, roots: Sequence[Path], output: Path) -> Pag
     del roots
     column = "cosine distance between pictures' kernels"
     drawn = [
-        study
-        for name, study in ours.studies.items()
-        if name.startswith("a_") and any(cell.get("diversity_over_training") for cell in ours.cells[name])
+        ours.studies[name]
+        for name in ours.ablations()
+        if any(cell.get("diversity_over_training") for cell in ours.cells[name])
     ]
     notes = [
         "The paper shows this as a picture without numbers. 0: all pictures get the same kernel, up to its scale.",

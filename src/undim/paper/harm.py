@@ -9,7 +9,7 @@ from typing import Any
 
 from scipy import stats
 
-from undim.paper.measured import Figure, Measurements
+from undim.paper.measured import ABLATION_DATA, Figure, Measurements
 from undim.paper.pages import Entry, Page
 from undim.paper.rows import OWN, label_of, make_entry, redundancy_command
 from undim.redundancy.ratios import confidence_interval
@@ -45,7 +45,7 @@ def make_harm(ours: Measurements) -> Page:
                 seeds = tuple(cell["seed"] for cell in cells)
                 entries += _over_seeds(label, changes, seeds, cells[0]["steps"], protocol)
                 notes += _named(label, changes)
-    networks = dict.fromkeys([*OWN, *ours.networks("reset", "lol-v1")])
+    networks = dict.fromkeys([*OWN, *ours.networks("reset", ABLATION_DATA)])
     for network in networks:
         entries += _whom(ours, network)
     return Page("harm", "Beyond table 3: is harm cured by training again?", tuple(entries), ".2f", FORMS, tuple(notes))
@@ -83,11 +83,11 @@ def _named(label: str, changes: Sequence[Mapping[str, float]]) -> Iterator[str]:
 def _whom(ours: Measurements, network: str) -> Iterator[Entry]:
     """Whether harm falls on the pictures that the networks do worst on, over the seeds that were measured."""
     label = label_of(network)
-    documents = ours.documents.get((network, "lol-v1", "reset"), [])
+    documents = ours.documents.get((network, ABLATION_DATA, "reset"), [])
     values = [value for one in documents if (value := find_correlation(one.content)) is not None]
     bounds = confidence_interval(values)
-    figure = ours.figure(network, "lol-v1", "reset", find_correlation)
-    yield make_entry(label, CORRELATION, None, figure, redundancy_command("reset", network, "lol-v1"))
+    figure = ours.figure(network, ABLATION_DATA, "reset", find_correlation)
+    yield make_entry(label, CORRELATION, None, figure, redundancy_command("reset", network, ABLATION_DATA))
     if bounds is not None and figure is not None:
         for column, bound in zip((LOW, HIGH), bounds, strict=True):
             yield make_entry(label, column, None, Figure(bound, None, figure.seeds, figure.iterations, figure.protocol))

@@ -19,6 +19,8 @@ from undim.errors import UsageError
 from undim.study.cells import read_cells, read_plan
 from undim.study.report import merge_cells
 
+ABLATION_DATA = "lol-v1"
+"""The data set of the paper's ablations and of its tables of resets."""
 VERBS = ("results", "dmr", "reset", "poi", "prune", "diversity")
 _SEED = re.compile(r"(?P<network>.+)-s(?P<seed>\d+)")
 
@@ -111,7 +113,7 @@ class Measurements:
     def data_of(self, study: str) -> str:
         """The data set that a study's networks were trained and measured on."""
         recipe = self.cells[study][0]["content"]["recipe"]
-        return str(recipe.get("data", {}).get("name", "lol-v1"))
+        return str(recipe.get("data", {}).get("name", ABLATION_DATA))
 
     def ablations(self) -> list[str]:
         """The studies of a base, and of ADR on it: those called a_..., without that of POG's controls."""

@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from undim.paper.measured import Figure, Measurements
+from undim.paper.measured import ABLATION_DATA, Figure, Measurements
 from undim.paper.pages import Entry, Page, published
 from undim.paper.rows import (
     DATA,
@@ -57,14 +57,15 @@ def make_table1(ours: Measurements) -> Page:
         for kind in ("attention", "feedforward")
         for where, place in (("all", "all layers"), ("latent", "latent layers"))
     }
-    networks = list(dict.fromkeys([RECIPES["Restormer"], *OWN, *ours.networks("reset", "lol-v1")]))
+    measured = ours.networks("reset", ABLATION_DATA)
+    networks = list(dict.fromkeys([RECIPES["Restormer"], *OWN, *measured]))
     entries = [
         make_entry(
             label_of(network),
             column,
             paper if network == RECIPES["Restormer"] else None,
-            ours.figure(network, "lol-v1", "reset", _group_change(group)),
-            None if (network, "lol-v1", "reset") in ours.documents else redundancy_command("reset", network, "lol-v1"),
+            ours.figure(network, ABLATION_DATA, "reset", _group_change(group)),
+            None if network in measured else redundancy_command("reset", network, ABLATION_DATA),
         )
         for network in networks
         for group, (column, paper) in groups.items()
@@ -83,8 +84,8 @@ def make_table2(ours: Measurements) -> Page:
             f"Restormer, {kind}",
             f"NOL {place + 1}",
             paper,
-            ours.figure(networks[kind], "lol-v1", "reset", _layer_change(place)),
-            redundancy_command("reset", networks[kind], "lol-v1") if kind == "static" else CONVS_COMMAND,
+            ours.figure(networks[kind], ABLATION_DATA, "reset", _layer_change(place)),
+            redundancy_command("reset", networks[kind], ABLATION_DATA) if kind == "static" else CONVS_COMMAND,
         )
         for kind, figures in published()["table2"].items()
         for place, paper in enumerate(figures)
@@ -114,15 +115,15 @@ def make_table2(ours: Measurements) -> Page:
 
 def make_table3(ours: Measurements) -> Page:
     """Share of pictures that a reset makes better."""
-    networks = list(dict.fromkeys([RECIPES["Restormer"], *ours.networks("poi", "lol-v1")]))
+    networks = list(dict.fromkeys([RECIPES["Restormer"], *ours.networks("poi", ABLATION_DATA)]))
     column = "POI, mean over attention layers, %"
     entries = [
         make_entry(
             label_of(network),
             column,
             published()["table3"]["poi"] if network == RECIPES["Restormer"] else None,
-            ours.figure(network, "lol-v1", "poi", _mean_poi),
-            redundancy_command("poi", network, "lol-v1"),
+            ours.figure(network, ABLATION_DATA, "poi", _mean_poi),
+            redundancy_command("poi", network, ABLATION_DATA),
         )
         for network in networks
     ]
@@ -196,7 +197,7 @@ def make_table5(ours: Measurements) -> Page:
 def _prunings(ours: Measurements, network: str) -> Iterator[Entry]:
     """A row for each method on a network that the paper does not have."""
     if network not in ours.networks("prune"):
-        command = redundancy_command("prune", network, "lol-v1")
+        command = redundancy_command("prune", network, ABLATION_DATA)
         yield Entry(f"{label_of(network)}, unchanged", column_of("LOL-v1", "psnr"), None, command=command)
     for data, name in DATA.items():
         documents = ours.documents.get((network, data, "prune"), [])

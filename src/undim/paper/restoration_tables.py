@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 from undim.nets.flops import GIGA
-from undim.paper.measured import Figure, Measurements
+from undim.paper.measured import ABLATION_DATA, Figure, Measurements
 from undim.paper.pages import Page, published
 from undim.paper.rows import (
     DATA,
@@ -86,7 +86,7 @@ def make_table6(ours: Measurements) -> Page:
 def make_table7(ours: Measurements) -> Page:
     """The ablation: static convolution, ADR, ADR with POG."""
     entries = []
-    others = [name for name in ours.ablations() if name != "a_restormer" and ours.data_of(name) == "lol-v1"]
+    others = [name for name in ours.ablations() if name != "a_restormer" and ours.data_of(name) == ABLATION_DATA]
     studies = ["a_restormer", *others]
     for study in studies:
         of_paper = study == "a_restormer"

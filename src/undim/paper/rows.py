@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from undim.paper.measured import Figure, Measurements
+from undim.paper.measured import ABLATION_DATA, Figure, Measurements
 from undim.paper.pages import Entry
 
 DATA = {"lol-v1": "LOL-v1", "lol-v2-real": "LOL-v2-real", "lol-v2-syn": "LOL-v2-syn"}
@@ -58,7 +58,7 @@ def _source(network: str, data: str) -> str:
     if network not in RECIPES.values():
         return "undim VERB PACKAGE.MODULE:FACTORY --weights FILE"
     paired = data in DATA
-    own = paired and data != "lol-v1"
+    own = paired and data != ABLATION_DATA
     run = f"runs/{network}{f'-{data}' if own else ''}"
     change = f" --set data.name={data}" if own else ""
     return f"undim train recipes/{network}.yaml -o {run}{change} && undim VERB {run}"
