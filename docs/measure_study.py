@@ -1,17 +1,18 @@
 """Measure a study's networks beyond the study, for `undim paper table1 table5 table10 figure1 figure5 harm`.
 
     python docs/measure_study.py STUDY_DIR -o docs/results [--variants base,pog] [--seeds 0,1,2] [--work DIR]
-    python docs/measure_study.py STUDY_DIR -o docs/results --only table10
+    python docs/measure_study.py STUDY_DIR -o docs/results --only table10 [--unpaired dicm,mef]
 
 Runs `undim redundancy reset` on the finished cells whose weights are on this machine, and on those of seed 0 `poi`,
-`diversity` and `prune` where they say something; then `undim evaluate` of the base and of POG on DICM and MEF, table
-10. It leaves OUTPUT/measured/STUDY.VARIANT-sSEED/DATA/VERB.json and VERB.md. What is there is not measured again; what
-was begun is gone on with, from DIR.
+`diversity` and `prune` where they say something; then `undim evaluate` of the base and of POG on DICM and MEF, or other
+unpaired data sets, for table 10. It leaves OUTPUT/measured/STUDY.VARIANT-sSEED/DATA/VERB.json and VERB.md. What is
+there of the same weights is not measured again, what is there of others is; what was begun is gone on with, from DIR.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from undim.study.cells import WEIGHTS, read_cells, read_plan
 
 COMPARED = ("base", "pog")
 """Variants that tables 5 and 10 are about, the former of the first seed: pruning takes long."""
-UNPAIRED = ("dicm", "mef")
 DRAWN = {"dynamic", "pog"}
 """Variants that generate kernels."""
 PICTURES = 8
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=lambda text: [int(seed) for seed in text.split(",")])
     parser.add_argument("--root", help="Of LOL-v1; else it is sought in $UNDIM_DATA.")
     parser.add_argument("--work", type=Path, default=Path("runs/laboratory"))
+    parser.add_argument("--unpaired", type=lambda text: text.split(","), default=["dicm", "mef"])
     parser.add_argument("--only", choices=("redundancy", "table10"))
     options = parser.parse_args()
     name = read_plan(options.study)["name"]
@@ -67,18 +68,21 @@ def main() -> None:
             for verb, given in verbs_of(variant, seed).items():
                 more = [*given, "--root", options.root] if options.root else given
                 words = ["redundancy", verb, str(weights), "--data", "lol-v1", *more]
-                measure(words, verb, Path(network) / "lol-v1", options)
+                measure(words, verb, weights, Path(network) / "lol-v1", options)
         if options.only != "redundancy" and variant in COMPARED:
-            for data in UNPAIRED:
+            for data in options.unpaired:
                 words = ["evaluate", str(weights), "--data", data, "--worst", "0"]
-                measure(words, "results", Path(network) / data, options)
+                measure(words, "results", weights, Path(network) / data, options)
 
 
-def measure(words: list[str], verb: str, place: Path, options: argparse.Namespace) -> None:
-    """Run a command of Undim's that writes VERB.json and VERB.md, and keep both, unless they are there."""
-    work, target = options.work / place, options.output / "measured" / place
+def measure(words: list[str], verb: str, weights: Path, place: Path, options: argparse.Namespace) -> None:
+    """Run a command of Undim's that writes VERB.json and VERB.md, and keep both, unless these weights' are there."""
+    checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
+    work, target = options.work / checksum[:16] / place, options.output / "measured" / place
     if (target / f"{verb}.json").is_file():
-        return
+        there = json.loads((target / f"{verb}.json").read_text())
+        if checksum in (there.get("sha256"), there.get("checkpoint_sha256")):
+            return
     status = undim([*words, "-o", str(work)])
     if status:
         raise SystemExit(status)

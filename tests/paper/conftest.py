@@ -4,7 +4,11 @@ import json
 
 import pytest
 
-REAL = {"recipe": {"data": {"name": "lol-v2-real"}}}
+LEVELS = [10.0, 15.0, 20.0, 25.0]
+FALLING = [0.4, 0.3, 0.1, 0.2]
+UNEVEN = [0.2, 0.4, 0.1, 0.3]
+"""Of four pictures: PSNR, and changes of it with the rank correlations -0.8 and 0."""
+REAL = {"recipe": {"model": {"name": "candela_tiny"}, "data": {"name": "lol-v2-real"}}}
 
 
 def write(path, content):
@@ -26,13 +30,14 @@ def cell(variant, seed, psnr):
     return {
         "format": 1,
         "fingerprint": "x",
-        "content": {"recipe": {}},
+        "content": {"recipe": {"model": {"name": "candela_tiny"}}},
         "variant": variant,
         "seed": seed,
         "steps": 3000,
         "scores": {"val": measures, "val-scenes": None, "test": {**measures, "psnr": psnr - 1}},
         "redundancy": {"pictures": 2, "draws": 1, "dmr": 40.0, "dmr_adr_kept": 41.0, "poi": 30.0, "layers": layers},
         "diversity": None,
+        "diversity_over_training": [],
         "cost": {"parameters": 1, "flops": 2**30},
         "curve": {"step": [3000], "psnr": [psnr]},
         "time": {"seconds": [1.0], "seconds_per_step": 0.1},
@@ -75,11 +80,12 @@ def results(tmp_path):
     write(folder / "tiny" / "lol-v1" / "results.json", scores(21.5, seed=7))
     write(folder / "tiny" / "dicm" / "results.json", {**scores(None, "dicm"), "split": None, "ssim": None})
     groups = {"attention, all": {"change": -3.5}, "feedforward, latent": {"change": 0.25}}
-    resets = {"groups": groups, "layers": {f"l{place}": {"change": -place} for place in range(7)}}
+    layers = {f"l{place}": {"change": -place, "changes": [[-place, -place]]} for place in range(7)}
+    resets = {"groups": groups, "psnr": [20.0, 21.0], "layers": layers}
     write(folder / "restormer_base" / "lol-v1" / "reset.json", laboratory(resets))
-    for seed, correlation in ((0, -0.2), (1, -0.6)):
-        small = {"groups": {"attention, all": {"change": -2.0 - seed}}, "layers": {}}
-        small["correlation"] = {"spearman": correlation, "p": 0.1}
+    for seed, changes in ((0, FALLING), (1, UNEVEN)):
+        small = {"groups": {"attention, all": {"change": -2.0 - seed}}, "psnr": LEVELS}
+        small["layers"] = {"l0": {"change": 0.0, "changes": [changes]}}
         path = folder / f"a_restormer_small.base-s{seed}" / "lol-v1" / "reset.json"
         write(path, laboratory(small) | {"iterations": 800})
     quantised = [{"name": "quantised, 4 bits", "psnr": 9.0, "dmr": 20.0}]

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -72,9 +73,12 @@ def test_figures_of_ours_are_those_measured(made):
     assert "docs/measure_study.py" in made["table1"]["a_restormer_small: pog", "attention: all layers"]["command"]
     assert made["table5"]["a_restormer_small: base, quantised, 4 bits", "LOL-v1: DMR, dB"]["ours"] == 20
     assert made["table5"]["a_restormer_small: pog, unchanged", "LOL-v1: PSNR, dB"]["ours"] is None
-    assert made["table3"]["Restormer", "POI, mean over attention layers, %"]["ours"] == 30
+    assert made["table3"]["Restormer", "POI on the test set, %"]["ours"] == 30
+    assert made["table3"]["a_candela_tiny: pog", "POI on val, %"]["ours"] == 30
+    row = made["table4"]["a_candela_tiny: pog", "LOL-v1 val: DMR, dB"]
+    assert row["protocol"].endswith("lol-v1 val, 2 pictures, 1 draws of each layer")
+    assert row["parameters"] == 1
     assert made["table4"]["Restormer", "LOL-v1: DMR, dB"]["ours"] == 33.25
-    assert made["table4"]["a_candela_tiny: pog", "LOL-v1: DMR, dB"]["ours"] == 40
     assert made["table5"]["FPGM", "LOL-v1: DMR, dB"]["ours"] == 30
     assert made["table7"]["candela_tiny: pog", "PSNR on eval15, dB"]["ours"] == 19.5
     assert made["table7"]["candela_tiny: pog", "PSNR on val, dB"]["ours"] == 20.5
@@ -88,8 +92,8 @@ def test_a_study_on_other_data_stands_in_the_columns_of_that_data(made):
     row = made["table6"]["a_lol_v2_real: base", "LOL-v2-real: PSNR, dB"]
     assert (row["ours"], row["protocol"]) == (17.0, "study a_lol_v2_real, base, lol-v2-real test")
     assert ("a_lol_v2_real: base", "LOL-v1: PSNR, dB") not in made["table6"]
-    assert made["table4"]["a_lol_v2_real: pog", "LOL-v2-real: DMR, dB"]["ours"] == 40
-    assert ("a_lol_v2_real: pog", "LOL-v1: DMR, dB") not in made["table4"]
+    assert made["table4"]["a_lol_v2_real: pog", "LOL-v2-real val: DMR, dB"]["ours"] == 40
+    assert ("a_lol_v2_real: pog", "LOL-v1 val: DMR, dB") not in made["table4"]
     assert not any(label.startswith("lol_v2_real") for label, _ in made["table7"])
 
 
@@ -109,10 +113,10 @@ def test_harm_is_compared_over_trainings(results, make_cell, make_study, tmp_pat
     assert "t2_dynamic: static: harmful in all of 2 trainings: l0." in page["notes"]
     # Ranks 4 1 3 2 and 4 3 2 1: 1 - 6 (0 + 4 + 1 + 1) / (4 (16 - 1))
     assert rows["t2_dynamic: static", ALIKE] == pytest.approx(0.4)
-    assert rows["a_restormer_small: base", CORRELATION] == pytest.approx(-0.4)
-    # Student's t of one degree of freedom: 12.706 x 0.2828 / sqrt 2
-    assert rows["a_restormer_small: base", LOW] == pytest.approx(-0.4 - 2.5412, abs=1e-3)
-    assert rows["a_restormer_small: base", HIGH] == pytest.approx(-0.4 + 2.5412, abs=1e-3)
+    # Fisher's z of -0.8 and 0: mean -0.5493; Student's t of one degree of freedom: 12.706 x 0.7768 / sqrt 2 = 6.980
+    assert rows["a_restormer_small: base", CORRELATION] == pytest.approx(-0.5)
+    assert rows["a_restormer_small: base", LOW] == pytest.approx(-1, abs=1e-3)
+    assert rows["a_restormer_small: base", HIGH] == pytest.approx(math.tanh(6.980 - 0.5493), abs=1e-6)
 
 
 def test_counted_flops_agree_with_the_paper(made):
@@ -210,7 +214,9 @@ def test_a_sheet_stays_where_its_pictures_are_not(results, make_file, tmp_path, 
 
 def test_plots_are_made_of_studies_and_of_measured_kernels(results, make_file, make_cell, make_study, tmp_path):
     layer = {"cosine_distance": 0.1, "effective_rank": 2.0, "kernels": [[0.0, 1.0, 2.0], [0.5, 1.0, 2.0]]}
-    over_training = [{"step": step, "layers": {"p1": {"cosine_distance": 0.1 / step}}} for step in (10, 20)]
+    over_training = [
+        {"step": step, "layers": {"p1": {"cosine_distance": 0.1 / step, "variation": 0.1}}} for step in (10, 20)
+    ]
     cells = [{**make_cell("pog", seed, 20.0), "diversity_over_training": over_training} for seed in (0, 1)]
     make_study(results / "studies" / "a2", "a_restormer_small", cells)
     study = {"split": None, "seeds": [], "pictures": ["a", "b"], "result": {"layers": {"p1": layer}}}

@@ -10,6 +10,7 @@ from torch import nn
 from undim.errors import ModelError, ShapeError
 from undim.nets import create_model
 from undim.redundancy import Journal, harmfulness, layers, poi_over_networks, reset, table_groups
+from undim.redundancy.harm import correlate_harm
 
 
 class Planted(nn.Module):
@@ -97,8 +98,21 @@ def test_the_correlation_says_where_harm_falls():
 
     couples = [(torch.full((1, 3, 12, 12), level),) * 2 for level in (0.1, 0.2, 0.3, 0.4, 0.5)]
     result = harmfulness(Uneven(), couples, kind="offset", seeds=(0, 1, 2))
-    expected = stats.spearmanr(result.psnr, result.layers["offset"].per_image)
+    changes = result.layers["offset"].per_image
+    level = [(before + (before + change)) / 2 for before, change in zip(result.psnr, changes, strict=True)]
+    expected = stats.spearmanr(level, changes)
     assert result.correlation == pytest.approx((expected.statistic, expected.pvalue))
+
+
+def test_the_correlation_is_nothing_where_chance_alone_makes_the_change():
+    """Before and after are equally random: a correlation with what was before alone would be about -0.7."""
+    rng = np.random.default_rng(0)
+    before, after = rng.normal(20, 2, (2, 4000))
+    changes = after - before
+    found, _ = correlate_harm(before.tolist(), [[changes.tolist()]])
+    assert abs(found) < 0.05
+    assert stats.spearmanr(before, changes).statistic < -0.6
+    assert correlate_harm([20.0, 21.0], [[[1.0, 2.0]]]) is None
 
 
 def test_a_killed_run_continues_with_harm(tmp_path):

@@ -18,6 +18,13 @@ def test_equal_kernels_have_collapsed():
     assert found.effective_rank == pytest.approx(1)
 
 
+def test_kernels_that_are_zero_are_alike():
+    found = compare_kernels(torch.zeros(4, 6))
+    assert (found.cosine_distance, found.variation, found.effective_rank) == (0, 0, pytest.approx(1))
+    one = compare_kernels(torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
+    assert one.cosine_distance == pytest.approx(1)
+
+
 def test_orthogonal_kernels_are_as_diverse_as_can_be():
     found = compare_kernels(2 * torch.eye(4, 6))
     assert found.cosine_distance == pytest.approx(1)

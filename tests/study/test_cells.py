@@ -2,8 +2,24 @@
 
 import json
 
+import pytest
+
+from undim.errors import UsageError
 from undim.study.cells import WEIGHTS, StudyFolder
 from undim.study.plan import load_study
+
+MEASURES = {
+    "steps": 6,
+    "scores": {"val": {"psnr": 20.5}},
+    "redundancy": {"dmr": 40.0, "dmr_adr_kept": 40.0, "poi": 30.0, "pictures": 2, "draws": 1, "layers": {}},
+    "diversity": None,
+    "diversity_over_training": [],
+    "cost": {"parameters": 1, "flops": 1},
+    "curve": {"step": [6], "psnr": [20.5]},
+    "time": {"seconds": [1.0], "seconds_per_step": 0.1},
+    "machine": {"device": "cpu", "precision": "32-true", "threads": 1, "torch": "2", "undim": "0"},
+    "notes": [],
+}
 
 
 def cells_of(path):
@@ -15,7 +31,7 @@ def finish(folder, cell, *, weights):
     path = folder.result(cell)
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"fingerprint": cell.fingerprint, "content": cell.content, "seed": cell.recipe.seed}
-    path.write_text(json.dumps({"format": 1, "variant": cell.variant, **facts, "scores": {"val": 20.5}}))
+    path.write_text(json.dumps({"format": 1, "variant": cell.variant, **facts, **MEASURES}))
     if weights:
         folder.run(cell).mkdir(parents=True)
         (folder.run(cell) / WEIGHTS).write_bytes(b"weights")
@@ -33,7 +49,7 @@ def test_an_equal_cell_of_a_study_beside_is_taken_over(study_file, tmp_path):
 
     assert folder.adopt(ours["plain-s0"], with_weights=True) == "beside/base-s0"
     there = json.loads(folder.result(ours["plain-s0"]).read_text())
-    assert (there["variant"], there["seed"], there["scores"]) == ("plain", 0, {"val": 20.5})
+    assert (there["variant"], there["seed"], there["scores"]) == ("plain", 0, MEASURES["scores"])
     assert folder.is_finished(ours["plain-s0"])
     assert folder.weights(ours["plain-s0"]).read_bytes() == b"weights"
 
@@ -45,6 +61,27 @@ def test_an_equal_cell_of_a_study_beside_is_taken_over(study_file, tmp_path):
     assert folder.adopt(ours["pog-s0"], with_weights=False) is None  # another embedding
     assert beside.adopt(theirs["further-s0"], with_weights=False) is None
     assert beside.adopt(theirs["base-s0"], with_weights=False) == "own/plain-s0"  # not from itself
+
+
+def test_a_broken_cell_beside_is_passed_over(study_file, tmp_path):
+    cells = cells_of(study_file)
+    broken, beside, folder = (StudyFolder(tmp_path / "studies" / name) for name in ("a", "b", "own"))
+    finish(broken, cells["base-s0"], weights=True)
+    broken.result(cells["base-s0"]).write_text("{")
+    assert folder.adopt(cells["base-s0"], with_weights=False) is None
+    finish(beside, cells["base-s0"], weights=True)
+    assert folder.adopt(cells["base-s0"], with_weights=False) == "b/base-s0"
+
+
+def test_another_studys_folder_is_refused(study_file, tmp_path):
+    folder = StudyFolder(tmp_path / "studies" / "own")
+    folder.prepare(load_study(study_file))
+    before = (folder.path / "plan.json").read_bytes()
+    other = study_file.with_name("other.yaml")
+    other.write_text(study_file.read_text().replace("pog:", "poh:"))
+    with pytest.raises(UsageError, match="holds the study 'kernels', not 'other': give another folder"):
+        folder.prepare(load_study(other))
+    assert (folder.path / "plan.json").read_bytes() == before
 
 
 def test_apart_from_other_studies_nothing_is_taken(study_file, tmp_path):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from scipy import stats
 
 from undim.errors import UsageError
 from undim.study.cells import read_cell
@@ -28,7 +29,7 @@ def make_cell(variant, seed, psnr, dmr=40.0, diversity=None):
         "seed": seed,
         "steps": 10,
         "scores": {"val": scores, "val-scenes": None, "test": scores},
-        "redundancy": {"pictures": 2, "draws": 1, "dmr": dmr, "dmr_adr_kept": dmr + 1, "poi": 30.0},
+        "redundancy": {"pictures": 2, "draws": 1, "dmr": dmr, "dmr_adr_kept": dmr + 1, "poi": 30.0, "layers": {}},
         "diversity": diversity,
         "cost": {"parameters": 1000, "flops": 2**30},
         "curve": {"step": [4, 8, 10], "psnr": [psnr - 2, psnr - 1, psnr]},
@@ -41,12 +42,12 @@ def make_cell(variant, seed, psnr, dmr=40.0, diversity=None):
 
 def made():
     layers = {
-        "a": {"cosine_distance": 0.1, "effective_rank": 2.0},
-        "b": {"cosine_distance": 0.3, "effective_rank": 4.0},
+        "a": {"cosine_distance": 0.1, "variation": 0.2, "effective_rank": 2.0},
+        "b": {"cosine_distance": 0.3, "variation": 0.2, "effective_rank": 4.0},
     }
     return [
         *(make_cell("base", seed, 20.0 + seed, 40 + seed) for seed in (0, 1, 2)),
-        *(make_cell("pog", seed, 20.5 + seed + 0.1 * seed, 39 + seed, layers) for seed in (0, 1)),
+        *(make_cell("pog", seed, 20.5 + seed + 0.1 * seed, 39.5 + 0.5 * seed, layers) for seed in (0, 1)),
         make_cell("base", 7, 99.0),  # of a seed that the plan no longer has
         make_cell("gone", 0, 99.0),
     ]
@@ -62,11 +63,13 @@ def test_rows_hold_mean_spread_and_paired_difference():
     difference = pog["measures"]["val.psnr"]["difference"]
     assert difference["seeds"] == [0, 1]
     assert difference["mean"] == pytest.approx(0.55)  # not 21.05 - 21, the difference of the means
-    assert pog["measures"]["dmr"]["difference"]["interval"] == (-1, -1)
+    expected = stats.ttest_rel([39.5, 40.0], [40, 41]).confidence_interval(0.95)
+    assert pog["measures"]["dmr"]["difference"]["interval"] == pytest.approx((expected.low, expected.high))
     assert pog["measures"]["cosine_distance"]["mean"] == pytest.approx(0.2)
     assert pog["measures"]["minutes"]["mean"] == pytest.approx(1)
     assert "val-scenes.psnr" not in pog["measures"]
-    assert study["progress"] == {"psnr": pytest.approx(21), "last_fifth": pytest.approx(1), "steps": 10}
+    share = {"last_share": pytest.approx(0.2), "last_gain": pytest.approx(1)}
+    assert study["progress"] == {"psnr": pytest.approx(21), **share, "steps": 10}
     assert study["notes"][0] == "not run: pog-s2"
     assert study["machines"] == ["cpu, 32-true, 1 threads, torch 2, undim 0: 5 cells"]
 
@@ -75,7 +78,7 @@ def test_what_was_validated_at_its_end_alone_is_not_called_flat():
     cells = made()
     cells[1]["curve"] = {"step": [10], "psnr": [21.0]}
     study = merge_cells(PLAN, cells)
-    assert study["progress"] == {"psnr": pytest.approx(21), "last_fifth": None, "steps": 10}
+    assert study["progress"] == {"psnr": pytest.approx(21), "last_share": None, "last_gain": None, "steps": 10}
     text = make_markdown({"studies": [study | {"plot": None}]})
     assert "ends after 10 steps at 21.00 dB on val; it was validated at its end alone" in text
     assert "+1.00 dB" in make_markdown({"studies": [merge_cells(PLAN, made()) | {"plot": None}]})
@@ -106,7 +109,9 @@ def test_the_page_is_made_of_its_json_alone(tmp_path):
     page = (out / "study.md").read_text()
     assert page == make_markdown(result)
     assert "| pog | 2 | 21.05 ± 0.78 | +0.55 [" in page
-    assert "DMR differs (-1.00 dB, -1.00 to -1.00)" in page
+    assert "DMR cannot be told apart (-0.75 dB, -3.93 to +2.43)" in page
+    assert "the last 20 % of its training added +1.00 dB" in page
+    assert "each of the 6 intervals holds" in page  # of PSNR and GT-mean on two splits, and of both DMR
     assert "PSNR cannot be told apart" not in page or "+0.55 dB" in page
     assert result["studies"][0]["plot"] == "study_s.webp"
     assert (out / "study_s.webp").read_bytes()[8:12] == b"WEBP"
@@ -119,6 +124,59 @@ def test_without_matplotlib_the_plot_is_left_out_and_said(tmp_path, monkeypatch)
     told = write_study_report([write_folder(tmp_path / "s")], tmp_path)
     assert any("the plot of s is left out" in line for line in told)
     assert json.loads((tmp_path / "study.json").read_text())["studies"][0]["plot"] is None
+
+
+def test_kernels_that_are_zero_for_all_pictures_are_alike():
+    dead = {"cosine_distance": 1.0, "variation": 0.0, "effective_rank": 1.0}
+    live = {"cosine_distance": 0.3, "variation": 0.2, "effective_rank": 3.0}
+    cells = [make_cell("base", 0, 20.0), make_cell("pog", 0, 20.0, diversity={"a": live, "b": dead})]
+    measures = merge_cells(PLAN, cells)["rows"][1]["measures"]
+    assert measures["cosine_distance"]["mean"] == pytest.approx(0.15)
+    assert measures["effective_rank"]["mean"] == pytest.approx(2)
+
+
+def test_what_starts_where_another_ends_says_what_it_gains_a_minute():
+    before, after = make_cell("base", 0, 20.0), make_cell("pog", 0, 20.3)
+    after |= {"content": {"recipe": {"model": {"start": "the end of base-s0, base0"}}}, "steps": 5}
+    after["time"] = {"seconds": [30.0, 90.0], "seconds_per_step": 0.5}
+    study = merge_cells(PLAN, [before, after])
+    base, pog = study["rows"]
+    assert pog["measures"]["gain"]["mean"] == pytest.approx(0.3)
+    assert pog["measures"]["gain_per_minute"]["mean"] == pytest.approx(0.2)
+    assert "gain" not in base["measures"]
+    assert "training steps differ: base 10, pog 5" in study["notes"]
+
+
+def test_trainings_that_two_studies_share_are_named(tmp_path):
+    second = {**PLAN, "name": "t", "variants": {"base": "", "other": ""}}
+    cells = [make_cell("base", 0, 20.0), make_cell("other", 0, 21.0)]
+    folders = [write_folder(tmp_path / "s"), write_folder(tmp_path / "t", second, cells)]
+    write_study_report(folders, tmp_path)
+    first, other = json.loads((tmp_path / "study.json").read_text())["studies"]
+    assert "base is the same trainings as s: base" in other["notes"]
+    assert not any("same trainings" in note for note in (*first["notes"], *other["notes"][:1]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda cell: cell.pop("scores"), "scores: Field required"),
+        (lambda cell: cell["redundancy"].update(dmr="much"), "redundancy.dmr: Input should be a valid number"),
+        (lambda cell: cell["time"].clear(), "time.seconds: Field required"),
+    ],
+)
+def test_damaged_cells_are_named(tmp_path, change, message):
+    cell = make_cell("base", 0, 20.0)
+    change(cell)
+    folder = write_folder(tmp_path / "s", cells=[cell])
+    with pytest.raises(UsageError, match=f"base-s0.json is damaged, delete it to run that cell anew: {message}"):
+        write_study_report([folder], tmp_path)
+
+
+def test_a_plan_whose_base_is_no_variant_is_refused(tmp_path):
+    folder = write_folder(tmp_path / "s", {**PLAN, "base": "none"})
+    with pytest.raises(UsageError, match=r"plan.json names no base among its variants"):
+        write_study_report([folder], tmp_path)
 
 
 def test_folders_that_hold_no_study_are_refused(tmp_path):

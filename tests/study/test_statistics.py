@@ -42,6 +42,13 @@ def test_the_detectable_difference_is_found_in_four_of_five_simulated_studies():
 
 def test_equal_runs_differ_by_nothing():
     paired = compare_pairs({0: 1.0, 1: 2.0}, {0: 1.0, 1: 2.0})
-    assert (paired.mean, paired.interval, paired.detectable) == (0, (0, 0), 0)
+    assert (paired.mean, paired.spread, paired.interval, paired.detectable) == (0, 0, None, None)
     assert not paired.excludes_zero
     assert mean_and_spread([2.0]) == (2.0, None)
+
+
+def test_differences_that_are_all_alike_tell_nothing_of_their_spread():
+    """As of a share of four pictures: an interval of no width would exclude zero after two seeds."""
+    paired = compare_pairs({0: 50.0, 1: 75.0}, {0: 25.0, 1: 50.0})
+    assert (paired.mean, paired.interval) == (25, None)
+    assert not paired.excludes_zero

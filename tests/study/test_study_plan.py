@@ -35,6 +35,28 @@ def test_fingerprints_tell_recipes_apart_and_not_places(study_file, tmp_path):
     assert not set(changed.values()) & set(prints)
 
 
+def test_folders_of_ones_own_count_by_what_is_in_them(study_file, tmp_path):
+    recipe = tmp_path / "tiny.yaml"
+    text = recipe.read_text()
+    start = text.index("data: {")
+    for name in ("a", "b"):
+        for side in ("low", "high"):
+            (tmp_path / name / side).mkdir(parents=True)
+            (tmp_path / name / side / "1.png").write_bytes(b"one")
+
+    def fingerprint(name):
+        section = f"data: {{name: folder, low: {tmp_path}/{name}/low, high: {tmp_path}/{name}/high, crop: 16}}\n"
+        recipe.write_text(text[:start] + section + text[text.index("\n", start) + 1 :])
+        return cell(study_file, "base-s0").fingerprint
+
+    first = fingerprint("a")
+    assert fingerprint("b") == first  # wherever they are
+    (tmp_path / "b" / "low" / "1.png").write_bytes(b"two")
+    assert fingerprint("b") != first
+    with pytest.raises(RecipeError, match="c/low is not a folder"):
+        fingerprint("c")
+
+
 def test_weights_to_start_from_count_by_their_content(study_file, tmp_path):
     recipe = tmp_path / "tiny.yaml"
     recipe.write_text(recipe.read_text().replace("model: {", "model: {start: a.safetensors, "))

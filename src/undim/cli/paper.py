@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +15,7 @@ from undim.errors import UsageError, suggest
 from undim.paper import claims, figures, harm, redundancy_tables, restoration_tables
 from undim.paper.measured import Measurements
 from undim.paper.pages import Page, write_page
+from undim.training.run_folder import AVERAGE
 
 MAKERS: dict[str, Callable[[Measurements], Page]] = {
     "table1": redundancy_tables.make_table1,
@@ -50,10 +53,18 @@ def paper(
             " studies; repeatable; default: the folder of the output.",
         ),
     ] = None,
+    runs: Annotated[
+        Path, typer.Option("--runs", metavar="DIR", help="Where trainings of the recipes lie: RECIPE, or RECIPE-sSEED.")
+    ] = Path("runs"),
+    measure: Annotated[
+        bool,
+        typer.Option(help="Measure what is missing of the trainings in --runs, which takes as long as those commands."),
+    ] = True,
 ) -> None:
     """Write the paper's tables and figures with ours beside them.
 
-    Nothing is trained or measured here: where a figure of ours is missing, the page holds the command that makes it.
+    Nothing is trained here: where a figure of ours is missing, and the training that it needs too, the page holds the
+    commands that make it. Where a finished training lies in --runs, it is measured, into NETWORK/DATA/ of the output.
     """
     wanted = list(NAMES) if "all" in names else list(dict.fromkeys(names))
     for name in wanted:
@@ -64,9 +75,52 @@ def paper(
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder.")
     prepare(output)
+    failed = []
+
+    def make(name: str, ours: Measurements) -> Page:
+        return MAKERS[name](ours) if name in MAKERS else PICTURES[name](ours, roots, output)
+
     ours = Measurements(roots)
+    if measure:
+        missing = dict.fromkeys(words for name in wanted for words in _measurable(make(name, ours), runs, output))
+        failed = [words for words in missing if not _run(words)]
+        if missing:
+            roots = list(dict.fromkeys([*roots, output]))
+            ours = Measurements(roots)
     for name in wanted:
-        page = MAKERS[name](ours) if name in MAKERS else PICTURES[name](ours, roots, output)
+        page = make(name, ours)
         write_page(page, output)
         there = sum(entry.ours is not None for entry in page.entries)
         typer.echo(f"{output / f'{name}.md'}: {there} of {len(page.entries)} figures are ours.")
+    if failed:
+        raise UsageError(f"{len(failed)} of {len(missing)} measurements failed, see above: their figures are not run.")
+
+
+def _measurable(page: Page, runs: Path, output: Path) -> Iterator[tuple[str, ...]]:
+    """What a page lacks and finished trainings can give: words of Undim's commands."""
+    for entry in page.entries:
+        words = shlex.split((entry.command or "").rpartition(" && ")[2])
+        if entry.ours is not None or words[:1] != ["undim"]:
+            continue
+        run = next((word for word in words if word.startswith("runs/")), None)
+        if run is None:
+            continue
+        name = run.removeprefix("runs/")
+        trained = re.compile(re.escape(name) + r"(-s\d+)?")
+        for folder in sorted(runs.glob(f"{name}*")):
+            if (match := trained.fullmatch(folder.name)) and (folder / AVERAGE).is_file():
+                place = Path(words[words.index("-o") + 1])
+                network = place.parent.name + (match[1] or "")
+                target = output / network / place.name
+                changed = {run: str(folder), str(place): str(target)}
+                yield tuple(changed.get(word, word) for word in words[1:])
+
+
+def _run(words: Sequence[str]) -> bool:
+    from undim.cli.main import INTERRUPTED, main
+
+    typer.echo(f"undim {shlex.join(words)}", err=True)
+    status = main(list(words))
+    if status >= INTERRUPTED:
+        raise KeyboardInterrupt
+    return status == 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import statistics
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from undim.paper.harm import find_correlation
+from undim.paper.harm import find_correlation, to_z
 from undim.paper.measured import ABLATION_DATA, Measurements, describe
 from undim.paper.pages import Entry, Page, published
 from undim.paper.rows import RECIPES, Value, label_of, study_command
@@ -18,7 +20,7 @@ ABLATIONS = ("a_candela_tiny", "a_restormer_small", "a_retinexformer_small", "a_
 """Studies of table 7 in sizes for CPUs; others that begin with a_ join where they were run."""
 
 POOLED = 3
-"""Studies that an interval over studies needs."""
+"""Backbones that an interval over backbones needs."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,14 @@ class Sign:
     unit: str
     """As it is written behind a figure."""
     sign: int
+    forward: Callable[[float], float] = float
+    """What makes of a figure one whose differences spread evenly."""
+    backward: Callable[[float], float] = float
+    """What makes of such a difference one that is told."""
+
+
+def _to_decades(value: float) -> float:
+    return math.log10(max(value, 1e-12))
 
 
 HIGHER_PSNR = Sign("val.psnr", " dB", 1)
@@ -37,8 +47,8 @@ LOWER_PSNR = Sign("val.psnr", " dB", -1)
 HIGHER_MATCHED = Sign("val.psnr_gt_mean", " dB", 1)
 LOWER_DMR = Sign("dmr", " dB", -1)
 LOWER_POI = Sign("poi", " %", -1)
-APART = Sign("cosine_distance", "", 1)
-CORRELATION = Sign("", "", -1)
+APART = Sign("cosine_distance", " decades", 1, _to_decades)
+CORRELATION = Sign("", "", -1, to_z, math.tanh)
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,10 @@ def list_claims() -> tuple[Claim, ...]:
         Claim("POG keeps kernels apart, more than dynamic convolution", APART, "pog", "dynamic", ABLATIONS),
         Claim("POG's basis keeps kernels apart, more than free embeddings", APART, "pog", "free", controls),
         Claim("POG's basis keeps kernels apart, more than none", APART, "pog", "additive", controls),
+        Claim("Softmax keeps kernels apart, more than a sigmoid", APART, "pog", "sigmoid", controls),
+        Claim("Softmax keeps kernels apart, more than linear weights", APART, "pog", "linear", controls),
+        Claim("Softmax raises PSNR, against a sigmoid", HIGHER_PSNR, "pog", "sigmoid", controls),
+        Claim("Softmax raises PSNR, against linear weights", HIGHER_PSNR, "pog", "linear", controls),
         Claim("POG's basis raises PSNR, against free embeddings", HIGHER_PSNR, "pog", "free", controls),
         Claim("POG's basis raises PSNR, against no basis", HIGHER_PSNR, "pog", "additive", controls),
         Claim("Kernels for each picture beat one of as many parameters", HIGHER_PSNR, "pog", "static", controls),
@@ -118,18 +132,29 @@ def make_claims(ours: Measurements) -> Page:
         ),
         *verdicts,
     )
+    intervals = sum(entry.column == LOW for entry in entries)
     notes = (
-        "Judged on val, by networks that are much smaller and were trained for much less long than the paper's.",
+        (
+            "Judged on val, the last two on the test set, where nothing was chosen by them; by networks that are much"
+            " smaller and were trained for much less long than the paper's."
+        ),
+        (
+            "Cosine distances are compared by their logarithms: a decade is a factor of ten. Correlations are averaged"
+            " by Fisher's z; see harm.md for what is correlated."
+        ),
         (
             "A dynamic layer that is reset averages K random candidate kernels, which comes out smaller than one random"
             " kernel by about the square root of K: resets disturb it less, and its DMR is higher for that alone."
         ),
         (
-            "Over studies: each study's mean difference on LOL-v1 counts once, and Student's interval is over them. It"
+            "Over backbones: each one's mean difference on LOL-v1 counts once, and Student's interval is over them. It"
             " asks whether a claim holds for backbones like these on average, where an interval over seeds asks whether"
             " it holds for one; few seeds make the means uncertain, which that interval has in it."
         ),
-        "Each interval holds by itself: of twenty claims about nothing, one would come out.",
+        (
+            f"Each interval holds by itself: were all {intervals} differences nothing, about {round(intervals / 20)}"
+            " would exclude zero."
+        ),
     )
     return Page("claims", TITLE, tuple(entries), "+.3g", {}, notes, lead=lead)
 
@@ -141,9 +166,9 @@ def _of_studies(ours: Measurements, claim: Claim) -> tuple[list[Entry], str]:
     if claim.paper is not None:
         entries.append(Entry(f"{claim.text}: the paper, Restormer", DIFFERENCE, claim.paper))
     others = ours.ablations() if claim.studies is ABLATIONS else []
-    means: list[float] = []
+    means: dict[str, list[float]] = {}
     for study in dict.fromkeys([*claim.studies, *others]):
-        values = [_values(ours, study, name, claim.of.measure) for name in (claim.variant, claim.against)]
+        values = [_values(ours, study, name, claim.of) for name in (claim.variant, claim.against)]
         paired = compare_pairs(*values)
         label = f"{claim.text}: {study}"
         if paired is None:
@@ -152,50 +177,53 @@ def _of_studies(ours: Measurements, claim: Claim) -> tuple[list[Entry], str]:
             continue
         cells = ours.cells[study]
         about = f"study {study}, {claim.variant} against {claim.against}, {claim.of.measure}"
-        entries += _entries(label, paired, cells[0]["steps"], about)
-        said.append(f"{_judge(paired, claim.of.sign, claim.paper)} on {study} ({_spell(paired, claim.of.unit)})")
+        entries += _entries(label, paired, cells[0]["steps"], about, claim.of)
+        said.append(f"{_judge(paired, claim.of.sign, claim.paper)} on {study} ({_spell(paired, claim.of)})")
         if ours.data_of(study) == ABLATION_DATA:
-            means.append(paired.mean)
-    pooled = compare_pairs(dict(enumerate(means)), dict.fromkeys(range(len(means)), 0.0))
+            means.setdefault(ours.backbone_of(study), []).append(paired.mean)
+    pooled = compare_pairs(
+        dict(enumerate(map(statistics.fmean, means.values()))), dict.fromkeys(range(len(means)), 0.0)
+    )
     if pooled is not None and len(means) >= POOLED:
-        place = f"over {len(means)} studies"
-        about = f"mean of the studies' differences, {claim.of.measure}, interval over studies"
-        entries += _entries(f"{claim.text}: {place}", replace(pooled, seeds=()), None, about)
-        said.append(f"{_judge(pooled, claim.of.sign, claim.paper)} {place} ({_spell(pooled, claim.of.unit)})")
+        place = f"over {len(means)} backbones"
+        about = f"mean of the backbones' differences, {claim.of.measure}, interval over backbones"
+        entries += _entries(f"{claim.text}: {place}", replace(pooled, seeds=()), None, about, claim.of)
+        said.append(f"{_judge(pooled, claim.of.sign, claim.paper)} {place} ({_spell(pooled, claim.of)})")
     return entries, "; ".join(said) or "not run"
 
 
-def _values(ours: Measurements, study: str, variant: str, measure: str) -> dict[int, float]:
-    """Seed -> figure."""
+def _values(ours: Measurements, study: str, variant: str, of: Sign) -> dict[int, float]:
+    """Seed -> figure, made comparable."""
     rows = ours.studies[study]["rows"] if study in ours.studies else []
     row: Mapping[str, Any] = next((one for one in rows if one["variant"] == variant), {"measures": {}})
-    there = row["measures"].get(measure, {"values": {}})
-    return {int(seed): value for seed, value in there["values"].items()}
+    there = row["measures"].get(of.measure, {"values": {}})
+    return {int(seed): of.forward(value) for seed, value in there["values"].items()}
 
 
-def _entries(label: str, paired: Paired, steps: int | None, protocol: str) -> Iterator[Entry]:
+def _entries(label: str, paired: Paired, steps: int | None, protocol: str, of: Sign) -> Iterator[Entry]:
     low, high = paired.interval or (None, None)
     columns = {DIFFERENCE: paired.mean, LOW: low, HIGH: high, FOUND: paired.detectable}
     for column, value in columns.items():
         if value is not None:
-            yield Entry(label, column, None, value, None, paired.seeds, steps, protocol)
+            yield Entry(label, column, None, of.backward(value), None, paired.seeds, steps, protocol)
 
 
 def _judge(paired: Paired, sign: int, paper: float | None = None) -> str:
     """The verdict on a claim that the difference has this sign, and is as large as the paper's."""
     if paired.interval is None:
-        return "one seed, no verdict"
+        return "one seed, no verdict" if len(paired.seeds) == 1 else "all seeds alike, no verdict"
     low, high = sorted((sign * paired.interval[0], sign * paired.interval[1]))
     verdict = "confirmed" if low > 0 else "contradicted" if high < 0 else "open"
     smaller = verdict != "contradicted" and paper is not None and high < sign * paper
     return f"{verdict}, but smaller than the paper's {paper:+.2f}" if smaller else verdict
 
 
-def _spell(paired: Paired, unit: str) -> str:
-    form = "+.2f" if unit else "+.2g"
+def _spell(paired: Paired, of: Sign) -> str:
+    mean = f"{of.backward(paired.mean):+.2f}{of.unit}"
     if paired.interval is None:
-        return f"{paired.mean:{form}}{unit}"
-    return f"{paired.mean:{form}}{unit}, {paired.interval[0]:{form}} to {paired.interval[1]:{form}}"
+        return mean
+    low, high = map(of.backward, paired.interval)
+    return f"{mean}, {low:+.2f} to {high:+.2f}"
 
 
 def _attention_against_feedforward(content: Mapping[str, Any]) -> float | None:
@@ -215,7 +243,7 @@ def _of_resets(
     for network in sorted(networks, key=lambda name: name not in RECIPES.values()):
         documents = ours.documents[network, ABLATION_DATA, "reset"]
         found = {
-            place if one.seed is None else one.seed: figure
+            place if one.seed is None else one.seed: of.forward(figure)
             for place, one in enumerate(documents)
             if (figure := value(one.content)) is not None
         }
@@ -223,6 +251,6 @@ def _of_resets(
         if paired is not None:
             label = label_of(network)
             steps = documents[0].content.get("iterations")
-            entries += _entries(f"{text}: {label}", paired, steps, describe(documents[0].content, "reset"))
-            said.append(f"{_judge(paired, of.sign, paper)} of {label} ({_spell(paired, of.unit)})")
+            entries += _entries(f"{text}: {label}", paired, steps, describe(documents[0].content, "reset"), of)
+            said.append(f"{_judge(paired, of.sign, paper)} of {label} ({_spell(paired, of)})")
     return entries, f"{text}: {'; '.join(said) or 'not run'}."

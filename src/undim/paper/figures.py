@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +12,7 @@ from undim.data.sets import numerically
 from undim.images import Picture, write_picture
 from undim.metrics.quality import Pixels
 from undim.paper.measured import ABLATION_DATA, Measurements, describe
-from undim.paper.pages import Entry, Page, as_entry
+from undim.paper.pages import Entry, Page, read_rows
 from undim.paper.rows import (
     DATA,
     RECIPES,
@@ -215,15 +213,15 @@ def _make_page(
     Without rows, the sheet that is there is kept, whose pictures may be on another machine, and with it what was
     measured on them.
     """
-    file, there = f"{name}.webp", output / f"{name}.json"
+    file = f"{name}.webp"
     if rows:
         write_picture(Picture(make_sheet(rows)), output / file, "webp", quality=80)
         return Page(name, title, tuple(entries), notes=tuple(notes), picture=file)
-    before: Mapping[str, Any] = json.loads(there.read_text(encoding="utf-8")) if there.is_file() else {}
+    before, old = read_rows(output / f"{name}.json")
     if before.get("picture") != file or not (output / file).is_file():
         return Page(name, title, tuple(entries), notes=tuple(notes))
     fresh = {(entry.label, entry.column): entry for entry in entries}
-    kept = {(entry.label, entry.column): entry for entry in map(as_entry, before["rows"])}
+    kept = {(entry.label, entry.column): entry for entry in old}
     merged = {key: entry for key, entry in kept.items() if entry.ours is not None or key in fresh}
     merged |= {key: entry for key, entry in fresh.items() if entry.ours is not None or key not in merged}
     told = [note for note in before["notes"] if note.startswith("Row ")]

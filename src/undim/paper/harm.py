@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -12,12 +14,15 @@ from scipy import stats
 from undim.paper.measured import ABLATION_DATA, Figure, Measurements
 from undim.paper.pages import Entry, Page
 from undim.paper.rows import OWN, label_of, make_entry, redundancy_command
+from undim.redundancy.harm import correlate_harm
 from undim.redundancy.ratios import confidence_interval
 
 LAYERS, ALL, SOME, NONE = "attention layers", "harmful in all", "in some", "in none"
 ALIKE = "rank correlation of layers' changes between seeds"
 FORMS = dict.fromkeys((LAYERS, ALL, SOME, NONE), ".0f")
 CORRELATION, LOW, HIGH = "rank correlation of a picture's PSNR and its change", "95 %, from", "to"
+SURE = 0.999999
+"""A rank correlation of 1 is counted as this."""
 
 
 def make_harm(ours: Measurements) -> Page:
@@ -29,8 +34,10 @@ def make_harm(ours: Measurements) -> Page:
             " were a coin's toss for each training, one layer in 2^seeds would harm in all."
         ),
         (
-            "The last correlation, over the pictures of one network, is the mean over seeds with Student's interval;"
-            " below zero, harm falls on the pictures that the network does worst on, as the paper says."
+            "The last correlation, over the pictures of one network, is of the mean of PSNR before and after and the"
+            " change, and the mean over seeds with Student's interval, both of Fisher's z; below zero, harm falls on"
+            " the pictures that the network does worst on, as the paper says. With PSNR before alone it would be below"
+            " zero by itself, since the change is after minus before (Oldham 1962)."
         ),
     ]
     for study, merged in ours.studies.items():
@@ -84,16 +91,26 @@ def _whom(ours: Measurements, network: str) -> Iterator[Entry]:
     """Whether harm falls on the pictures that the networks do worst on, over the seeds that were measured."""
     label = label_of(network)
     documents = ours.documents.get((network, ABLATION_DATA, "reset"), [])
-    values = [value for one in documents if (value := find_correlation(one.content)) is not None]
+    values = [to_z(value) for one in documents if (value := find_correlation(one.content)) is not None]
     bounds = confidence_interval(values)
     figure = ours.figure(network, ABLATION_DATA, "reset", find_correlation)
+    if figure is not None:
+        figure = replace(figure, mean=math.tanh(statistics.fmean(values)))
     yield make_entry(label, CORRELATION, None, figure, redundancy_command("reset", network, ABLATION_DATA))
     if bounds is not None and figure is not None:
         for column, bound in zip((LOW, HIGH), bounds, strict=True):
-            yield make_entry(label, column, None, Figure(bound, None, figure.seeds, figure.iterations, figure.protocol))
+            yield make_entry(
+                label, column, None, Figure(math.tanh(bound), None, figure.seeds, figure.iterations, figure.protocol)
+            )
 
 
 def find_correlation(content: Mapping[str, Any]) -> float | None:
-    """Of what `undim redundancy reset` measured, the rank correlation of a picture's PSNR and its change."""
-    found = content["result"].get("correlation")
-    return None if found is None else float(found["spearman"])
+    """Of what `undim redundancy reset` measured, see `undim.redundancy.harm.correlate_harm`."""
+    result = content["result"]
+    found = correlate_harm(result["psnr"], [layer["changes"] for layer in result["layers"].values()])
+    return None if found is None else found[0]
+
+
+def to_z(correlation: float) -> float:
+    """Fisher's z, whose means and intervals stay correlations when they are turned back."""
+    return math.atanh(max(-SURE, min(SURE, correlation)))

@@ -12,8 +12,11 @@ import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from undim.errors import UsageError
 from undim.study.cells import read_cells, read_plan
@@ -21,8 +24,93 @@ from undim.study.report import merge_cells
 
 ABLATION_DATA = "lol-v1"
 """The data set of the paper's ablations and of its tables of resets."""
-VERBS = ("results", "dmr", "reset", "poi", "prune", "diversity")
+RESETS = {"dmr", "dmr_adr_kept", "poi"}
+"""A study's measures that come of resets."""
 _SEED = re.compile(r"(?P<network>.+)-s(?P<seed>\d+)")
+
+
+ResultT = TypeVar("ResultT")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class _Scores(_Part):
+    psnr: float | None
+    ssim: float | None
+    niqe: float | None
+    images: list[dict[str, Any]]
+
+
+class _Mean(_Part):
+    mean: float
+
+
+class _Change(_Part):
+    change: float
+
+
+class _LayerChanges(_Change):
+    changes: list[list[float]]
+
+
+class _Resets(_Part):
+    psnr: list[float]
+    groups: dict[str, _Change]
+    layers: dict[str, _LayerChanges]
+
+
+class _Share(_Part):
+    poi: float
+
+
+class _Gain(_Part):
+    layer: str
+    picture: int
+    before: float
+    after: float
+
+
+class _Shares(_Part):
+    layers: dict[str, _Share]
+    gains: list[_Gain]
+
+
+class _Pruned(_Part):
+    name: str
+    psnr: float | None
+    dmr: float | None
+
+
+class _Prunings(_Part):
+    rows: list[_Pruned]
+
+
+class _Kernels(_Part):
+    cosine_distance: float
+    kernels: list[list[float]]
+
+
+class _Diversity(_Part):
+    layers: dict[str, _Kernels]
+
+
+class _Laboratory(_Part, Generic[ResultT]):
+    seeds: list[int]
+    pictures: list[str]
+    result: ResultT
+
+
+VERBS: Mapping[str, type[BaseModel]] = {
+    "results": _Scores,
+    "dmr": _Laboratory[_Mean],
+    "reset": _Laboratory[_Resets],
+    "poi": _Laboratory[_Shares],
+    "prune": _Laboratory[_Prunings],
+    "diversity": _Laboratory[_Diversity],
+}
+"""What a file of each verb must hold for the pages."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +122,8 @@ class Figure:
     seeds: tuple[int, ...]
     iterations: int | None
     protocol: str
+    parameters: int | None = None
+    """Of the network."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +142,7 @@ class Measurements:
         roots: folders; one that is not there holds nothing.
 
     Raises:
-        UsageError: if a file is no result, or of another data set than its folder says.
+        UsageError: if a file is no result, damaged, or of another data set than its folder says.
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
@@ -85,12 +175,15 @@ class Measurements:
             return None
         numbers = [number for _, number in found]
         first = found[0][0].content
+        steps = sorted({document.content.get("iterations") or 0 for document, _ in found})
+        protocol = describe(first, verb)
         return Figure(
             statistics.fmean(numbers),
             statistics.stdev(numbers) if len(numbers) > 1 else None,
             tuple(document.seed for document, _ in found if document.seed is not None),
-            first.get("iterations"),
-            describe(first, verb),
+            first.get("iterations") if len(steps) == 1 else None,
+            protocol if len(steps) == 1 else f"{protocol}, {steps[0]} to {steps[-1]} training steps",
+            self.parameters_of(network),
         )
 
     def study_figure(self, study: str, variant: str, measure: str) -> Figure | None:
@@ -102,18 +195,37 @@ class Measurements:
         there = row["measures"][measure]
         cell = next(one for one in self.cells[study] if one["variant"] == variant)
         split, _, _ = measure.rpartition(".")
-        return Figure(
-            there["mean"],
-            there["spread"],
-            tuple(row["seeds"]),
-            cell["steps"],
-            f"study {study}, {variant}, {self.data_of(study)} {split or 'val'}",
-        )
+        protocol = f"study {study}, {variant}"
+        if measure == "flops":
+            protocol += f", FLOPs counted by {cell['cost'].get('flops_rule', 'fvcore')}'s rule"
+        else:
+            protocol += f", {self.data_of(study)} {split or 'val'}"
+        if measure in RESETS:
+            protocol += (
+                f", {cell['redundancy']['pictures']} pictures, {cell['redundancy']['draws']} draws of each layer"
+            )
+        parameters = cell["cost"]["parameters"]
+        return Figure(there["mean"], there["spread"], tuple(row["seeds"]), cell["steps"], protocol, parameters)
+
+    def parameters_of(self, network: str) -> int | None:
+        """How many parameters a network has: STUDY.VARIANT, or BACKBONE_base and BACKBONE_pog of recipes."""
+        study, dot, variant = network.partition(".")
+        if dot:
+            found = (cell["cost"]["parameters"] for cell in self.cells.get(study, ()) if cell["variant"] == variant)
+            return next(found, None)
+        name, _, kind = network.rpartition("_")
+        figures = json.loads((files("undim") / "networks.json").read_text(encoding="utf-8")).get(name, {})
+        known = figures.get({"base": "base", "pog": "adr"}.get(kind), {}).get("parameters")
+        return None if known is None else int(known)
 
     def data_of(self, study: str) -> str:
         """The data set that a study's networks were trained and measured on."""
         recipe = self.cells[study][0]["content"]["recipe"]
         return str(recipe.get("data", {}).get("name", ABLATION_DATA))
+
+    def backbone_of(self, study: str) -> str:
+        """The architecture that a study is about, whatever its size: "candela" of candela_tiny."""
+        return str(self.cells[study][0]["content"]["recipe"]["model"]["name"]).partition("_")[0]
 
     def ablations(self) -> list[str]:
         """The studies of a base, and of ADR on it: those called a_..., without that of POG's controls."""
@@ -137,6 +249,12 @@ class Measurements:
         data, name = path.parent.name, path.parent.parent.name
         if content["data"] != data:
             raise UsageError(f"{path} holds figures of {content['data']}, and its folder says {data}.")
+        try:
+            VERBS[verb].model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise UsageError(f"{path} is damaged, measure it anew: {key}: {first['msg']}.") from error
         match = _SEED.fullmatch(name)
         network = match["network"] if match else name
         seed = int(match["seed"]) if match else content.get("seed")

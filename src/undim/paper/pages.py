@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from undim.atomic import write_text
+from undim.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Entry:
     """What was measured on what."""
     command: str | None = None
     """What would make our figure, where there is none."""
+    parameters: int | None = None
+    """Of our network."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,14 @@ class Page:
     lead: tuple[str, ...] = ()
     """What the page says before its figures: a sentence, and items of a list."""
 
+    def __post_init__(self) -> None:
+        seen = set[tuple[str, str]]()
+        for entry in self.entries:
+            key = entry.label, entry.column
+            if key in seen:
+                raise ValueError(f"{self.name} has two figures for {key}.")
+            seen.add(key)
+
     def as_dict(self) -> dict[str, Any]:
         """In values that JSON can hold."""
         return {
@@ -69,6 +80,21 @@ class Page:
 def as_entry(row: Mapping[str, Any]) -> Entry:
     """The entry that a row of NAME.json holds."""
     return Entry(**{**row, "seeds": tuple(row["seeds"])})
+
+
+def read_rows(path: Path) -> tuple[Mapping[str, Any], list[Entry]]:
+    """NAME.json and its entries; empty if it is not there.
+
+    Raises:
+        UsageError: if it cannot be read, or is no page.
+    """
+    if not path.is_file():
+        return {}, []
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+        return page, [as_entry(row) for row in page["rows"]]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"{path} is no page of undim paper: delete it. ({type(error).__name__}: {error})") from error
 
 
 def published() -> dict[str, Any]:
@@ -109,9 +135,7 @@ def make_markdown(page: Mapping[str, Any]) -> str:
         lines += [f"![{page['title']}]({page['picture']})", ""]
     lines += _listed("How ours were measured", dict.fromkeys(_told(row) for row in rows if row["ours"] is not None))
     missing = dict.fromkeys(row["command"] for row in rows if row["ours"] is None and row["command"])
-    lines += _listed(
-        "Not run; what would (RESULTS: a folder that --results names)", (f"`{command}`" for command in missing)
-    )
+    lines += _listed("Not run; what would (RESULTS: a folder that --results names)", _once(missing))
     lines += _listed("Notes", page["notes"])
     return "\n".join([*lines, f"Paper: {page['source']}.", ""])
 
@@ -130,7 +154,18 @@ def _told(row: Mapping[str, Any]) -> str:
     plural = "s" if len(row["seeds"]) > 1 else ""
     seeds = f", seed{plural} {', '.join(map(str, row['seeds']))}" if row["seeds"] else ""
     steps = "" if row["iterations"] is None else f", {row['iterations']} training steps"
-    return f"{row['label']}: {row['protocol']}{seeds}{steps}"
+    size = "" if row["parameters"] is None else f", {row['parameters']:,} parameters"
+    return f"{row['label']}: {row['protocol']}{seeds}{steps}{size}"
+
+
+def _once(commands: Iterable[str]) -> Iterable[str]:
+    """Commands with what comes before several of them, such as a training, once."""
+    groups: dict[str, list[str]] = {}
+    for command in commands:
+        first, _, then = command.partition(" && ")
+        groups.setdefault(first, []).append(then)
+    for first, followers in groups.items():
+        yield "".join([f"`{first}`", *(f"\n  - `{then}`" for then in followers if then)])
 
 
 def _listed(heading: str, items: Iterable[str]) -> list[str]:

@@ -36,16 +36,22 @@ def evaluate_command(network: str, data: str) -> str:
     """What measures a network's scores."""
     if network in ("photo", "lol", "tiny"):
         return f"undim evaluate {network} --data {data} -o RESULTS/{network}/{data}"
+    if "." in network:
+        return f"{_measure_study(network)} --only table10 --unpaired {data}"
     return f"{_source(network, data)} --data {data} -o RESULTS/{network}/{data}".replace("VERB", "evaluate")
 
 
 def redundancy_command(verb: str, network: str, data: str) -> str:
     """What measures a network's redundancy, on the pictures that the paper's tables are about."""
-    study, dot, _ = network.partition(".")
-    if dot:
-        return f"{study_command(study)} && python docs/measure_study.py RESULTS/studies/{study} -o RESULTS"
+    if "." in network:
+        return _measure_study(network)
     how = f"{_source(network, data)} --data {data} --split test -o RESULTS/{network}/{data}"
     return how.replace("VERB", f"redundancy {verb}")
+
+
+def _measure_study(network: str) -> str:
+    study = network.partition(".")[0]
+    return f"{study_command(study)} && python docs/measure_study.py RESULTS/studies/{study} -o RESULTS"
 
 
 def study_command(name: str) -> str:
@@ -70,7 +76,17 @@ def make_entry(
     """A figure of ours, or none and what would make it, beside the paper's."""
     if figure is None:
         return Entry(label, column, paper, command=command)
-    return Entry(label, column, paper, figure.mean, figure.spread, figure.seeds, figure.iterations, figure.protocol)
+    return Entry(
+        label,
+        column,
+        paper,
+        figure.mean,
+        figure.spread,
+        figure.seeds,
+        figure.iterations,
+        figure.protocol,
+        parameters=figure.parameters,
+    )
 
 
 def network_of(label: str) -> str:
@@ -90,7 +106,7 @@ def column_of(data: str, measure: str) -> str:
 
 
 def study_entries(ours: Measurements, column: Callable[[str], str], measure: str) -> Iterator[Entry]:
-    """A row for each variant of each study, in the column of its data set."""
+    """A row for each variant of each study, in the column that its data set has."""
     for name, study in ours.studies.items():
         title = column(ours.data_of(name))
         for row in study["rows"]:

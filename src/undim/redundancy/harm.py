@@ -101,18 +101,8 @@ class HarmResult:
 
     @property
     def correlation(self) -> tuple[float, float] | None:
-        """Spearman's rank correlation, over pictures, of PSNR and the mean change by single resets, with its p-value.
-
-        Below zero, harm falls on the pictures that the network does worst on. None for fewer than three pictures or
-        where one of the two is constant.
-        """
-        changes = [
-            statistics.fmean(column) for column in zip(*(one.per_image for one in self.layers.values()), strict=True)
-        ]
-        if len(changes) < 3 or len(set(changes)) == 1 or len(set(self.psnr)) == 1:
-            return None
-        found = stats.spearmanr(self.psnr, changes)
-        return float(found.statistic), float(found.pvalue)
+        """See `correlate_harm`."""
+        return correlate_harm(self.psnr, [one.changes for one in self.layers.values()])
 
     def as_dict(self) -> dict[str, Any]:
         """All of it in values that JSON can hold."""
@@ -227,6 +217,29 @@ def harmfulness(
         settings.seeds,
         (*selection.notes, *passes.notes()),
     )
+
+
+def correlate_harm(psnr: Sequence[float], changes: Sequence[Sequence[Sequence[float]]]) -> tuple[float, float] | None:
+    """Spearman's rank correlation, over pictures, of PSNR and the mean change by single resets, with its p-value.
+
+    Below zero, harm falls on the pictures that the network does worst on. PSNR is the mean of that before and after:
+    the change is after - before, so that a correlation with what was before would be below zero by itself, since
+    whatever is random in it counts with opposite signs in the two (Oldham 1962).
+
+    Args:
+        psnr: of the trained network, for each picture, in dB.
+        changes: for each layer, for each seed, for each picture, in dB.
+
+    Returns:
+        None for fewer than three pictures or where one of the two is constant.
+    """
+    draws = [draw for layer in changes for draw in layer]
+    mean = [statistics.fmean(column) for column in zip(*draws, strict=True)]
+    level = [before + change / 2 for before, change in zip(psnr, mean, strict=False)]
+    if len(mean) < 3 or len(set(mean)) == 1 or len(set(level)) == 1:
+        return None
+    found = stats.spearmanr(level, mean)
+    return float(found.statistic), float(found.pvalue)
 
 
 def table_groups(

@@ -123,6 +123,8 @@ def diversity(
 def compare_kernels(kernels: Tensor, kind: str = "", weights: int | None = None) -> Diversity:
     """Compare the rows of a matrix, one kernel each.
 
+    Two kernels that are zero are alike; one that is zero is at a cosine distance of 1 from one that is not.
+
     Args:
         kernels: M x N, M at least 2, finite.
         kind: for the result.
@@ -131,7 +133,8 @@ def compare_kernels(kernels: Tensor, kind: str = "", weights: int | None = None)
     kernels = kernels.double()
     units = kernels / kernels.norm(dim=1, keepdim=True).clamp_min(1e-30)
     count = kernels.shape[0]
-    cosines = units @ units.t()
+    zero = kernels.eq(0).all(dim=1)
+    cosines = units @ units.t() + (zero[:, None] & zero)
     pairs = cosines[~torch.eye(count, dtype=torch.bool)]
     spread = kernels.var(dim=0, correction=0).mean().sqrt()
     size = kernels.mean(dim=0).square().mean().sqrt()

@@ -10,17 +10,87 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from undim.atomic import write_text
 from undim.errors import UsageError
 from undim.study.plan import Cell, Plan, find_change
+from undim.training.run_folder import AVERAGE
 
 FORMAT = 1
-WEIGHTS = "average.safetensors"
+Layers = Mapping[str, Mapping[str, float]]
+"""How much each generator's kernels differ between pictures, as `undim.study.measures.measure_diversity` says it."""
+WEIGHTS = AVERAGE
 """What is measured, and what cells that come after another start from: the averaged weights at the end of the run."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+
+class _Kernels(_Part):
+    cosine_distance: float
+    variation: float
+    effective_rank: float
+
+
+class _Redundancy(_Part):
+    dmr: float
+    dmr_adr_kept: float
+    poi: float
+    pictures: int
+    draws: int
+    layers: dict[str, dict[str, float]]
+
+
+class _Cost(_Part):
+    parameters: int
+    flops: int
+
+
+class _Curve(_Part):
+    step: list[int]
+    psnr: list[float]
+
+
+class _Time(_Part):
+    seconds: list[float]
+    seconds_per_step: float
+
+
+class _Machine(_Part):
+    device: str
+    precision: str
+    threads: int
+    torch: str
+    undim: str
+
+
+class CellFile(_Part):
+    """What a cell's file must hold to be reported on."""
+
+    format: int
+    variant: str
+    seed: int
+    fingerprint: str
+    content: dict[str, Any]
+    steps: int
+    scores: dict[str, dict[str, Any] | None]
+    """By split; None where the data set has no such split."""
+    redundancy: _Redundancy
+    diversity: dict[str, _Kernels] | None
+    """By generator; None where no kernels are generated."""
+    diversity_over_training: list[dict[str, Any]]
+    cost: _Cost
+    curve: _Curve
+    time: _Time
+    machine: _Machine
+    notes: list[str]
 
 
 class StudyFolder:
@@ -49,9 +119,11 @@ class StudyFolder:
         """Make the folder, note what the study is, and check that finished cells are this study's.
 
         Raises:
-            UsageError: if a finished cell was made by another recipe.
+            UsageError: if a finished cell was made by another recipe, or the folder is another study's.
             OSError: if files cannot be written here.
         """
+        if (self.path / "plan.json").exists() and (name := read_plan(self.path)["name"]) != plan.name:
+            raise UsageError(f"{self.path} holds the study {name!r}, not {plan.name!r}: give another folder.")
         for cell in plan.cells:
             self.is_finished(cell)
         for name in ("cells", "runs"):
@@ -82,17 +154,18 @@ class StudyFolder:
             with_weights: take only one whose weights are on this machine, for cells that start after it.
 
         Returns:
-            What was taken, as STUDY/CELL; None if there is nothing to take.
-
-        Raises:
-            UsageError: if a file there is no cell.
+            What was taken, as STUDY/CELL; None if there is nothing to take. Files there that are no cells are not this
+            study's business.
         """
         for path in sorted(self.path.resolve().parent.glob(f"*/cells/*-s{cell.recipe.seed}.json")):
             beside = StudyFolder(path.parent.parent)
             weights = beside.path / "runs" / path.stem / WEIGHTS
             if beside.path == self.path.resolve() or (with_weights and not weights.is_file()):
                 continue
-            there = read_cell(path)
+            try:
+                there = read_cell(path)
+            except UsageError:
+                continue
             if there["fingerprint"] != cell.fingerprint:
                 continue
             self.result(cell).parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +187,8 @@ def read_plan(folder: Path) -> dict[str, Any]:
     plan = _load(path)
     if not isinstance(plan, dict) or not {"name", "base", "variants", "seeds", "about"} <= plan.keys():
         raise UsageError(f"{path} is not what undim study writes: {folder} is no study's folder.")
+    if not isinstance(plan["variants"], dict) or plan["base"] not in plan["variants"]:
+        raise UsageError(f"{path} names no base among its variants: run undim study again to write it anew.")
     return plan
 
 
@@ -134,7 +209,27 @@ def read_cell(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not a cell that undim study wrote: delete it.")
     if cell["format"] != FORMAT:
         raise UsageError(f"{path} has format {cell['format']}; this version of Undim reads format {FORMAT}.")
+    try:
+        CellFile.model_validate(cell)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UsageError(f"{path} is damaged, delete it to run that cell anew: {key}: {first['msg']}.") from error
     return cell
+
+
+def mean_distance(layers: Layers) -> float:
+    """Mean over generators of the cosine distance between pictures' kernels.
+
+    Kernels that are zero for all pictures, of a generator whose output nothing reads, are alike: 0, where cells of
+    earlier versions say 1.
+    """
+    return statistics.fmean(one["cosine_distance"] if one["variation"] else 0.0 for one in layers.values())
+
+
+def mean_rank(layers: Layers) -> float:
+    """Mean over generators of the effective rank of pictures' kernels."""
+    return statistics.fmean(one["effective_rank"] for one in layers.values())
 
 
 def _load(path: Path) -> object:
@@ -143,4 +238,4 @@ def _load(path: Path) -> object:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise UsageError(f"{path} cannot be read: it is no JSON. Delete it to run that cell anew.") from error
+        raise UsageError(f"{path} cannot be read: it is no JSON. Delete it, and run undim study anew.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from undim.errors import RecipeError, suggest
 from undim.training.recipe import Recipe, Section, flatten_tree, make_recipe, merge_trees, read_tree
 
+HEAD = 65536
+"""Bytes of each picture that tell it from others of its name and size."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 """What names of studies and variants may be: they become names of files."""
 
@@ -101,13 +104,17 @@ class Cell:
     def content(self) -> dict[str, Any]:
         """All that its figures depend on, in values that JSON can hold, without places on this machine.
 
-        What is left at its default is left out, so that keys that later versions add change nothing.
+        What is left at its default is left out, so that keys that later versions add change nothing. Folders of one's
+        own are known by what is in them.
         """
         tree = self.recipe.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         data = tree.get("data", {})
         for section in (data, *data.get("also", ())):
+            own = [Path(section[key]) for key in ("low", "high") if section.get(key) is not None]
             for key in ("root", "low", "high"):
                 section.pop(key, None)
+            if own:
+                section["files"] = f"SHA-256 {_checksum_of_folders(own)}"
         if self.after is not None:
             tree["model"]["start"] = f"the end of {self.after.name}, {self.after.fingerprint}"
         elif self.recipe.model.start is not None:
@@ -214,6 +221,20 @@ def _checksum(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise RecipeError(f"model.start {path} cannot be read: {error.strerror}.") from error
+
+
+def _checksum_of_folders(folders: Sequence[Path]) -> str:
+    """Of the names, the sizes and the beginnings of all files in folders."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        if not folder.is_dir():
+            raise RecipeError(f"data: {folder} is not a folder.")
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                with path.open("rb") as file:
+                    digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+                    digest.update(file.read(HEAD))
+    return digest.hexdigest()
 
 
 def _explain(error: ValidationError) -> str:

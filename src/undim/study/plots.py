@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from undim.atomic import replacing
+from undim.study.cells import mean_distance
 
 Cell = Mapping[str, Any]
 
@@ -59,7 +60,7 @@ def draw_diversity(axis: Axes, study: Mapping[str, Any], cells: Sequence[Cell]) 
     """Diversity of generated kernels over training, where there are some; arguments as in `draw_study`."""
     for name, colour, mine in _variants(study, cells):
         over_training = [
-            {one["step"]: _mean_distance(one["layers"]) for one in cell["diversity_over_training"]} for cell in mine
+            {one["step"]: mean_distance(one["layers"]) for one in cell["diversity_over_training"]} for cell in mine
         ]
         if any(over_training):
             _draw_mean(axis, over_training, colour)
@@ -87,7 +88,3 @@ def _draw_mean(axis: Axes, curves: Sequence[Mapping[int, float]], colour: str) -
 
 def _each(reduce: Callable[[Sequence[float]], float], columns: Sequence[Sequence[float]]) -> list[float]:
     return [reduce(column) for column in columns]
-
-
-def _mean_distance(layers: Mapping[str, Mapping[str, float]]) -> float:
-    return statistics.fmean(layer["cosine_distance"] for layer in layers.values())

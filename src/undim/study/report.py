@@ -12,7 +12,7 @@ from typing import Any
 from undim.atomic import write_text
 from undim.errors import UsageError
 from undim.nets.flops import GIGA
-from undim.study.cells import read_cells, read_plan
+from undim.study.cells import mean_distance, mean_rank, read_cells, read_plan
 from undim.study.statistics import compare_pairs, mean_and_spread
 
 Cell = Mapping[str, Any]
@@ -37,10 +37,10 @@ def _score(split: str, name: str) -> Callable[[Cell], float | None]:
     return value
 
 
-def _diversity(name: str) -> Callable[[Cell], float | None]:
+def _diversity(of: Callable[[Mapping[str, Mapping[str, float]]], float]) -> Callable[[Cell], float | None]:
     def value(cell: Cell) -> float | None:
         layers = cell["diversity"]
-        return None if layers is None else statistics.fmean(layer[name] for layer in layers.values())
+        return None if layers is None else of(layers)
 
     return value
 
@@ -53,8 +53,10 @@ SPLITS = {
 INTRODUCTION = (
     "Equal data, equal steps or time, crops in equal order; differences are paired by seed, with 95 % confidence"
     " intervals over seeds by Student's t. *Detectable* is the true difference that this many seeds would find in 80 of"
-    " 100 repetitions; bold intervals exclude zero. What is measured are the averaged weights at the end of each run,"
-    " none chosen. Protocol: output rounded to 8 bit, RGB, full picture, mean over pictures."
+    " 100 repetitions if differences spread as they did here, which few seeds say roughly; bold intervals exclude zero."
+    " What is measured are the averaged weights at the end of each run, none chosen. Protocol: output rounded to 8 bit,"
+    " RGB, full picture, mean over pictures. Times are as run, beside other cells and whatever else the machine did;"
+    " `python benchmarks/training_throughput.py --study STUDY.yaml` times variants' steps in turns."
 )
 SCORES = tuple(
     Measure(f"{split}.{name}", title, form, _score(split, name))
@@ -70,14 +72,16 @@ REDUNDANCY = (
     Measure("dmr", "DMR, dB", ".2f", lambda cell: cell["redundancy"]["dmr"]),
     Measure("dmr_adr_kept", "DMR with ADR kept, dB", ".2f", lambda cell: cell["redundancy"]["dmr_adr_kept"]),
     Measure("poi", "POI, %", ".1f", lambda cell: cell["redundancy"]["poi"]),
-    Measure("cosine_distance", "cosine distance of kernels", ".2g", _diversity("cosine_distance")),
-    Measure("effective_rank", "effective rank of kernels", ".2f", _diversity("effective_rank")),
+    Measure("cosine_distance", "cosine distance of kernels", ".2g", _diversity(mean_distance)),
+    Measure("effective_rank", "effective rank of kernels", ".2f", _diversity(mean_rank)),
 )
 COST = (
     Measure("parameters", "parameters", ",.0f", lambda cell: cell["cost"]["parameters"]),
     Measure("flops", "FLOPs, G", ".3f", lambda cell: cell["cost"]["flops"] / GIGA),
     Measure("seconds_per_step", "s/step, as run", ".3f", lambda cell: cell["time"]["seconds_per_step"]),
     Measure("minutes", "minutes, as run", ".1f", lambda cell: cell["time"]["seconds"][-1] / 60),
+    Measure("gain", "dB gained on val", "+.3f", lambda cell: cell.get("gain")),
+    Measure("gain_per_minute", "dB gained a minute, as run", "+.4f", lambda cell: cell.get("gain_per_minute")),
 )
 MEASURES = (*SCORES, *REDUNDANCY, *COST)
 
@@ -98,17 +102,30 @@ def write_study_report(folders: Sequence[Path], output: Path) -> list[str]:
     """
     told: list[str] = []
     studies: list[dict[str, Any]] = []
+    trained: dict[str, str] = {}
     for folder in folders:
         cells = list(read_cells(folder))
         study = merge_cells(read_plan(folder), cells)
         if any(study["name"] == other["name"] for other in studies):
             raise UsageError(f"{folder} holds a study of the same name as another, {study['name']!r}.")
         told += [f"{study['name']}: {note}" for note in study["notes"] if note.startswith("not run")]
+        study["notes"] += _shared(study["name"], cells, trained)
         studies.append(study | {"plot": _plot(study, cells, output, told)})
     result = {"studies": studies}
     write_text(output / "study.md", make_markdown(result))
     write_text(output / "study.json", json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
     return told
+
+
+def _shared(name: str, cells: Sequence[Cell], trained: dict[str, str]) -> list[str]:
+    """Which variants are the same trainings as an earlier study's; notes down those that are not."""
+    same: dict[str, str] = {}
+    for cell in cells:
+        place = f"{name}: {cell['variant']}"
+        first = trained.setdefault(cell["fingerprint"], place)
+        if first != place:
+            same[cell["variant"]] = first
+    return [f"{variant} is the same trainings as {first}" for variant, first in same.items()]
 
 
 def _plot(study: Mapping[str, Any], cells: Sequence[Cell], output: Path, told: list[str]) -> str | None:
@@ -132,6 +149,7 @@ def merge_cells(plan: Mapping[str, Any], cells: Sequence[Cell]) -> dict[str, Any
     Raises:
         UsageError: if there are none.
     """
+    cells = [_with_gain(cell, cells) for cell in cells]
     table: dict[str, dict[int, Cell]] = {
         variant: {cell["seed"]: cell for cell in cells if cell["variant"] == variant and cell["seed"] in plan["seeds"]}
         for variant in plan["variants"]
@@ -174,28 +192,48 @@ def merge_cells(plan: Mapping[str, Any], cells: Sequence[Cell]) -> dict[str, Any
     }
 
 
+def _with_gain(cell: Cell, cells: Sequence[Cell]) -> Cell:
+    """What a cell that starts where another ends has gained since, in PSNR on val, in all and a minute of training."""
+    start = str(cell["content"].get("recipe", {}).get("model", {}).get("start", ""))
+    before = next(
+        (one for one in cells if start == f"the end of {one['variant']}-s{one['seed']}, {one['fingerprint']}"), None
+    )
+    if before is None or None in (cell["scores"]["val"], before["scores"]["val"]):
+        return cell
+    gain = cell["scores"]["val"]["psnr"] - before["scores"]["val"]["psnr"]
+    return {**cell, "gain": gain, "gain_per_minute": gain / (cell["time"]["seconds"][-1] / 60)}
+
+
 def _values(measure: Measure, by_seed: Mapping[int, Cell]) -> dict[int, float]:
     found = {seed: measure.value(by_seed[seed]) for seed in sorted(by_seed)}
     return {seed: value for seed, value in found.items() if value is not None}
 
 
 def _progress(base: Mapping[int, Cell]) -> dict[str, float | None] | None:
-    """Whether the base was trained for long enough: PSNR on val at the end, and what the last fifth added.
+    """Whether the base was trained for long enough: PSNR on val at the end, and what the last part of it added.
 
-    What was validated at its end alone says nothing of its last fifth.
+    That part is the last fifth, or begins at the last validation before; what was validated at its end alone has none.
     """
     if not base:
         return None
     ends: list[float] = []
     gains: list[float] = []
+    shares: list[float] = []
     for cell in base.values():
         curve = cell["curve"]
-        before = [psnr for step, psnr in zip(curve["step"], curve["psnr"], strict=True) if step <= 0.8 * cell["steps"]]
+        points = zip(curve["step"], curve["psnr"], strict=True)
+        before = [(step, psnr) for step, psnr in points if step <= 0.8 * cell["steps"]]
         ends.append(curve["psnr"][-1])
         if before:
-            gains.append(curve["psnr"][-1] - before[-1])
-    gain = statistics.fmean(gains) if len(gains) == len(base) else None
-    return {"psnr": statistics.fmean(ends), "last_fifth": gain, "steps": cell["steps"]}
+            gains.append(curve["psnr"][-1] - before[-1][1])
+            shares.append(1 - before[-1][0] / cell["steps"])
+    known = len(gains) == len(base)
+    return {
+        "psnr": statistics.fmean(ends),
+        "last_gain": statistics.fmean(gains) if known else None,
+        "last_share": statistics.fmean(shares) if known else None,
+        "steps": cell["steps"],
+    }
 
 
 def _machines(cells: Sequence[Cell]) -> list[str]:
@@ -221,12 +259,14 @@ def _notes(plan: Mapping[str, Any], table: Mapping[str, Mapping[int, Cell]], cel
     ]
     if mixed:
         notes.append(f"seeds {mixed}: not all variants were trained in the same precision")
-    compared = len(table) - 1
-    if compared > 1:
-        notes.append(
-            f"each interval holds with 95 % by itself: of {compared} comparisons without any difference, each has one"
-            " chance in twenty to exclude zero"
+    steps = {variant: sorted({cell["steps"] for cell in by_seed.values()}) for variant, by_seed in table.items()}
+    if len({tuple(each) for each in steps.values() if each}) > 1:
+        told = (
+            f"{variant} {' to '.join(map(str, dict.fromkeys((each[0], each[-1]))))}"
+            for variant, each in steps.items()
+            if each
         )
+        notes.append(f"training steps differ: {', '.join(told)}")
     pictures = {(cell["redundancy"]["pictures"], cell["redundancy"]["draws"]) for cell in cells}
     notes += [f"DMR and POI over {count} pictures of val, {draws} draws of each layer" for count, draws in pictures]
     return [*notes, *dict.fromkeys(note for cell in cells for note in cell["notes"])]
@@ -249,11 +289,11 @@ def _study_lines(study: Mapping[str, Any]) -> list[str]:
     lines = [f"## {study['name']}", "", *([f"{study['about']}.", ""] if study["about"] else [])]
     progress = study["progress"]
     if progress is not None:
-        gain = progress["last_fifth"]
+        gain = progress["last_gain"]
         flat = (
             "it was validated at its end alone, so whether its curve is flat there is not known."
             if gain is None
-            else f"the last fifth of its training added {gain:+.2f} dB."
+            else f"the last {100 * progress['last_share']:.0f} % of its training added {gain:+.2f} dB."
         )
         ended = f"The base, {study['base']}, ends after {progress['steps']} steps at {progress['psnr']:.2f} dB on val;"
         lines += [f"{ended} {flat}", ""]
@@ -265,9 +305,20 @@ def _study_lines(study: Mapping[str, Any]) -> list[str]:
             lines += [f"### {title}", "", *_table(study, shown, differences=True), ""]
     lines += ["### Redundancy and diversity", "", *_table(study, REDUNDANCY, differences=True), ""]
     lines += ["### Cost", "", *_table(study, COST, differences=False), ""]
+    intervals = sum(
+        (_difference(row, measure) or {"interval": None})["interval"] is not None
+        for row in study["rows"]
+        for measure in (*SCORES, *REDUNDANCY)
+    )
     if study["plot"] is not None:
         lines += [f"![Learning curves, DMR against PSNR, diversity]({study['plot']})", ""]
-    return [*lines, *(f"- {line}" for line in (*study["machines"], *study["notes"])), ""]
+    notes = [*study["machines"], *study["notes"]]
+    if intervals:
+        notes.append(
+            f"each of the {intervals} intervals holds with 95 % by itself: were there no differences at all, about"
+            f" {max(1, round(intervals / 20))} would exclude zero"
+        )
+    return [*lines, *(f"- {line}" for line in notes), ""]
 
 
 def _verdicts(study: Mapping[str, Any]) -> list[str]:
@@ -312,7 +363,7 @@ def _difference(row: Mapping[str, Any], measure: Measure) -> Mapping[str, Any] |
 
 
 def _spelled(mean: float, spread: float | None, form: str) -> str:
-    return format(mean, form) if not spread else f"{mean:{form}} ± {spread:{form}}"
+    return format(mean, form) if not spread else f"{mean:{form}} ± {spread:{form.lstrip('+')}}"
 
 
 def _spelled_difference(difference: Mapping[str, Any] | None, form: str) -> str:

@@ -27,9 +27,10 @@ class Paired:
     spread: float | None
     """Standard deviation of the differences; None for one seed."""
     interval: tuple[float, float] | None
-    """95 % confidence interval of the mean, by Student's t; None for one seed."""
+    """95 % confidence interval of the mean, by Student's t; None for one seed, or where all differences are equal: they
+    are then of a coarse measure, and tell nothing of the spread."""
     detectable: float | None
-    """See `smallest_detectable`; None for one seed."""
+    """See `smallest_detectable`; None where the interval is."""
 
     @property
     def excludes_zero(self) -> bool:
@@ -49,8 +50,9 @@ def compare_pairs(variant: Mapping[int, float], base: Mapping[int, float]) -> Pa
         return None
     differences = [variant[seed] - base[seed] for seed in seeds]
     mean, spread = mean_and_spread(differences)
-    detectable = None if spread is None else smallest_detectable(spread, len(seeds))
-    return Paired(seeds, mean, spread, confidence_interval(differences), detectable)
+    if not spread:
+        return Paired(seeds, mean, spread, None, None)
+    return Paired(seeds, mean, spread, confidence_interval(differences), smallest_detectable(spread, len(seeds)))
 
 
 def smallest_detectable(spread: float, pairs: int) -> float:

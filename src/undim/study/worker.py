@@ -100,7 +100,7 @@ def run_cell(job: Job) -> None:
             **measures,
             "curve": curve,
             "diversity_over_training": [
-                {"step": step, "layers": over_training[step]} for step in curve["step"] if step in over_training
+                {"step": step, "layers": over_training[step]} for step in (0, *curve["step"]) if step in over_training
             ],
             "time": {
                 "seconds": seconds,

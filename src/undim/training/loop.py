@@ -50,8 +50,8 @@ def train_network(
             steps do.
         report: called after each step.
         notify: called with a sentence where something is done that was not quite what was asked.
-        inspect: called at each validation with the number of steps done and the averaged network, which it leaves as
-            it is.
+        inspect: called before the first step and at each validation with the number of steps done and the averaged
+            network, which it leaves as it is.
 
     Returns:
         The network with its averaged weights, in evaluation mode, and the number of steps done.
@@ -84,6 +84,8 @@ def train_network(
         passed = done / recipe.steps
         return passed if budget == math.inf else fabric.broadcast(max(passed, (monotonic() - started) / budget))
 
+    if folder is not None and inspect is not None and not done:
+        inspect(0, stepper.average)
     progress = share()
     with _Ahead(crops, recipe, done, rank=fabric.global_rank, world=fabric.world_size) as ahead:
         while progress < 1:

@@ -34,6 +34,8 @@ from undim.training.validation import Validation
 from undim.weights.files import save_model
 
 LAST = "last"
+AVERAGE = "average.safetensors"
+"""There only once a run is at its end."""
 
 
 def find_state(recipe: Recipe, run: Path, *, resume: bool) -> dict[str, Any] | None:
@@ -110,7 +112,7 @@ class RunFolder:
 
     def finish(self, average: Backbone, steps: int) -> None:
         """Write the averaged weights of the end."""
-        self._save_weights("average.safetensors", average, steps, "the end of the run")
+        self._save_weights(AVERAGE, average, steps, "the end of the run")
 
     def close(self) -> None:
         """Let go of the files."""
