@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from undim.errors import UsageError
-from undim.study.cells import read_cell
+from undim.study.cells import distance_gained, read_cell
 from undim.study.report import make_markdown, merge_cells, write_study_report
 
 PLAN = {"name": "s", "about": "A test", "base": "base", "variants": {"base": "alone", "pog": ""}, "seeds": [0, 1, 2]}
@@ -133,6 +133,20 @@ def test_kernels_that_are_zero_for_all_pictures_are_alike():
     measures = merge_cells(PLAN, cells)["rows"][1]["measures"]
     assert measures["cosine_distance"]["mean"] == pytest.approx(0.15)
     assert measures["effective_rank"]["mean"] == pytest.approx(2)
+
+
+def test_what_becomes_of_kernels_in_training_is_told_in_decades():
+    def layers(first, second):
+        return {
+            "p1": {"cosine_distance": first, "variation": first},
+            "p2": {"cosine_distance": second, "variation": second},
+        }
+
+    grown = [{"step": 0, "layers": layers(1e-4, 0.0)}, {"step": 9, "layers": layers(1e-2, 0.5)}]
+    assert distance_gained(grown) == pytest.approx(2)  # the second kernels are zero at the start
+    assert distance_gained([grown[1], grown[1]]) is None  # its start was not measured
+    assert distance_gained([grown[0], {"step": 9, "layers": layers(0.0, 0.5)}]) is None
+    assert distance_gained([]) is None
 
 
 def test_what_starts_where_another_ends_says_what_it_gains_a_minute():

@@ -47,6 +47,8 @@ LOWER_PSNR = Sign("val.psnr", " dB", -1)
 HIGHER_MATCHED = Sign("val.psnr_gt_mean", " dB", 1)
 LOWER_DMR = Sign("dmr", " dB", -1)
 LOWER_POI = Sign("poi", " %", -1)
+ALIKE = Sign("distance_gained", " decades", -1)
+APART_LONGER = Sign("distance_gained", " decades", 1)
 APART = Sign("cosine_distance", " decades", 1, _to_decades)
 CORRELATION = Sign("", "", -1, to_z, math.tanh)
 
@@ -58,7 +60,8 @@ class Claim:
     text: str
     of: Sign
     variant: str
-    against: str
+    against: str | None
+    """None: against nothing, for measures that are differences themselves."""
     studies: tuple[str, ...]
     paper: float | None = None
     """The difference by the paper's figures, of Restormer on LOL-v1's test set."""
@@ -81,6 +84,8 @@ def list_claims() -> tuple[Claim, ...]:
         Claim("ADR with POG lowers DMR", LOWER_DMR, "pog", "base", ABLATIONS, lower),
         Claim("ADR with POG lowers POI", LOWER_POI, "pog", "base", ABLATIONS),
         Claim("POG keeps kernels apart, more than dynamic convolution", APART, "pog", "dynamic", ABLATIONS),
+        Claim("Dynamic convolution's kernels become alike in training", ALIKE, "dynamic", None, ABLATIONS),
+        Claim("POG's kernels become alike in training less than those", APART_LONGER, "pog", "dynamic", ABLATIONS),
         Claim("POG's basis keeps kernels apart, more than free embeddings", APART, "pog", "free", controls),
         Claim("POG's basis keeps kernels apart, more than none", APART, "pog", "additive", controls),
         Claim("Softmax keeps kernels apart, more than a sigmoid", APART, "pog", "sigmoid", controls),
@@ -139,8 +144,9 @@ def make_claims(ours: Measurements) -> Page:
             " smaller and were trained for much less long than the paper's."
         ),
         (
-            "Cosine distances are compared by their logarithms: a decade is a factor of ten. Correlations are averaged"
-            " by Fisher's z; see harm.md for what is correlated."
+            "Cosine distances are compared by their logarithms: a decade is a factor of ten. What becomes of them in"
+            " training is of the first of ADR's two kernels, since the second is zero at the start. Correlations are"
+            " averaged by Fisher's z; see harm.md for what is correlated."
         ),
         (
             "A dynamic layer that is reset averages K random candidate kernels, which comes out smaller than one random"
@@ -168,15 +174,17 @@ def _of_studies(ours: Measurements, claim: Claim) -> tuple[list[Entry], str]:
     others = ours.ablations() if claim.studies is ABLATIONS else []
     means: dict[str, list[float]] = {}
     for study in dict.fromkeys([*claim.studies, *others]):
-        values = [_values(ours, study, name, claim.of) for name in (claim.variant, claim.against)]
-        paired = compare_pairs(*values)
+        values = _values(ours, study, claim.variant, claim.of)
+        against = dict.fromkeys(values, 0.0) if claim.against is None else _values(ours, study, claim.against, claim.of)
+        paired = compare_pairs(values, against)
         label = f"{claim.text}: {study}"
         if paired is None:
             if study in claim.studies:
                 entries.append(Entry(label, DIFFERENCE, None, command=study_command(study)))
             continue
         cells = ours.cells[study]
-        about = f"study {study}, {claim.variant} against {claim.against}, {claim.of.measure}"
+        against_what = "" if claim.against is None else f" against {claim.against}"
+        about = f"study {study}, {claim.variant}{against_what}, {claim.of.measure}"
         entries += _entries(label, paired, cells[0]["steps"], about, claim.of)
         said.append(f"{_judge(paired, claim.of.sign, claim.paper)} on {study} ({_spell(paired, claim.of)})")
         if ours.data_of(study) == ABLATION_DATA:

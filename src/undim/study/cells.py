@@ -9,9 +9,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -225,6 +226,25 @@ def mean_distance(layers: Layers) -> float:
     earlier versions say 1.
     """
     return statistics.fmean(one["cosine_distance"] if one["variation"] else 0.0 for one in layers.values())
+
+
+def distance_gained(over_training: Sequence[Mapping[str, Any]]) -> float | None:
+    """By how many decades the mean cosine distance between pictures' kernels grew in training; below zero, it fell.
+
+    Of the generators whose kernels were not all zero at the start, as second kernels are where ADR starts at identity.
+
+    Args:
+        over_training: `step` and `layers` of a cell's measurements, in order.
+
+    Returns:
+        None where the first was not before the first step, or all kernels are alike at one end.
+    """
+    if not over_training or over_training[0]["step"]:
+        return None
+    first, last = (one["layers"] for one in (over_training[0], over_training[-1]))
+    alive = [name for name in last if first[name]["variation"]]
+    ends = [mean_distance({name: layers[name] for name in alive}) if alive else 0.0 for layers in (first, last)]
+    return None if min(ends) <= 0 else math.log10(ends[1] / ends[0])
 
 
 def mean_rank(layers: Layers) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from undim.atomic import write_text
 from undim.errors import UsageError
 from undim.nets.flops import GIGA
-from undim.study.cells import mean_distance, mean_rank, read_cells, read_plan
+from undim.study.cells import distance_gained, mean_distance, mean_rank, read_cells, read_plan
 from undim.study.statistics import compare_pairs, mean_and_spread
 
 Cell = Mapping[str, Any]
@@ -73,6 +73,12 @@ REDUNDANCY = (
     Measure("dmr_adr_kept", "DMR with ADR kept, dB", ".2f", lambda cell: cell["redundancy"]["dmr_adr_kept"]),
     Measure("poi", "POI, %", ".1f", lambda cell: cell["redundancy"]["poi"]),
     Measure("cosine_distance", "cosine distance of kernels", ".2g", _diversity(mean_distance)),
+    Measure(
+        "distance_gained",
+        "decades that it grew in training",
+        "+.1f",
+        lambda cell: distance_gained(cell["diversity_over_training"]),
+    ),
     Measure("effective_rank", "effective rank of kernels", ".2f", _diversity(mean_rank)),
 )
 COST = (
@@ -369,6 +375,7 @@ def _spelled(mean: float, spread: float | None, form: str) -> str:
 def _spelled_difference(difference: Mapping[str, Any] | None, form: str) -> str:
     if difference is None:
         return "-"
+    form = form.lstrip("+")
     signed = f"+{form}"
     text = format(difference["mean"], signed)
     if difference["interval"] is None:
