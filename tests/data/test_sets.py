@@ -241,7 +241,7 @@ def test_any_two_folders(tmp_path):
     for split in ("train", "test"):
         found = find_pairs("folder", split, low=low, high=high)
         assert [(p.name, p.low.name, p.high.name) for p in found] == [("a", "a.jpg", "a.webp"), ("b", "b.png", "b.png")]
-    with pytest.raises(DataError, match="no picture of the split val"):
+    with pytest.raises(DataError, match="The data set folder has no split val: all its pairs are train and test"):
         find_pairs("folder", "val", low=low, high=high)
     for arguments, message in (
         ({}, "needs two folders"),
@@ -281,3 +281,12 @@ def test_folders_that_differ_in_letter_case_only_are_not_chosen_between(tmp_path
         find_pairs("lol-v1", "train", tmp_path)
     draw(tmp_path / "our485/low/1.png")
     assert find_pairs("lol-v1", "train", tmp_path)[0].low == tmp_path / "our485/low/1.png"
+
+
+def test_pairs_of_two_folders_that_do_not_fit_name_both(tmp_path):
+    low, high = tmp_path / "dark", tmp_path / "bright"
+    draw(low / "a.png", low / "b.png", high / "b.png")
+    with pytest.raises(
+        DataError, match=f"1 pictures of {low} and {high} have no partner, the first is a, which {high}"
+    ):
+        find_pairs("folder", "test", low=low, high=high)

@@ -185,3 +185,13 @@ def test_the_start_is_sought_beside_the_recipe_that_names_it(tmp_path):
     assert load_recipe(tmp_path / "third.yaml").model.start == expected
     changed = load_recipe(tmp_path / "third.yaml", {"model.start": "other.safetensors"})
     assert changed.model.start == Path("other.safetensors")
+
+
+def test_a_key_that_stands_twice_is_named(tmp_path):
+    path = tmp_path / "twice.yaml"
+    path.write_text("steps: 3\nmodel: {name: candela_tiny}\nsteps: 4\n")
+    with pytest.raises(RecipeError, match=r"twice.yaml cannot be read: the key 'steps' stands twice in one mapping"):
+        load_recipe(path)
+    path.write_text("steps: 3\nmodel: {name: candela, name: candela_tiny}\n")
+    with pytest.raises(RecipeError, match="the key 'name' stands twice"):
+        load_recipe(path)

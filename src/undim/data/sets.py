@@ -83,6 +83,8 @@ def find_pairs(
         if part.test or place.entry.assign(pair.name) == split
     ]
     if not found:
+        if name == FOLDER.name:
+            raise DataError(f"The data set folder has no split {split}: all its pairs are train and test.")
         raise DataError(f"{place.base} holds no picture of the split {split} of {name}.")
     return sorted(found, key=lambda pair: numerically(pair.name))
 
@@ -259,7 +261,12 @@ def _pair(folders: tuple[Path, Path] | None, prefixes: tuple[str, str]) -> list[
     lows, highs = (_only(folder, prefix) for folder, prefix in zip(folders, prefixes, strict=True))
     both, single = match_names(lows, highs)
     if single:
-        raise DataError(f"{len(single)} pictures of {folders[0].parent} have no partner, the first is {single[0]}.")
+        low, high = folders
+        lacking = high if single[0] in lows else low
+        raise DataError(
+            f"{len(single)} pictures of {low} and {high} have no partner, the first is {single[0]}, which {lacking}"
+            " lacks."
+        )
     return [Pair(name, lows[name], highs[name]) for name in both]
 
 

@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from undim.errors import RecipeError, suggest
+from undim.strict_yaml import load_yaml
 from undim.training.recipe import Recipe, Section, flatten_tree, make_recipe, merge_trees, read_tree
 
 HEAD = 65536
@@ -208,7 +209,7 @@ def find_change(first: dict[str, Any], second: dict[str, Any]) -> str | None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"The study {path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):
@@ -244,5 +245,7 @@ def _explain(error: ValidationError) -> str:
         known = StudyFile.model_fields | Variant.model_fields | Measuring.model_fields
         return f"there is no key {key!r}.{suggest(str(first['loc'][-1]), known, likeness=0.3)}"
     if first["type"] == "value_error":
-        return f"{first['ctx']['error']}."
+        return f"{str(first['ctx']['error']).removesuffix('.')}."
+    if first["type"] == "missing":
+        return f"{key} is missing."
     return f"{key}: {first['msg']} (got {first['input']!r})."

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from undim.errors import RecipeError, suggest
+from undim.strict_yaml import load_yaml
 
 
 class Section(BaseModel):
@@ -296,7 +297,7 @@ def make_recipe(tree: dict[str, Any], changes: dict[str, str] | None = None, *, 
     tree = copy.deepcopy(tree)
     for key, text in (changes or {}).items():
         try:
-            value = yaml.safe_load(text)
+            value = load_yaml(text)
         except yaml.YAMLError as error:
             raise RecipeError(f"{key} cannot be set to {text!r}: that is no YAML value.") from error
         _set(tree, key, value)
@@ -315,7 +316,7 @@ def read_tree(path: Path, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in extended_by:
         raise RecipeError(f"{path} extends itself, by way of {extended_by[-1].name}.")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = load_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"The recipe {path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict):

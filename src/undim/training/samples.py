@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from undim.data.crops import PairCrops, Sampling, Source
+from undim.data.entries import FOLDER
 from undim.data.sets import Pair, Split, find_pairs
+from undim.errors import DataError
 from undim.training.recipe import DataSection, Recipe
+
+HELD_OUT = 10
+"""Of two folders of one's own, one pair in so many validates."""
 
 
 def load_crops(recipe: Recipe) -> PairCrops:
@@ -33,7 +38,21 @@ def load_crops(recipe: Recipe) -> PairCrops:
 
 
 def find_split(data: DataSection, split: Split) -> list[Pair]:
-    """The pairs of a split of the recipe's first data set."""
+    """The pairs of a split of the recipe's first data set.
+
+    Of two folders of one's own, every tenth pair, beginning with the first, is `val`, and the others are `train`.
+
+    Raises:
+        DataError: as `find_pairs`; of two folders, for another split than these, or for a single pair.
+    """
+    if data.name == FOLDER.name:
+        pairs = find_pairs(data.name, "train", data.root, low=data.low, high=data.high)
+        parts = {"val": pairs[::HELD_OUT], "train": [pair for place, pair in enumerate(pairs) if place % HELD_OUT]}
+        if split not in parts:
+            raise DataError(f"The data set folder has no split {split} beside what is learnt from and validated on.")
+        if not parts[split]:
+            raise DataError(f"{data.low} and {data.high} hold one pair: give two, of which one validates.")
+        return parts[split]
     return find_pairs(data.name, split, data.root, low=data.low, high=data.high)
 
 
