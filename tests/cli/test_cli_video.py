@@ -100,3 +100,19 @@ def test_stopped_while_it_writes_there_is_no_file_of_that_name(tmp_path, name, s
     if name != "SIGKILL":
         assert told == "undim: stopped\n"
         assert not list(tmp_path.glob(".undim-*"))
+
+
+def test_a_video_that_is_cut_off_is_written_and_said(undim):
+    with av.open("long.mkv", "w") as out:
+        stream = out.add_stream("ffv1", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "bgr0"
+        for index in range(12):
+            pixels = np.random.default_rng(index).integers(0, 40, (64, 96, 3), dtype=np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode(None))
+    content = Path("long.mkv").read_bytes()
+    Path("long.mkv").write_bytes(content[: len(content) // 2])
+    status, err = undim("long.mkv", "-o", "day.mkv", "--model", "tiny")
+    assert status == 1
+    assert err[0].startswith("undim: note: long.mkv: is cut off: it ends 1.")
+    assert 3 <= len(frames("day.mkv")) <= 7

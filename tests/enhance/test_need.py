@@ -42,6 +42,26 @@ def test_of_a_half_dark_picture_the_dark_half_is_raised_up_to_its_edge():
     assert np.abs(found - strength(pixels[:, ::-1])[:, ::-1]).max() < 0.02
 
 
+@pytest.mark.parametrize("power", [0.2, 0.4, 0.8])
+def test_what_is_brighter_stays_brighter(power):
+    """A ramp, as a wall towards a window, by networks that raise what is dark by much and by little."""
+    levels = np.concatenate((np.linspace(0.02, 0.1, 150), np.linspace(0.1, 0.7, 150)))
+    pixels = np.rint(255 * levels).astype(np.uint8)[None, :, None].repeat(200, 0).repeat(3, 2)
+    raised = (pixels / 255) ** power
+    need = find_need(pixels)
+    followed = need.following((need.small**power).astype(np.float32))
+    tones = []
+    for one in (need, followed):
+        share = one.strength(pixels, (200, 300), (0, 200), (0, 300))
+        assert share[:, :20].min() > 0.95 * need.whole  # what is dark is raised
+        tones.append((pixels[..., 0] / 255 + share * (raised - pixels / 255)[..., 0])[100])
+    falls = [float((np.maximum.accumulate(tone) - tone).max()) for tone in tones]
+    assert falls[1] < 0.04
+    assert followed.kept >= need.kept
+    if power == 0.2:
+        assert falls[0] > 0.2  # as it would be with the same bound for all
+
+
 def test_parts_agree_with_the_whole():
     pixels = np.concatenate((room(0.05), room(0.6)), 0)
     need, whole = find_need(pixels), strength(pixels)

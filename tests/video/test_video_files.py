@@ -108,6 +108,56 @@ def test_what_a_container_does_not_take_is_named_and_another_codec_taken(tmp_pat
     assert read(tmp_path / "b.webm")[0][0] == "vp9"
 
 
+@pytest.mark.parametrize("suffix", sorted(files.CONTAINERS))
+def test_every_container_that_is_offered_is_written(tmp_path, suffix):
+    make_video(tmp_path / "a.mkv")
+    summary = files.enhance_video(tmp_path / "a.mkv", tmp_path / f"b.{suffix}", brighten, lambda _share: None)
+    assert summary.frames == 12
+    before, after = read(tmp_path / "a.mkv"), read(tmp_path / f"b.{suffix}")
+    assert after[2].shape == before[2].shape
+    assert abs((after[2].astype(int) - before[2]).mean() - 60) < 2
+    assert bool(packets(tmp_path / f"b.{suffix}", "audio")) == (suffix != "webm")
+
+
+@pytest.mark.parametrize("size", [(65, 48), (64, 47), (63, 47)])
+def test_odd_sides_stay(tmp_path, size):
+    frames = np.full((3, size[1], size[0], 3), 90, np.uint8)
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        video = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = *size, "bgr0"
+        for pixels in frames:
+            out.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(video.encode(None))
+    files.enhance_video(tmp_path / "a.mkv", tmp_path / "b.mp4", brighten, lambda _share: None)
+    made = read(tmp_path / "b.mp4")[2]
+    assert made.shape == frames.shape
+    assert abs(made.astype(int) - 150).max() <= 3
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_video_that_is_cut_off_says_by_how_much(tmp_path, suffix):
+    path = tmp_path / f"a.{suffix}"
+    make_video(path, frames=100, sound=False)
+    whole = files.enhance_video(path, tmp_path / "whole.mkv", brighten, lambda _share: None)
+    assert (whole.frames, whole.missing) == (100, 0)
+    if suffix == "mp4":  # the index to the front, as for streaming
+        with (
+            av.open(str(path)) as source,
+            av.open(str(tmp_path / "b.mp4"), "w", options={"movflags": "faststart"}) as out,
+        ):
+            stream = out.add_stream_from_template(source.streams.video[0])
+            for packet in source.demux(source.streams.video[0]):
+                if packet.dts is not None:
+                    packet.stream = stream
+                    out.mux(packet)
+        path = tmp_path / "b.mp4"
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 2 // 3])
+    summary = files.enhance_video(path, tmp_path / "cut.mkv", brighten, lambda _share: None)
+    assert 20 < summary.frames < 90
+    assert summary.missing == pytest.approx(4 - summary.frames / 25, abs=0.2)
+
+
 def test_a_run_that_breaks_off_leaves_what_was_there(tmp_path):
     make_video(tmp_path / "a.mp4")
     (tmp_path / "b.mp4").write_bytes(b"before")

@@ -33,7 +33,8 @@ def video(
     """Make a dark video clear, without flicker: all frames of a scene share one look, which follows the scene slowly.
 
     Sound, subtitles, chapters, metadata, time stamps and colour tags are copied; the codec is the input's where it can
-    be written. A run that is stopped leaves no output.
+    be written. A run that is stopped leaves no output. Exit status: 0 all well, 1 the input is damaged or cut off, and
+    what could be read of it is written, 2 wrong usage, no video or no model, 130 or 143 stopped.
     """
     if not 0 <= strength <= 1:
         raise UsageError(f"--strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
@@ -62,8 +63,13 @@ def video(
         say(f"note: {source}: {summary.damaged} packets are damaged and were left out")
     for name in summary.left_out:
         say(f"note: {source}: the {name} is not copied: {output.suffix} files do not take it")
+    if summary.missing:
+        say(
+            f"note: {source}: is cut off: it ends {summary.missing:.1f} s before the time that its header says; what is"
+            " there was written"
+        )
     say(f"{summary.frames} frames, {steady.cuts} cuts")
-    return 0
+    return 1 if summary.damaged or summary.missing else 0
 
 
 @contextmanager

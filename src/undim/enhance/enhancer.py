@@ -247,6 +247,10 @@ class Enhancer:
         need = find_need(pixels) if isinstance(strength, str) else None
         if need is not None and need.whole == 0:
             return pixels.copy()
+        if need is not None:
+            small = np.rint(255 * need.small.transpose(1, 2, 0)).astype(np.uint8)
+            [(_, _, output)] = self._whole(small, look)
+            need = need.following(output)
         reduced = reduced_size(*size) if self._fast else None
         if reduced is not None:
             pieces = self._fast_pieces(pixels, look, reduced, side)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -37,16 +38,22 @@ ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
 FALLBACKS = ("h264", "vp9", "mpeg4", "mjpeg")
 """For other codecs, and where the container does not take the input's: the first that it takes."""
 CONTAINERS = {
-    **{suffix: suffix for suffix in ("mp4", "mov", "webm", "avi", "nut", "mxf", "flv", "3gp")},
+    **{suffix: suffix for suffix in ("mp4", "mov", "webm", "avi", "nut", "flv", "3gp")},
     "m4v": "mp4",
     "mkv": "matroska",
     "ts": "mpegts",
     "m2ts": "mpegts",
-    "mpg": "mpeg",
     "wmv": "asf",
-    "ogv": "ogg",
 }
 """Suffix -> FFmpeg's name of the container that is written."""
+UNTOLD = {"mpegts": frozenset(("libx264", "libx265", "h264", "hevc", "aac", "mp2", "mp3", "ac3", "eac3"))}
+"""Codecs that a container takes though FFmpeg does not say so."""
+EVEN = ("libx264", "libx265")
+"""Encoders that take no odd sides where colours have fewer pixels than brightness."""
+LASTING = ("mov", "matroska", "avi", "asf", "flv", "nut")
+"""Containers whose header says how long they last; that of others is a guess."""
+CUT_OFF = 0.5
+"""Seconds by which a video that is whole may end before the time that its header says."""
 _STANDARD_MATRICES = (1, 4, 5, 7, 9)
 """Numbers of the YUV matrices that can be told to FFmpeg's converter."""
 _OF_THE_SYSTEM = (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOSPC, errno.EPERM, errno.EIO)
@@ -64,6 +71,8 @@ class Summary:
     """Packets that could not be decoded and were left out."""
     left_out: tuple[str, ...]
     """Streams that the container cannot hold, in words."""
+    missing: float = 0.0
+    """Seconds between the end of what could be read and the end that the header tells; 0 for a whole file."""
 
 
 def enhance_video(source: Path, target: Path, enhance: Enhance, advance: Callable[[float], None]) -> Summary:
@@ -124,6 +133,8 @@ class _Copy:
         """Packets of other streams that came before the first frame, when the streams' headers are not written yet."""
         self._copied, self._left_out = self._copy_streams()
         self._frames = self._damaged = 0
+        self._end = 0.0
+        """Seconds: of the last packet of any stream."""
 
     def run(self) -> Summary:
         self._writer.metadata.update(self._reader.metadata)
@@ -131,6 +142,8 @@ class _Copy:
             self._writer.set_chapters(chapters)
         wanted = [stream for stream in self._reader.streams if stream is self._video or stream.index in self._copied]
         for packet in self._reader.demux(wanted):
+            if packet.pts is not None and packet.time_base is not None:
+                self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream.index != self._video.index:
                 self._pass_on(packet)
                 continue
@@ -143,8 +156,15 @@ class _Copy:
                 self._convert(cast("VideoFrame", frame))
         if self._out is None:
             raise VideoError("has no frame that can be decoded")
-        self._writer.mux(self._out.encode(None))
-        return Summary(self._frames, self._damaged, tuple(self._left_out))
+        self._encode(None)
+        return Summary(self._frames, self._damaged, tuple(self._left_out), self._missing())
+
+    def _missing(self) -> float:
+        length = self._reader.duration
+        if not length or not set(self._reader.format.name.split(",")) & set(LASTING):
+            return 0.0
+        missing = (length + (self._reader.start_time or 0)) / av.time_base - self._end
+        return missing if missing > CUT_OFF else 0.0
 
     def _copy_streams(self) -> tuple[dict[int, Stream], list[str]]:
         """Streams of the output by the number of those that are copied, and what the container does not take."""
@@ -153,7 +173,7 @@ class _Copy:
         for stream in self._reader.streams:
             if stream.index == self._video.index:
                 continue
-            if stream.type in ("audio", "subtitle") and _codec(stream) in self._writer.supported_codecs:
+            if stream.type in ("audio", "subtitle") and _codec(stream) in _taken(self._writer):
                 copied[stream.index] = self._writer.add_stream_from_template(stream)
                 copied[stream.index].metadata.update(stream.metadata)
             else:
@@ -184,9 +204,23 @@ class _Copy:
             format=self._out.codec_context.pix_fmt, dst_colorspace=matrix, dst_color_range=frame.color_range
         )
         result.pts, result.time_base = frame.pts, frame.time_base
-        self._writer.mux(self._out.encode(result))
+        self._encode(result)
         self._frames += 1
         self._advance(self._share(frame))
+
+    def _encode(self, frame: VideoFrame | None) -> None:
+        if self._out is None:
+            return
+        try:
+            self._writer.mux(self._out.encode(frame))
+        except av.error.FFmpegError as error:
+            if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+                raise
+            name = self._out.codec_context.codec.name
+            raise VideoError(
+                f"cannot be encoded by {name} as {self._out.width} x {self._out.height},"
+                f" {self._out.codec_context.pix_fmt}: {error.strerror}; take another suffix, such as .mkv"
+            ) from error
 
     def _share(self, frame: VideoFrame) -> float:
         if self._video.frames:
@@ -199,7 +233,8 @@ class _Copy:
         out = cast("VideoStream", self._writer.add_stream(encoder, rate=self._rate, options=options))
         context = out.codec_context
         out.width, out.height = frame.width, frame.height
-        context.pix_fmt = _pixel_format(frame, [form.name for form in av.Codec(encoder, "w").video_formats or ()])
+        forms = [form.name for form in av.Codec(encoder, "w").video_formats or ()]
+        context.pix_fmt = _pixel_format(frame, forms, even=encoder in EVEN)
         context.time_base = frame.time_base or 1 / self._rate
         if self._video.sample_aspect_ratio:
             context.sample_aspect_ratio = self._video.sample_aspect_ratio
@@ -215,9 +250,14 @@ def _encoder(codec: str, writer: OutputContainer) -> tuple[str, dict[str, str]]:
     """Name and settings of the encoder for a video of that codec."""
     for name in (codec, *FALLBACKS):
         encoder, options = ENCODERS.get(name, ("", {}))
-        if encoder in av.codecs_available and encoder in writer.supported_codecs:
+        if encoder in av.codecs_available and encoder in _taken(writer):
             return encoder, options
     raise VideoError(f"{writer.format.name} files take none of the codecs that can be written here; take .mkv")
+
+
+def _taken(writer: OutputContainer) -> AbstractSet[str]:
+    """Names of codecs and encoders that a container takes."""
+    return writer.supported_codecs | UNTOLD.get(writer.format.name, frozenset())
 
 
 def _codec(stream: Stream) -> str:
@@ -225,8 +265,17 @@ def _codec(stream: Stream) -> str:
     return "" if stream.codec_context is None else str(stream.codec_context.codec.canonical_name)
 
 
-def _pixel_format(frame: VideoFrame, formats: Sequence[str]) -> str:
-    """The one of an encoder's pixel formats that loses least; 4:2:0 where players need it."""
+def _pixel_format(frame: VideoFrame, formats: Sequence[str], *, even: bool) -> str:
+    """The one of an encoder's pixel formats that loses least; 4:2:0 where players need it.
+
+    Args:
+        frame: of the input.
+        formats: that the encoder takes; empty: any.
+        even: whether it needs even sides where colours have fewer pixels than brightness.
+    """
+    if even and (frame.width % 2 or frame.height % 2):
+        full = ("yuv444p10le", "yuv444p") if _is_deep(frame) else ("yuv444p",)
+        return next((name for name in full if name in formats), formats[0])
     if frame.format.name in formats or not formats:
         return str(frame.format.name)
     deep = ("yuv420p10le", "yuv422p10le") if _is_deep(frame) else ()
