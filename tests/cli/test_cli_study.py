@@ -46,6 +46,16 @@ def test_bad_input_is_one_line_and_status_2(study, tmp_path, capsys):
     assert "--output" in lines[3]
 
 
+@pytest.mark.parametrize("words", [["FILE", "--dry-run"], ["FILE"], ["report", "FOLDER"]])
+def test_an_output_that_is_a_file_is_refused(study, tmp_path, capsys, words):
+    out = tmp_path / "out"
+    out.write_text("mine")
+    words = [{"FILE": str(study), "FOLDER": str(tmp_path)}.get(word, word) for word in words]
+    assert main(["study", *words, "-o", str(out)]) == 2
+    assert capsys.readouterr().err.splitlines() == [f"undim: error: -o {out} is a file: give a folder."]
+    assert out.read_text() == "mine"
+
+
 def test_cells_of_another_recipe_are_refused_before_anything_runs(study, tmp_path, capsys):
     out = tmp_path / "out"
     (out / "cells").mkdir(parents=True)

@@ -345,3 +345,8 @@ def test_unwritable_folder_is_one_line(gain, lol, tmp_path, capsys):
     (tmp_path / "file").touch()
     error = refused(["evaluate", gain, "--data", "lol-v1", "--root", lol, "-o", tmp_path / "file" / "out"], capsys)
     assert str(tmp_path / "file") in error
+
+
+def test_a_model_that_is_not_there_names_all_that_are_taken(lol, tmp_path, capsys):
+    assert main(["evaluate", str(tmp_path / "none"), "--data", "lol-v1", "--root", str(lol), "-o", str(tmp_path)]) == 2
+    assert "an .onnx or Undim .safetensors file, the folder of a training run" in capsys.readouterr().err

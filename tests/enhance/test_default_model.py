@@ -7,6 +7,7 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
 from undim import Enhancer
+from undim.errors import ModelError
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 
@@ -40,3 +41,10 @@ def test_small_and_odd_sizes():
     enhancer = Enhancer()
     for shape in ((1, 1, 3), (8, 8, 3), (13, 37, 3), (9, 70)):
         assert enhancer(np.full(shape, 20, np.uint8)).shape == shape
+
+
+def test_weights_for_pytorch_say_how_they_become_a_model(tmp_path):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"weights")
+    with pytest.raises(ModelError, match=r"undim export .*net.safetensors -o FILE.onnx makes what is run"):
+        Enhancer(path)

@@ -169,6 +169,11 @@ def load_subject(model: str, weights: Path | None = None, multiple_of: int = 1, 
             f"{path} does not say which network it belongs to: run undim convert first, or give"
             " package.module:factory with --weights."
         )
+    if path.suffix != ".onnx" and path.name != model and not path.is_file():
+        raise ModelError(
+            f"There is no model {model!r}. Give a shipped model's name, an .onnx or Undim .safetensors file, the folder"
+            " of a training run, or package.module:factory."
+        )
     file = find_model(model)
     if device == "cuda":
         raise UsageError(f"{file.name} runs in ONNX Runtime on the CPU; for --device cuda give a .safetensors file.")

@@ -27,6 +27,8 @@ def export(
     allowed = (".onnx", ".safetensors") if half else (".onnx",)
     if output.suffix not in allowed:
         raise UsageError(f"The name must end in {' or '.join(allowed)}. Got {output}.")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"{output}: there is no folder {output.parent}: make it first.")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists. Allow overwriting (--overwrite) or choose another name.")
     spec = read_spec(checkpoint)

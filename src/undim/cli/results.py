@@ -11,9 +11,18 @@ from tempfile import TemporaryFile
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from undim.errors import UsageError
+
 
 def prepare(folder: Path) -> None:
-    """Make the folder of the results and see that files can be written there, before the work."""
+    """Make the folder of the results and see that files can be written there, before the work.
+
+    Raises:
+        UsageError: if it is a file.
+        OSError: if it cannot be made or written to.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"-o {folder} is a file: give a folder.")
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=folder):
         pass

@@ -47,6 +47,8 @@ def video(
         raise UsageError(f"{output} exists: give another name, or --overwrite.")
     if output.exists() and output.samefile(source):
         raise UsageError(f"{output} is the input itself: give another name.")
+    if not output.absolute().parent.is_dir():
+        raise UsageError(f"{output}: there is no folder {output.parent}: make it first.")
     from undim.enhance.enhancer import Enhancer  # ONNX Runtime and FFmpeg load only after all usage errors are told
     from undim.video.files import enhance_video
     from undim.video.steady import SteadyLook

@@ -27,6 +27,8 @@ def find_model(model: str | os.PathLike[str]) -> Path:
     text = os.fspath(model)
     if not isinstance(model, str) or text.lower().endswith(".onnx") or Path(text).name != text:
         path = Path(text)
+        if path.suffix.lower() == ".safetensors" and path.is_file():
+            raise ModelError(f"{text} holds weights for PyTorch: undim export {text} -o FILE.onnx makes what is run.")
         if path.is_file():
             return path
         raise ModelError(f"There is no model file {text!r}. Give a .onnx file or one of: {_shipped()}.")

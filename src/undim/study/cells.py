@@ -141,10 +141,11 @@ class StudyFolder:
         path = self.result(cell)
         if not path.exists():
             return False
-        there = read_cell(path)
+        there = _read_header(path)
         if there["fingerprint"] != cell.fingerprint:
             change = find_change(cell.content, there["content"])
             raise UsageError(f"{path} was made by another recipe: {change}. Delete it, or give another folder.")
+        read_cell(path)
         return True
 
     def adopt(self, cell: Cell, *, with_weights: bool) -> str | None:
@@ -203,19 +204,25 @@ def read_cell(path: Path) -> dict[str, Any]:
     """One finished cell.
 
     Raises:
-        UsageError: if the file cannot be read or is none.
+        UsageError: if the file cannot be read, is none, or lacks a measure.
     """
-    cell = _load(path)
-    if not isinstance(cell, dict) or not {"format", "fingerprint", "content", "variant", "seed"} <= cell.keys():
-        raise UsageError(f"{path} is not a cell that undim study wrote: delete it.")
-    if cell["format"] != FORMAT:
-        raise UsageError(f"{path} has format {cell['format']}; this version of Undim reads format {FORMAT}.")
+    cell = _read_header(path)
     try:
         CellFile.model_validate(cell)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UsageError(f"{path} is damaged, delete it to run that cell anew: {key}: {first['msg']}.") from error
+    return cell
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """A cell's file, of which it is known only what it is of."""
+    cell = _load(path)
+    if not isinstance(cell, dict) or not {"format", "fingerprint", "content", "variant", "seed"} <= cell.keys():
+        raise UsageError(f"{path} is not a cell that undim study wrote: delete it.")
+    if cell["format"] != FORMAT:
+        raise UsageError(f"{path} has format {cell['format']}; this version of Undim reads format {FORMAT}.")
     return cell
 
 
