@@ -55,7 +55,8 @@ def plan(inputs: Sequence[str], output: str, form: str | None = None, *, overwri
 
     Args:
         inputs: paths, patterns, or `-` alone for standard input.
-        output: `-`, a file if it has a picture's suffix and there is one input that is not a folder, else a folder.
+        output: `-`, a file if it has a picture's suffix and is no folder, which takes one input that is no folder, else a
+            folder.
         form: one of `FORMATS`: the format and the suffix of all outputs. Without it both stay, except that a format
             that is not written becomes PNG, and that the suffix of an output file decides.
         overwrite: allow an output that replaces its own input.
