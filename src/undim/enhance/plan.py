@@ -55,16 +55,16 @@ def plan(inputs: Sequence[str], output: str, form: str | None = None, *, overwri
 
     Args:
         inputs: paths, patterns, or `-` alone for standard input.
-        output: `-`, a file if it has a picture's suffix and is no folder, which takes one input that is no folder, else a
-            folder.
+        output: `-`, a file if it has a picture's suffix and is no folder, which takes one input that is no folder,
+            else a folder.
         form: one of `FORMATS`: the format and the suffix of all outputs. Without it both stay, except that a format
             that is not written becomes PNG, and that the suffix of an output file decides.
         overwrite: allow an output that replaces its own input.
 
     Raises:
         UsageError: for a path that does not exist, a pattern without a match, inputs without a picture, two inputs
-            with one output, an output that would be a folder of another, an output that would replace an input, a
-            pattern with `..` behind a wildcard, or options that contradict each other.
+            with one output, several for one picture's name, an output that would be a folder of another, an output
+            that would replace an input, a pattern with `..` behind a wildcard, or options that contradict each other.
     """
     if not inputs:
         raise UsageError("No input. Give files, folders, patterns in quotes, or - for standard input.")
