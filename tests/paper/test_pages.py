@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from undim.cli.main import main
-from undim.cli.paper import NAMES
+from undim.cli.paper import MAKERS, NAMES
 from undim.nets import list_models
 from undim.paper.harm import ALIKE, ALL, CORRELATION, HIGH, LAYERS, LOW, NONE, SOME
 from undim.paper.measured import Measurements
@@ -242,6 +242,34 @@ def test_committed_pages_are_made_of_their_json(path):
     page = json.loads(path.read_text())
     make = make_study if path.stem == "study" else make_markdown
     assert path.with_suffix(".md").read_text() == make(page)
+
+
+def assert_alike(found, expected, place):
+    """Equal, numbers up to what processors and versions of libraries differ by."""
+    if isinstance(expected, dict):
+        assert list(found) == list(expected), place
+        for key, value in expected.items():
+            assert_alike(found[key], value, f"{place}.{key}")
+    elif isinstance(expected, list):
+        assert len(found) == len(expected), place
+        for number, value in enumerate(expected):
+            assert_alike(found[number], value, f"{place}.{number}")
+    elif isinstance(expected, float):
+        assert found == pytest.approx(expected, rel=1e-6, abs=1e-12), place
+    else:
+        assert found == expected, place
+
+
+def test_committed_pages_are_of_the_committed_measurements():
+    ours = Measurements([PROJECT / "docs" / "results"])
+    for name, make in MAKERS.items():
+        committed = json.loads((PROJECT / "docs" / "results" / f"{name}.json").read_text())
+        assert_alike(json.loads(json.dumps(make(ours).as_dict())), committed, name)
+    studies = json.loads((PROJECT / "docs" / "results" / "study.json").read_text())["studies"]
+    assert [study["name"] for study in studies] == sorted(ours.studies)
+    for study in studies:
+        rows = json.loads(json.dumps(ours.studies[study["name"]]["rows"]))
+        assert_alike(rows, study["rows"], study["name"])
 
 
 @pytest.mark.parametrize("path", sorted(PROJECT.glob("src/undim/models/*.onnx")), ids=lambda path: path.stem)

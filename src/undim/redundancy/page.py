@@ -15,7 +15,14 @@ from PIL import Image
 
 from undim.metrics.quality import Pixels
 from undim.redundancy.kernel_grid import GRID, draw_cells, order_by_likeness
-from undim.redundancy.tables import DIVERSITY_HEAD, PAPER_GROUPS, decibels, diversity_rows, spelled_interval
+from undim.redundancy.tables import (
+    DIVERSITY_HEAD,
+    PAPER_GROUPS,
+    decibels,
+    diversity_rows,
+    spelled_interval,
+    tell_correlation,
+)
 
 PICTURE_WIDTH = 320
 """Pixels of an embedded picture, if it is not smaller."""
@@ -244,10 +251,7 @@ def _poi(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
     yield draw_histogram(per_image, unit="dB")
     found = result["correlation"]
     if found is not None:
-        yield (
-            f"<p>Rank correlation of a picture's PSNR and its mean change: {found['spearman']:+.2f} (p ="
-            f" {found['p']:.2g}); below zero, harm falls on the pictures that the network does worst on.</p>"
-        )
+        yield f"<p>{tell_correlation(found)}</p>"
 
 
 def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:

@@ -138,14 +138,7 @@ def _poi(result: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
         ]
         lines += table(["picture", "layer reset", "seed", "PSNR before, dB", "after, dB"], rows)
     if result["correlation"] is not None:
-        found = result["correlation"]
-        lines += [
-            (
-                f"Rank correlation of a picture's PSNR and its mean change: {found['spearman']:+.2f} (p ="
-                f" {found['p']:.2g}); below zero, harm falls on the pictures that the network does worst on."
-            ),
-            "",
-        ]
+        lines += [tell_correlation(result["correlation"]), ""]
     if result.get("networks"):
         lines += ["## The same layers in other networks: does retraining cure it?", ""]
         rows = [
@@ -247,3 +240,12 @@ def _cell(text: str) -> str:
     for letter in "\\|*_[]<>`":
         plain = plain.replace(letter, f"\\{letter}")
     return plain
+
+
+def tell_correlation(found: Mapping[str, float]) -> str:
+    """What `undim.redundancy.harm.correlate_harm` found, as a sentence."""
+    return (
+        "Rank correlation of a picture's PSNR, the mean of before and after, and its mean change:"
+        f" {found['spearman']:+.2f} (p = {found['p']:.2g}); below zero, harm falls on the pictures that the network"
+        " does worst on."
+    )
