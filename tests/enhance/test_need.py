@@ -62,6 +62,15 @@ def test_what_is_brighter_stays_brighter(power):
         assert falls[0] > 0.2  # as it would be with the same bound for all
 
 
+def test_what_no_bound_can_cure_is_not_tried_to_be():
+    """A network that makes what is darkest brightest, among places that are dark all: the bound stays."""
+    pixels = np.concatenate((room(0.02), room(0.1, seed=1), room(0.7, seed=2)), 1)
+    need = find_need(pixels)
+    output = np.where(need.small < 0.05, 0.6, np.maximum(need.small, 0.2)).astype(np.float32)
+    assert need.following(output).kept == need.kept
+    assert need.following(np.full_like(output, np.float32(7))).kept <= 1.2  # as white
+
+
 def test_parts_agree_with_the_whole():
     pixels = np.concatenate((room(0.05), room(0.6)), 0)
     need, whole = find_need(pixels), strength(pixels)

@@ -54,9 +54,7 @@ def test_named_file_keeps_only_its_name_and_is_tried_whatever_its_suffix(tree):
 
 @pytest.mark.parametrize("inputs", [["lone", "in/a.jpg"], ["in"]])
 def test_several_pictures_do_not_go_into_one_pictures_name(tree, inputs):
-    with pytest.raises(
-        UsageError, match=r"-o all.jpg is the name of one picture, and there are several: give a folder"
-    ):
+    with pytest.raises(UsageError, match=r"-o all.jpg is the name of one picture, which takes one file: give a folder"):
         plan(inputs, "all.jpg")
     Path("all.jpg").mkdir()  # a folder of that name is one
     assert all(str(task.target).startswith("all.jpg/") for task in plan(inputs, "all.jpg"))

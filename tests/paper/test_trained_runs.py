@@ -9,10 +9,12 @@ import torch
 from PIL import Image
 
 from undim.cli.main import main
+from undim.errors import UsageError
 from undim.nets import create_model
 from undim.paper.pages import Entry, Page
 from undim.weights.files import ModelSpec, save_model
 
+UNEVEN = {"layer": {"change": 0.0, "changes": [[0.1, 0.2]]}}
 SETTINGS = {"dims": [4, 4, 4], "heads": [1, 1], "global_width": 2}
 
 
@@ -55,8 +57,22 @@ def test_finished_trainings_are_measured_into_the_output(runs, tmp_path, capsys)
     assert rows["Restormer+ours", "LOL-v1: PSNR, dB"]["ours"] is None
     told = capsys.readouterr().err
     assert told.count("undim evaluate ") == 2
-    assert main(["paper", "table6", "--runs", str(runs), "-o", str(out)]) == 0  # nothing is measured twice
+    inside = ["paper", "table6", "--results", str(tmp_path), "--runs", str(runs), "-o", str(out)]
+    assert main(inside) == 0  # nothing is measured twice, nor counted twice for an output within the results
     assert "undim evaluate" not in capsys.readouterr().err
+    assert json.loads((out / "table6.json").read_text())["rows"] == list(rows.values())
+
+
+def test_a_seed_that_is_trained_later_is_measured_then(runs, tmp_path, capsys):
+    late, out = runs / "restormer_base-s1", tmp_path / "out"
+    late.rename(tmp_path / "elsewhere")
+    assert main(["paper", "table6", "--runs", str(runs), "-o", str(out)]) == 0
+    (tmp_path / "elsewhere").rename(late)
+    capsys.readouterr()
+    assert main(["paper", "table6", "--runs", str(runs), "-o", str(out)]) == 0
+    assert capsys.readouterr().err.count("undim evaluate ") == 1
+    rows = json.loads((out / "table6.json").read_text())["rows"]
+    assert next(row for row in rows if row["label"] == "Restormer" and "PSNR" in row["column"])["seeds"] == [0, 1]
 
 
 def test_what_cannot_be_measured_leaves_the_page_and_says_so(runs, tmp_path, monkeypatch, capsys):
@@ -82,6 +98,11 @@ def test_no_measure_leaves_trainings_alone(runs, tmp_path):
             {"seeds": [0], "pictures": []},
             "is damaged, measure it anew: result: Field required",
         ),
+        (
+            "net/lol-v1/reset.json",
+            {"seeds": [0], "pictures": ["1"], "result": {"psnr": [20.0], "groups": {}, "layers": UNEVEN}},
+            "layer has not a change for each of 1 pictures",
+        ),
         ("net/lol-v1/prune.json", [1], "is no result of undim evaluate or undim redundancy"),
     ],
 )
@@ -104,5 +125,5 @@ def test_a_damaged_page_whose_sheet_would_stay_is_named(tmp_path, capsys, text):
 
 
 def test_a_page_has_one_figure_for_each_place():
-    with pytest.raises(ValueError, match="table0 has two figures for \\('a', 'b'\\)"):
+    with pytest.raises(UsageError, match="table0 would have two figures for a / b: move one of them elsewhere"):
         Page("table0", "", (Entry("a", "b", 1.0), Entry("a", "b", 2.0)))

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from undim.errors import UsageError
-from undim.study.cells import distance_gained, read_cell
+from undim.study.cells import CellFile, distance_gained, read_cell
 from undim.study.report import make_markdown, merge_cells, write_study_report
 
 PLAN = {"name": "s", "about": "A test", "base": "base", "variants": {"base": "alone", "pog": ""}, "seeds": [0, 1, 2]}
@@ -167,8 +167,9 @@ def test_trainings_that_two_studies_share_are_named(tmp_path):
     folders = [write_folder(tmp_path / "s"), write_folder(tmp_path / "t", second, cells)]
     write_study_report(folders, tmp_path)
     first, other = json.loads((tmp_path / "study.json").read_text())["studies"]
-    assert "base is the same trainings as s: base" in other["notes"]
-    assert not any("same trainings" in note for note in (*first["notes"], *other["notes"][:1]))
+    assert "base of seed 0: the same training as s: base" in other["notes"]
+    assert not any("same training" in note for note in first["notes"])
+    assert sum("same training" in note for note in other["notes"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -185,6 +186,12 @@ def test_damaged_cells_are_named(tmp_path, change, message):
     folder = write_folder(tmp_path / "s", cells=[cell])
     with pytest.raises(UsageError, match=f"base-s0.json is damaged, delete it to run that cell anew: {message}"):
         write_study_report([folder], tmp_path)
+
+
+def test_a_layer_that_nothing_changes_has_no_dmr():
+    cell = make_cell("base", 0, 20.0)
+    cell["redundancy"]["layers"] = {"latent": {"dmr": None, "poi": 0.0, "psnr_change": 0.0}}
+    assert CellFile.model_validate(cell).redundancy.layers["latent"]["dmr"] is None
 
 
 def test_a_plan_whose_base_is_no_variant_is_refused(tmp_path):

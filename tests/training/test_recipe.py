@@ -8,6 +8,7 @@ import torch
 
 from undim.errors import RecipeError
 from undim.nets import count_flops
+from undim.strict_yaml import load_yaml
 from undim.training.network import build_model, spec_of
 from undim.training.recipe import dump_recipe, load_recipe
 from undim.training.samples import load_crops
@@ -195,3 +196,9 @@ def test_a_key_that_stands_twice_is_named(tmp_path):
     path.write_text("steps: 3\nmodel: {name: candela, name: candela_tiny}\n")
     with pytest.raises(RecipeError, match="the key 'name' stands twice"):
         load_recipe(path)
+
+
+def test_merged_mappings_may_replace_keys():
+    """YAML's merge keys, also of mappings that merge others."""
+    text = "o: {a: &a {x: 1}, b: &b {<<: *a, x: 2}}\nc: {<<: *b, y: 3}\n1: one\n'1': text\n"
+    assert load_yaml(text) == {"o": {"a": {"x": 1}, "b": {"x": 2}}, "c": {"x": 2, "y": 3}, 1: "one", "1": "text"}

@@ -11,7 +11,7 @@ av = pytest.importorskip("av")
 files = pytest.importorskip("undim.video.files")
 
 
-def make_video(path, codec="libx264", form="yuv420p", frames=12, sound=True, times=None, metadata=None):
+def make_video(path, codec="libx264", form="yuv420p", frames=12, sound=True, times=None, metadata=None, samples=7680):
     """64 x 48, 25 frames a second: a grey ramp that moves, and a tone."""
     with av.open(str(path), "w") as out:
         out.metadata.update(metadata or {})
@@ -27,7 +27,7 @@ def make_video(path, codec="libx264", form="yuv420p", frames=12, sound=True, tim
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
         if audio is not None:
-            tone = (8000 * np.sin(np.arange(7680) / 5)).astype(np.int16)[None]
+            tone = (8000 * np.sin(np.arange(samples) / 5)).astype(np.int16)[None]
             block = av.AudioFrame.from_ndarray(tone, format="s16", layout="mono")
             block.sample_rate = 16000
             out.mux(audio.encode(block))
@@ -156,6 +156,30 @@ def test_a_video_that_is_cut_off_says_by_how_much(tmp_path, suffix):
     summary = files.enhance_video(path, tmp_path / "cut.mkv", brighten, lambda _share: None)
     assert 20 < summary.frames < 90
     assert summary.missing == pytest.approx(4 - summary.frames / 25, abs=0.2)
+
+
+def test_whole_videos_are_not_called_cut_off(tmp_path):
+    make_video(tmp_path / "late.mkv", times=range(200, 248, 4), sound=False)  # begins at two seconds
+    assert files.enhance_video(tmp_path / "late.mkv", tmp_path / "a.mkv", brighten, lambda _share: None).missing == 0
+    make_video(tmp_path / "short.mkv", frames=2, samples=32000)  # its sound lasts two seconds, and is left out
+    summary = files.enhance_video(tmp_path / "short.mkv", tmp_path / "b.webm", brighten, lambda _share: None)
+    assert (summary.frames, summary.missing, summary.left_out) == (2, 0, ("audio stream 1",))
+
+
+def test_avi_has_an_order_of_frames_and_no_time_stamps(tmp_path):
+    with av.open(str(tmp_path / "a.avi"), "w") as out:
+        video = out.add_stream("libx264", rate=25, options={"bf": "2", "b-adapt": "0"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for level in range(20, 140, 10):
+            pixels = np.full((48, 64, 3), level, np.uint8)
+            out.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(video.encode(None))
+    for name in ("b.mkv", "b.avi"):
+        summary = files.enhance_video(tmp_path / "a.avi", tmp_path / name, brighten, lambda _share: None)
+        assert summary.frames == 12
+        levels = read(tmp_path / name)[2].mean((1, 2, 3))
+        assert levels == pytest.approx(np.arange(80, 200, 10), abs=3)
+    assert np.diff(read(tmp_path / "b.mkv")[1]) == pytest.approx(np.full(11, 0.04), abs=0.002)
 
 
 def test_a_run_that_breaks_off_leaves_what_was_there(tmp_path):

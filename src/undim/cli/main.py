@@ -107,6 +107,9 @@ class _Notes(logging.Handler):
 @contextmanager
 def _notes() -> Iterator[None]:
     logger, handler = logging.getLogger("undim"), _Notes(logging.WARNING)
+    if any(isinstance(one, _Notes) for one in logger.handlers):  # a command that another one runs
+        yield
+        return
     logger.addHandler(handler)
     try:
         yield

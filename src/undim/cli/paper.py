@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -75,45 +75,51 @@ def paper(
         if not root.is_dir():
             raise UsageError(f"{root} is not a folder.")
     prepare(output)
-    failed = []
-
-    def make(name: str, ours: Measurements) -> Page:
-        return MAKERS[name](ours) if name in MAKERS else PICTURES[name](ours, roots, output)
-
+    if measure:  # what was measured by an earlier call lies there
+        roots = list(dict.fromkeys([*roots, output]))
     ours = Measurements(roots)
-    if measure:
-        missing = dict.fromkeys(words for name in wanted for words in _measurable(make(name, ours), runs, output))
-        failed = [words for words in missing if not _run(words)]
-        if missing:
-            roots = list(dict.fromkeys([*roots, output]))
-            ours = Measurements(roots)
+    jobs = _find_jobs(wanted, runs, output, ours) if measure else []
+    failed = [words for words in jobs if not _run(words)]
+    if jobs:
+        ours = Measurements(roots)
     for name in wanted:
-        page = make(name, ours)
+        page = MAKERS[name](ours) if name in MAKERS else PICTURES[name](ours, roots, output)
         write_page(page, output)
         there = sum(entry.ours is not None for entry in page.entries)
         typer.echo(f"{output / f'{name}.md'}: {there} of {len(page.entries)} figures are ours.")
     if failed:
-        raise UsageError(f"{len(failed)} of {len(missing)} measurements failed, see above: their figures are not run.")
+        raise UsageError(f"{len(failed)} of {len(jobs)} measurements failed, see above: their figures are not run.")
 
 
-def _measurable(page: Page, runs: Path, output: Path) -> Iterator[tuple[str, ...]]:
-    """What a page lacks and finished trainings can give: words of Undim's commands."""
-    for entry in page.entries:
-        words = shlex.split((entry.command or "").rpartition(" && ")[2])
-        if entry.ours is not None or words[:1] != ["undim"]:
-            continue
+def _find_jobs(names: Sequence[str], runs: Path, output: Path, ours: Measurements) -> list[tuple[str, ...]]:
+    """What pages are made of and finished trainings can give, but was not measured: words of Undim's commands."""
+    nothing = Measurements([])
+    commands: dict[str, None] = {}
+    for name in names:
+        page = MAKERS[name](nothing) if name in MAKERS else PICTURES[name](nothing, [], output)
+        commands |= dict.fromkeys((entry.command or "").rpartition(" && ")[2] for entry in page.entries)
+    jobs: dict[tuple[Path, str], tuple[str, ...]] = {}
+    for command in commands:
+        words = shlex.split(command)
         run = next((word for word in words if word.startswith("runs/")), None)
-        if run is None:
+        if words[:1] != ["undim"] or run is None:
             continue
+        verb = "results" if words[1] == "evaluate" else words[2]
         name = run.removeprefix("runs/")
-        trained = re.compile(re.escape(name) + r"(-s\d+)?")
+        trained = re.compile(re.escape(name) + r"(?:-s(\d+))?")
+        place = Path(words[words.index("-o") + 1])
+        network, data = place.parent.name, place.name
+        there = {document.seed for document in ours.documents.get((network, data, verb), [])}
         for folder in sorted(runs.glob(f"{name}*")):
-            if (match := trained.fullmatch(folder.name)) and (folder / AVERAGE).is_file():
-                place = Path(words[words.index("-o") + 1])
-                network = place.parent.name + (match[1] or "")
-                target = output / network / place.name
-                changed = {run: str(folder), str(place): str(target)}
-                yield tuple(changed.get(word, word) for word in words[1:])
+            match = trained.fullmatch(folder.name)
+            seed = None if match is None or match[1] is None else int(match[1])
+            if match is None or not (folder / AVERAGE).is_file() or seed in there or (seed is None and there):
+                continue
+            target = output / (network if seed is None else f"{network}-s{seed}") / data
+            changed = {run: str(folder), str(place): str(target)}
+            job = tuple(changed.get(word, word) for word in words[1:])
+            jobs[target, verb] = max(job, jobs.get((target, verb), ()), key=len)  # with --save-images, where one has it
+    return list(jobs.values())
 
 
 def _run(words: Sequence[str]) -> bool:
@@ -122,5 +128,5 @@ def _run(words: Sequence[str]) -> bool:
     typer.echo(f"undim {shlex.join(words)}", err=True)
     status = main(list(words))
     if status >= INTERRUPTED:
-        raise KeyboardInterrupt
+        raise typer.Exit(status)
     return status == 0

@@ -21,11 +21,16 @@ def prepare(folder: Path) -> None:
         UsageError: if it is a file.
         OSError: if it cannot be made or written to.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"-o {folder} is a file: give a folder.")
+    check_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryFile(dir=folder):
         pass
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `UsageError` if the folder of the results is a file."""
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"-o {folder} is a file: give a folder.")
 
 
 @contextmanager

@@ -9,8 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from undim.cli.lines import say
-from undim.cli.results import prepare
-from undim.errors import UsageError
+from undim.cli.results import check_folder, prepare
 from undim.study.cells import StudyFolder
 from undim.study.plan import load_study
 from undim.study.report import write_study_report
@@ -58,8 +57,7 @@ def run(
     DIR may be kept in a repository: its runs/ are left out, and the study goes on from it on another machine.
     """
     plan = load_study(file)
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"-o {output} is a file: give a folder.")
+    check_folder(output)
     if dry_run:
         folder = StudyFolder(output)
         for cell in plan.cells:

@@ -83,6 +83,8 @@ def find_pairs(
         if part.test or place.entry.assign(pair.name) == split
     ]
     if not found:
+        if name == FOLDER.name and split in ("train", "test"):
+            raise DataError(f"{low} and {high} hold no pairs.")
         if name == FOLDER.name:
             raise DataError(f"The data set folder has no split {split}: all its pairs are train and test.")
         raise DataError(f"{place.base} holds no picture of the split {split} of {name}.")

@@ -248,7 +248,7 @@ class Enhancer:
         if need is not None and need.whole == 0:
             return pixels.copy()
         if need is not None:
-            small = np.rint(255 * need.small.transpose(1, 2, 0)).astype(np.uint8)
+            small = np.rint(65535 * need.small.transpose(1, 2, 0)).astype(np.uint16)
             [(_, _, output)] = self._whole(small, look)
             need = need.following(output)
         reduced = reduced_size(*size) if self._fast else None

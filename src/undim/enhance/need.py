@@ -57,20 +57,21 @@ class Need:
     """Luma of the surroundings from which on a place is left as it is."""
 
     def following(self, output: Floats) -> Need:
-        """The need of a picture whose reduced copy the network makes into this, 3 x h x w in [0, 1]."""
-        light = luma(self.small)
+        """The need of a picture whose reduced copy the network makes into this, 3 x h x w, 1 as white."""
+        light, output = luma(self.small), output.clip(0, 1)
         levels = np.clip((self.slope * light + self.offset) * TONES, 0, TONES - 1).astype(np.intp).ravel()
         counts = np.bincount(levels, minlength=TONES)
         seen = counts > RARE * light.size
         before, after = (
             np.bincount(levels, values.ravel(), TONES)[seen] / counts[seen] for values in (light, luma(output))
         )
+        falls = []
         for bound in BOUNDS:
             share = np.float32(self.whole) * (1 - _smooth_step(before.astype(np.float32), RAISED, bound))
             tones = before + share * (after - before)
-            if (np.maximum.accumulate(tones) - tones).max(initial=0) <= FALL:
-                break
-        return replace(self, kept=bound)
+            falls.append(float((np.maximum.accumulate(tones) - tones).max(initial=0)))
+        # What falls whatever the bound is, such as among dark places alone, is the network's own doing.
+        return replace(self, kept=next(b for b, fall in zip(BOUNDS, falls, strict=True) if fall <= min(falls) + FALL))
 
     def strength(self, pixels: Pixels, size: Span, rows: Span, columns: Span) -> Floats:
         """How far to go from the input to the network's output, h x w in [0, 1], for a part of the picture.

@@ -83,7 +83,7 @@ def plan(inputs: Sequence[str], output: str, form: str | None = None, *, overwri
     elif STREAM in inputs:
         raise UsageError(f"Standard input has no name to use in the folder {output!r}; give -o FILE.jpg or -o -.")
     elif not lone and suffix_of(output) in PICTURE_SUFFIXES and not Path(output).is_dir():
-        raise UsageError(f"-o {output} is the name of one picture, and there are several: give a folder.")
+        raise UsageError(f"-o {output} is the name of one picture, which takes one file: give a folder.")
     else:
         tasks = [_task(item, Path(output), form) for item in found]
     tasks = list(

@@ -57,7 +57,8 @@ def make_figure1(ours: Measurements, roots: Sequence[Path], output: Path) -> Pag
             seeds = () if document.seed is None else (document.seed,)
             for number, gain in enumerate(content["result"]["gains"], 1):
                 picture = content["pictures"][gain["picture"]]
-                label = f"{label_of(network)}, {data} {picture}, {gain['layer']} reset"
+                seed = "" if document.seed is None else f", seed {document.seed}"
+                label = f"{label_of(network)}{seed}, {data} {picture}, {gain['layer']} reset"
                 protocol = describe(content, "poi")
                 entries += [
                     Entry(label, "PSNR as trained, dB", paper, gain["before"], seeds=seeds, protocol=protocol),

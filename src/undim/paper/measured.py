@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from undim.errors import UsageError
 from undim.study.cells import read_cells, read_plan
@@ -59,6 +59,13 @@ class _Resets(_Part):
     psnr: list[float]
     groups: dict[str, _Change]
     layers: dict[str, _LayerChanges]
+
+    @model_validator(mode="after")
+    def _a_change_for_each_picture(self) -> Self:
+        for name, layer in self.layers.items():
+            if any(len(draw) != len(self.psnr) for draw in layer.changes):
+                raise ValueError(f"{name} has not a change for each of {len(self.psnr)} pictures")
+        return self
 
 
 class _Share(_Part):
@@ -152,11 +159,19 @@ class Measurements:
         """By name, merged as `undim study report` merges them."""
         self.cells: dict[str, list[dict[str, Any]]] = {}
         """By study."""
+        seen: set[Path] = set()  # of a root within another, each file counts once
+
+        def new(root: Path, name: str) -> Iterator[Path]:
+            for path in sorted(root.rglob(name)):
+                if path.resolve() not in seen:
+                    seen.add(path.resolve())
+                    yield path
+
         for root in roots:
-            for path in sorted(root.rglob("plan.json")):
+            for path in new(root, "plan.json"):
                 self._add_study(path.parent)
             for verb in VERBS:
-                for path in sorted(root.rglob(f"{verb}.json")):
+                for path in new(root, f"{verb}.json"):
                     self._add_document(path, verb)
 
     def networks(self, verb: str, data: str | None = None) -> list[str]:

@@ -55,11 +55,14 @@ class Page:
     """What the page says before its figures: a sentence, and items of a list."""
 
     def __post_init__(self) -> None:
+        """Raise `UsageError` if two entries have one place."""
         seen = set[tuple[str, str]]()
         for entry in self.entries:
             key = entry.label, entry.column
             if key in seen:
-                raise ValueError(f"{self.name} has two figures for {key}.")
+                raise UsageError(
+                    f"{self.name} would have two figures for {' / '.join(key)}: move one of them elsewhere."
+                )
             seen.add(key)
 
     def as_dict(self) -> dict[str, Any]:

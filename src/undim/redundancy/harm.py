@@ -5,6 +5,7 @@ Paper: Li et al., "Rethinking Model Redundancy for Low-light Image Enhancement",
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -231,15 +232,17 @@ def correlate_harm(psnr: Sequence[float], changes: Sequence[Sequence[Sequence[fl
         changes: for each layer, for each seed, for each picture, in dB.
 
     Returns:
-        None for fewer than three pictures or where one of the two is constant.
+        None for fewer than three pictures, where one of the two is constant, or a figure is NaN.
     """
     draws = [draw for layer in changes for draw in layer]
+    if not draws:
+        return None
     mean = [statistics.fmean(column) for column in zip(*draws, strict=True)]
-    level = [before + change / 2 for before, change in zip(psnr, mean, strict=False)]
+    level = [before + change / 2 for before, change in zip(psnr, mean, strict=True)]
     if len(mean) < 3 or len(set(mean)) == 1 or len(set(level)) == 1:
         return None
     found = stats.spearmanr(level, mean)
-    return float(found.statistic), float(found.pvalue)
+    return None if math.isnan(found.statistic) else (float(found.statistic), float(found.pvalue))
 
 
 def table_groups(

@@ -46,7 +46,8 @@ class _Redundancy(_Part):
     poi: float
     pictures: int
     draws: int
-    layers: dict[str, dict[str, float]]
+    layers: dict[str, dict[str, float | None]]
+    """DMR of None: infinite."""
 
 
 class _Cost(_Part):
@@ -190,7 +191,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
     if not isinstance(plan, dict) or not {"name", "base", "variants", "seeds", "about"} <= plan.keys():
         raise UsageError(f"{path} is not what undim study writes: {folder} is no study's folder.")
     if not isinstance(plan["variants"], dict) or plan["base"] not in plan["variants"]:
-        raise UsageError(f"{path} names no base among its variants: run undim study again to write it anew.")
+        raise UsageError(f"{path} names no base among its variants: delete it, and run undim study anew.")
     return plan
 
 

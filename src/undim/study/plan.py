@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,11 +15,10 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from undim.errors import RecipeError, suggest
+from undim.images import PICTURE_SUFFIXES
 from undim.strict_yaml import load_yaml
 from undim.training.recipe import Recipe, Section, flatten_tree, make_recipe, merge_trees, read_tree
 
-HEAD = 65536
-"""Bytes of each picture that tell it from others of its name and size."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 """What names of studies and variants may be: they become names of files."""
 
@@ -225,17 +224,25 @@ def _checksum(path: Path) -> str:
 
 
 def _checksum_of_folders(folders: Sequence[Path]) -> str:
-    """Of the names, the sizes and the beginnings of all files in folders."""
+    """Of the names and contents of the pictures in folders."""
     digest = hashlib.sha256()
     for folder in folders:
         if not folder.is_dir():
             raise RecipeError(f"data: {folder} is not a folder.")
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                with path.open("rb") as file:
-                    digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-                    digest.update(file.read(HEAD))
+        for path in sorted(folder.iterdir()):
+            if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+                stamp = path.stat()
+                digest.update(f"{path.name}\0{_checksum_once(path, stamp.st_size, stamp.st_mtime_ns)}\0".encode())
     return digest.hexdigest()
+
+
+@cache
+def _checksum_once(path: Path, size: int, changed: int) -> str:  # noqa: ARG001 - a file that changed is read again
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise RecipeError(f"data: {path} cannot be read: {error.strerror}.") from error
 
 
 def _explain(error: ValidationError) -> str:

@@ -124,14 +124,18 @@ def write_study_report(folders: Sequence[Path], output: Path) -> list[str]:
 
 
 def _shared(name: str, cells: Sequence[Cell], trained: dict[str, str]) -> list[str]:
-    """Which variants are the same trainings as an earlier study's; notes down those that are not."""
-    same: dict[str, str] = {}
+    """Which trainings are an earlier study's; notes down those that are not."""
+    same: dict[tuple[str, str], list[int]] = {}
     for cell in cells:
         place = f"{name}: {cell['variant']}"
         first = trained.setdefault(cell["fingerprint"], place)
         if first != place:
-            same[cell["variant"]] = first
-    return [f"{variant} is the same trainings as {first}" for variant, first in same.items()]
+            same.setdefault((cell["variant"], first), []).append(cell["seed"])
+    return [
+        f"{variant} of seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, sorted(seeds)))}: the same training as"
+        f" {first}"
+        for (variant, first), seeds in same.items()
+    ]
 
 
 def _plot(study: Mapping[str, Any], cells: Sequence[Cell], output: Path, told: list[str]) -> str | None:

@@ -76,6 +76,8 @@ def train_network(
     if recipe.model.freeze == "none":
         crops.teach(stepper.network, stepper.average)
 
+    if folder is not None and inspect is not None and not done:
+        inspect(0, stepper.average)
     started = monotonic() - elapsed
     budget = math.inf if max_minutes is None else 60 * max_minutes
 
@@ -84,8 +86,6 @@ def train_network(
         passed = done / recipe.steps
         return passed if budget == math.inf else fabric.broadcast(max(passed, (monotonic() - started) / budget))
 
-    if folder is not None and inspect is not None and not done:
-        inspect(0, stepper.average)
     progress = share()
     with _Ahead(crops, recipe, done, rank=fabric.global_rank, world=fabric.world_size) as ahead:
         while progress < 1:

@@ -160,10 +160,11 @@ class _Copy:
         return Summary(self._frames, self._damaged, tuple(self._left_out), self._missing())
 
     def _missing(self) -> float:
-        length = self._reader.duration
-        if not length or not set(self._reader.format.name.split(",")) & set(LASTING):
+        length, kind = self._reader.duration, set(self._reader.format.name.split(","))
+        if not length or not kind & set(LASTING) or self._left_out:  # what is left out may last longer
             return 0.0
-        missing = (length + (self._reader.start_time or 0)) / av.time_base - self._end
+        start = (self._reader.start_time or 0) if "mov" in kind else 0  # others tell the end, not the length
+        missing = (length + start) / av.time_base - self._end
         return missing if missing > CUT_OFF else 0.0
 
     def _copy_streams(self) -> tuple[dict[int, Stream], list[str]]:
@@ -203,10 +204,16 @@ class _Copy:
         result = result.reformat(
             format=self._out.codec_context.pix_fmt, dst_colorspace=matrix, dst_color_range=frame.color_range
         )
-        result.pts, result.time_base = frame.pts, frame.time_base
+        result.pts, result.time_base = self._when(frame)
         self._encode(result)
         self._frames += 1
         self._advance(self._share(frame))
+
+    def _when(self, frame: VideoFrame) -> tuple[int | None, Fraction | None]:
+        """Time stamp of a frame and its unit: AVI has a constant rate and no time stamps, only an order."""
+        if self._reader.format.name == "avi":
+            return self._frames + self._damaged, 1 / self._rate
+        return frame.pts, frame.time_base
 
     def _encode(self, frame: VideoFrame | None) -> None:
         if self._out is None:
@@ -235,7 +242,7 @@ class _Copy:
         out.width, out.height = frame.width, frame.height
         forms = [form.name for form in av.Codec(encoder, "w").video_formats or ()]
         context.pix_fmt = _pixel_format(frame, forms, even=encoder in EVEN)
-        context.time_base = frame.time_base or 1 / self._rate
+        context.time_base = self._when(frame)[1] or 1 / self._rate
         if self._video.sample_aspect_ratio:
             context.sample_aspect_ratio = self._video.sample_aspect_ratio
         context.colorspace, context.color_range = frame.colorspace, frame.color_range
