@@ -14,17 +14,22 @@ from undim.cli.main import main
 av = pytest.importorskip("av")
 
 
+def make_video(name, frames, rate):
+    """A dark, lossless video of noise."""
+    with av.open(name, "w") as out:
+        stream = out.add_stream("ffv1", rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "bgr0"
+        for index in range(frames):
+            pixels = np.random.default_rng(index).integers(0, 40, (64, 96, 3), dtype=np.uint8)
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        out.mux(stream.encode(None))
+
+
 @pytest.fixture
 def undim(tmp_path, monkeypatch, capfd):
     """Run `undim video` in an empty folder with a dark video `night.mkv`; returns (status, stderr lines)."""
     monkeypatch.chdir(tmp_path)
-    with av.open("night.mkv", "w") as out:
-        stream = out.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "bgr0"
-        for index in range(6):
-            pixels = np.random.default_rng(index).integers(0, 40, (64, 96, 3), dtype=np.uint8)
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        out.mux(stream.encode(None))
+    make_video("night.mkv", frames=6, rate=25)
 
     def run(*words):
         status = main(["video", *words])
@@ -103,13 +108,7 @@ def test_stopped_while_it_writes_there_is_no_file_of_that_name(tmp_path, name, s
 
 
 def test_a_video_that_is_cut_off_is_written_and_said(undim):
-    with av.open("long.mkv", "w") as out:
-        stream = out.add_stream("ffv1", rate=5)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "bgr0"
-        for index in range(12):
-            pixels = np.random.default_rng(index).integers(0, 40, (64, 96, 3), dtype=np.uint8)
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        out.mux(stream.encode(None))
+    make_video("long.mkv", frames=12, rate=5)
     content = Path("long.mkv").read_bytes()
     Path("long.mkv").write_bytes(content[: len(content) // 2])
     status, err = undim("long.mkv", "-o", "day.mkv", "--model", "tiny")

@@ -245,9 +245,9 @@ class Enhancer:
     def _enhance_at(self, pixels: Pixels, strength: Strength, look: WholePicture | None, side: int) -> Pixels:
         size = pixels.shape[:2]
         need = find_need(pixels) if isinstance(strength, str) else None
-        if need is not None and need.whole == 0:
-            return pixels.copy()
         if need is not None:
+            if need.whole == 0:
+                return pixels.copy()
             small = np.rint(65535 * need.small.transpose(1, 2, 0)).astype(np.uint16)
             [(_, _, output)] = self._whole(small, look)
             need = need.following(output)

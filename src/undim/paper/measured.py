@@ -16,10 +16,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 
 from undim.errors import UsageError
-from undim.study.cells import read_cells, read_plan
+from undim.study.cells import Part, explain, read_cells, read_plan
 from undim.study.report import merge_cells
 
 ABLATION_DATA = "lol-v1"
@@ -32,22 +32,18 @@ _SEED = re.compile(r"(?P<network>.+)-s(?P<seed>\d+)")
 ResultT = TypeVar("ResultT")
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-
-class _Scores(_Part):
+class _Scores(Part):
     psnr: float | None
     ssim: float | None
     niqe: float | None
     images: list[dict[str, Any]]
 
 
-class _Mean(_Part):
+class _Mean(Part):
     mean: float
 
 
-class _Change(_Part):
+class _Change(Part):
     change: float
 
 
@@ -55,7 +51,7 @@ class _LayerChanges(_Change):
     changes: list[list[float]]
 
 
-class _Resets(_Part):
+class _Resets(Part):
     psnr: list[float]
     groups: dict[str, _Change]
     layers: dict[str, _LayerChanges]
@@ -68,42 +64,42 @@ class _Resets(_Part):
         return self
 
 
-class _Share(_Part):
+class _Share(Part):
     poi: float
 
 
-class _Gain(_Part):
+class _Gain(Part):
     layer: str
     picture: int
     before: float
     after: float
 
 
-class _Shares(_Part):
+class _Shares(Part):
     layers: dict[str, _Share]
     gains: list[_Gain]
 
 
-class _Pruned(_Part):
+class _Pruned(Part):
     name: str
     psnr: float | None
     dmr: float | None
 
 
-class _Prunings(_Part):
+class _Prunings(Part):
     rows: list[_Pruned]
 
 
-class _Kernels(_Part):
+class _Kernels(Part):
     cosine_distance: float
     kernels: list[list[float]]
 
 
-class _Diversity(_Part):
+class _Diversity(Part):
     layers: dict[str, _Kernels]
 
 
-class _Laboratory(_Part, Generic[ResultT]):
+class _Laboratory(Part, Generic[ResultT]):
     seeds: list[int]
     pictures: list[str]
     result: ResultT
@@ -267,9 +263,7 @@ class Measurements:
         try:
             VERBS[verb].model_validate(content)
         except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(map(str, first["loc"]))
-            raise UsageError(f"{path} is damaged, measure it anew: {key}: {first['msg']}.") from error
+            raise UsageError(f"{path} is damaged, measure it anew: {explain(error)}.") from error
         match = _SEED.fullmatch(name)
         network = match["network"] if match else name
         seed = int(match["seed"]) if match else content.get("seed")

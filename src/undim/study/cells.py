@@ -30,17 +30,19 @@ WEIGHTS = AVERAGE
 """What is measured, and what cells that come after another start from: the averaged weights at the end of the run."""
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """Part of a file of results that must be there; more may be."""
+
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
-class _Kernels(_Part):
+class _Kernels(Part):
     cosine_distance: float
     variation: float
     effective_rank: float
 
 
-class _Redundancy(_Part):
+class _Redundancy(Part):
     dmr: float
     dmr_adr_kept: float
     poi: float
@@ -50,22 +52,22 @@ class _Redundancy(_Part):
     """DMR of None: infinite."""
 
 
-class _Cost(_Part):
+class _Cost(Part):
     parameters: int
     flops: int
 
 
-class _Curve(_Part):
+class _Curve(Part):
     step: list[int]
     psnr: list[float]
 
 
-class _Time(_Part):
+class _Time(Part):
     seconds: list[float]
     seconds_per_step: float
 
 
-class _Machine(_Part):
+class _Machine(Part):
     device: str
     precision: str
     threads: int
@@ -73,7 +75,7 @@ class _Machine(_Part):
     undim: str
 
 
-class CellFile(_Part):
+class CellFile(Part):
     """What a cell's file must hold to be reported on."""
 
     format: int
@@ -211,9 +213,7 @@ def read_cell(path: Path) -> dict[str, Any]:
     try:
         CellFile.model_validate(cell)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise UsageError(f"{path} is damaged, delete it to run that cell anew: {key}: {first['msg']}.") from error
+        raise UsageError(f"{path} is damaged, delete it to run that cell anew: {explain(error)}.") from error
     return cell
 
 
@@ -225,6 +225,12 @@ def _read_header(path: Path) -> dict[str, Any]:
     if cell["format"] != FORMAT:
         raise UsageError(f"{path} has format {cell['format']}; this version of Undim reads format {FORMAT}.")
     return cell
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing that is wrong with a file of results: its key, and what of it."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def mean_distance(layers: Layers) -> float:

@@ -108,7 +108,7 @@ def enhance_video(source: Path, target: Path, enhance: Enhance, advance: Callabl
     except VideoError as error:
         raise VideoError(f"{source}: {error}.") from error
     except av.error.FFmpegError as error:
-        if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+        if _is_of_the_system(error):
             raise
         raise VideoError(f"{source} cannot be read as a video: {error.strerror}.") from error
 
@@ -221,7 +221,7 @@ class _Copy:
         try:
             self._writer.mux(self._out.encode(frame))
         except av.error.FFmpegError as error:
-            if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+            if _is_of_the_system(error):
                 raise
             name = self._out.codec_context.codec.name
             raise VideoError(
@@ -251,6 +251,11 @@ class _Copy:
         if frame.rotation:
             out.set_display_rotation(frame.rotation)
         return out
+
+
+def _is_of_the_system(error: Exception) -> bool:
+    """Whether it is about a file or a disk, and not about what is in a video."""
+    return isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM
 
 
 def _encoder(codec: str, writer: OutputContainer) -> tuple[str, dict[str, str]]:
