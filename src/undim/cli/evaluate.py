@@ -24,13 +24,12 @@ from undim.metrics.evaluation import Case, cases_without_reference, check_cases,
 from undim.metrics.networks import network_enhancer
 from undim.metrics.quality import Pixels
 from undim.metrics.report import summary, versions, write_report
+from undim.training.run_files import MEASURED
 from undim.weights.files import load_model, read_spec
 from undim.weights.foreign import describe_failure, load_network, names_factory
 
 FOLDER = "folder"
 """The data set that is given by its folders."""
-_RUN_WEIGHTS = ("best.safetensors", "average.safetensors")
-"""What is measured of a training run's folder: the first that is there."""
 
 
 def evaluate(
@@ -155,9 +154,9 @@ def load_subject(model: str, weights: Path | None = None, multiple_of: int = 1, 
         raise UsageError(f"--weights and --multiple-of belong to package.module:factory. Got the model {model!r}.")
     path, told = Path(model), ""
     if model not in list_shipped_models() and path.is_dir():
-        there = [name for name in _RUN_WEIGHTS if (path / name).is_file()]
+        there = [name for name in MEASURED if (path / name).is_file()]
         if not there:
-            raise CheckpointError(f"The folder {path} holds neither {' nor '.join(_RUN_WEIGHTS)}.")
+            raise CheckpointError(f"The folder {path} holds neither {' nor '.join(MEASURED)}.")
         path = path / there[0]
         told = f"{model}: {there[0]} is measured"
     if path.suffix == ".safetensors":

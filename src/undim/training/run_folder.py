@@ -30,12 +30,11 @@ from undim.training.checkpoints import load_checkpoint, save_checkpoint
 from undim.training.metrics_file import MetricsFile, Progress
 from undim.training.network import spec_of
 from undim.training.recipe import Recipe, dump_recipe, find_difference, load_recipe
+from undim.training.run_files import AVERAGE, BEST
 from undim.training.validation import Validation
 from undim.weights.files import save_model
 
 LAST = "last"
-AVERAGE = "average.safetensors"
-"""There only once a run is at its end."""
 
 
 def find_state(recipe: Recipe, run: Path, *, resume: bool) -> dict[str, Any] | None:
@@ -95,7 +94,7 @@ class RunFolder:
             psnr = validation.figures["psnr"]
             if psnr > self.best[0]:
                 self.best = (psnr, progress.step)
-                self._save_weights("best.safetensors", average, progress.step, f"best validation PSNR, {psnr:.4f} dB")
+                self._save_weights(BEST, average, progress.step, f"best validation PSNR, {psnr:.4f} dB")
             progress = dataclasses.replace(progress, validation=validation.figures, best_step=self.best[1])
         with self._writing():
             self.metrics.add(progress)

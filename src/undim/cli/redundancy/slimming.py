@@ -23,6 +23,7 @@ from undim.redundancy.cutting import cut_down
 from undim.redundancy.kernels import bottleneck_energy
 from undim.redundancy.slimming import Measured, Proposal, measure_time, pattern_of, propose, units
 from undim.training.recipe import make_recipe, read_tree
+from undim.training.run_files import AVERAGE
 from undim.weights.export import export_onnx
 from undim.weights.files import ModelSpec, load_model, read_spec, save_model
 
@@ -65,7 +66,7 @@ def slim_network(
         resume = (run / "recipe.yaml").is_file()
         owner = "The recipe" if recipe is None else str(recipe)
         run_recipe(make_recipe(tree, parse_changes(changes), owner=owner), run, resume, max_minutes, dry_run=False)
-        tuned = run / "average.safetensors"
+        tuned = run / AVERAGE
         rows.append(_row("fine-tuned", study, load_model(tuned).to(device)))
     final = load_model(tuned)
     notes = {**own.notes, **read_spec(tuned).notes, "slimmed": f"{100 * proposal.saved:.1f} % fewer multiply-adds"}

@@ -25,10 +25,9 @@ from undim.metrics.evaluation import Case
 from undim.metrics.report import versions
 from undim.redundancy import Initialisation, Settings
 from undim.redundancy.tables import make_markdown
+from undim.training.run_files import MEASURED
 from undim.weights.files import ModelSpec, checksum, load_model, read_spec
 from undim.weights.foreign import describe_failure, load_network, names_factory
-
-_RUN_WEIGHTS = ("best.safetensors", "average.safetensors")
 
 
 @dataclass(frozen=True)
@@ -178,9 +177,9 @@ def _load(model: str, foreign: Foreign) -> tuple[nn.Module, ModelSpec | None, Pa
     if model in list_shipped_models():
         path = MODELS_FOLDER / f"{model}.safetensors"
     elif path.is_dir():
-        there = [name for name in _RUN_WEIGHTS if (path / name).is_file()]
+        there = [name for name in MEASURED if (path / name).is_file()]
         if not there:
-            raise CheckpointError(f"The folder {path} holds neither {' nor '.join(_RUN_WEIGHTS)}.")
+            raise CheckpointError(f"The folder {path} holds neither {' nor '.join(MEASURED)}.")
         path = path / there[0]
     if path.suffix != ".safetensors":
         raise UsageError(
