@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.profiler import profile
 
-from undim.enhance.runtimes import is_installed, open_runtime
 from undim.nets import add_adr, create_model, freeze
 from undim.nets.pog import FrozenPogKernel, PogKernel
+from undim.runtimes.table import is_installed, open_runtime
 from undim.weights.export import export_onnx
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "nets"))

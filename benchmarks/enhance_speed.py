@@ -26,7 +26,7 @@ from pathlib import Path
 from PIL import Image
 from tiling import EXAMPLES, make_picture
 
-from undim.enhance.models import DEFAULT_MODEL
+from undim.shipped import DEFAULT_MODEL
 
 
 def measure(words: list[str], threads: int) -> tuple[float, float, float]:

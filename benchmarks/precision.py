@@ -13,10 +13,10 @@ import numpy as np
 
 from undim import Enhancer
 from undim.data.sets import find_pairs
-from undim.enhance.models import list_shipped_models
-from undim.enhance.runtimes import is_installed
 from undim.images import read_picture
 from undim.metrics.quality import psnr
+from undim.runtimes.table import is_installed
+from undim.shipped import list_shipped_models
 
 WAYS = (
     ("onnxruntime", "float32"),

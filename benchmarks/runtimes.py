@@ -34,8 +34,8 @@ def open_eager(network: str, threads: int) -> Callable[[Bytes], Bytes]:
     """As research code runs a network."""
     import torch
 
-    from undim.enhance.models import MODELS_FOLDER
     from undim.nets import create_model
+    from undim.shipped import MODELS_FOLDER
     from undim.weights.files import load_model
 
     torch.set_num_threads(threads)

@@ -21,9 +21,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from undim.enhance.enhancer import Enhancer
-from undim.enhance.models import find_model, list_shipped_models
-from undim.enhance.runtimes.by_onnxruntime import OnnxRuntime
 from undim.enhance.tiling import spread_tiles
+from undim.runtimes.by_onnxruntime import OnnxRuntime
+from undim.shipped import find_model, list_shipped_models
 
 Bytes = npt.NDArray[np.uint8]
 EXAMPLES = Path(__file__).parent.parent / "examples"

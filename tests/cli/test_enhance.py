@@ -214,7 +214,7 @@ def test_closed_stdin_is_not_needed_for_files_and_named_for_pipes(folder, undim,
 
 
 def test_picture_that_needs_too_much_memory_does_not_cost_the_others(folder, undim, monkeypatch):
-    monkeypatch.setattr("undim.enhance.memory.free_memory", lambda: 10**6)
+    monkeypatch.setattr("undim.machine.free_memory", lambda: 10**6)
     Image.new("L", (100, 100)).save("in/large.png")
     status, _, err = undim("in", "-o", "out")
     assert (status, err[-1]) == (1, "undim: 3 done, 0 skipped, 1 failed")
@@ -298,7 +298,7 @@ def test_fault_in_one_picture_does_not_cost_the_others(folder, undim, monkeypatc
             raise ZeroDivisionError("a bug")
         return ()
 
-    monkeypatch.setattr("undim.enhance.batch.write_picture", fail)
+    monkeypatch.setattr("undim.jobs.run.write_picture", fail)
     status, _, err = undim("in", "-o", "out")
     assert (status, err[-1]) == (1, "undim: 2 done, 0 skipped, 1 failed")
     assert "a bug" in err[0]

@@ -12,8 +12,8 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from tiny_models import save_unary
 from undim.cli.main import main
-from undim.enhance.models import DEFAULT_MODEL, MODELS_FOLDER
 from undim.metrics.niqe import niqe
+from undim.shipped import DEFAULT_MODEL, MODELS_FOLDER
 from undim.weights.files import AdrSpec, ModelSpec, save_model
 
 NUMBERS = itertools.count()

@@ -1,74 +1,12 @@
-"""Dark pictures, and a network that can be told of the whole picture."""
+"""Dark pictures."""
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
-
-from undim.enhance.runtime import TILE_INPUTS
 
 
 @pytest.fixture
 def dark():
     return np.random.default_rng(0).integers(0, 60, (21, 17, 3), dtype=np.uint8)
-
-
-@pytest.fixture(scope="session")
-def tileable(tmp_path_factory):
-    """enhanced = mean 3x3 of image * 0.4 / mean of the whole picture: a network that a tile alone gets wrong."""
-    text = """
-    <ir_version: 10, opset_import: ["" : 20], metadata_props: ["tile_overlap": "32"]>
-    tiny (float[N,3,H,W] image, int64 source, int64[R] rows, int64[C] columns, float[B] weights,
-          float[1,3,64,96] thumbnail, float[1,1] given) => (float[N,3,H,W] enhanced, float[1,1] statistics)
-    {
-        flat = Constant <value_ints: ints = [-1, 1]> ()
-        form = Constant <value_ints: ints = [-1, 1, 1, 1]> ()
-        axes = Constant <value_ints: ints = [1, 2, 3]> ()
-        first = Constant <value_ints: ints = [0]> ()
-        from_crops = Constant <value_int: int = 1> ()
-        from_outside = Constant <value_int: int = 2> ()
-        target = Constant <value_float: float = 0.4> ()
-        eight = Constant <value_int: int = 8> ()
-        steps = Constant <value_ints: ints = [0, 1, 2, 3, 4, 5, 6, 7]> ()
-        upright = Constant <value_ints: ints = [-1, 1]> ()
-        flattened = Constant <value_ints: ints = [-1]> ()
-        one = ReduceMean <keepdims: int = 1> (image, axes)
-        own = Reshape (one, flat)
-        tall = Mul (rows, eight)
-        wide = Mul (columns, eight)
-        tops = Reshape (tall, upright)
-        lefts = Reshape (wide, upright)
-        down = Add (tops, steps)
-        across = Add (lefts, steps)
-        lines = Reshape (down, flattened)
-        posts = Reshape (across, flattened)
-        band = Gather <axis: int = 2> (image, lines)
-        inner = Gather <axis: int = 3> (band, posts)
-        middle = ReduceMean <keepdims: int = 1> (inner, axes)
-        middles = Reshape (middle, flat)
-        column = Reshape (weights, flat)
-        parts = Mul (middles, column)
-        together = ReduceSum <keepdims: int = 1> (parts, first)
-        outside = Equal (source, from_outside)
-        statistics = Identity (together)
-        told = Where (outside, given, together)
-        crops = Equal (source, from_crops)
-        shared = Or (outside, crops)
-        used = Where (shared, told, own)
-        level = Reshape (used, form)
-        gain = Div (target, level)
-        smooth = AveragePool <kernel_shape: ints = [3, 3], pads: ints = [1, 1, 1, 1]> (image)
-        enhanced = Mul (smooth, gain)
-    }
-    """
-    model = onnx.parser.parse_model(text)
-    cell = np.zeros(1, np.int64)
-    zeros = (np.float32(np.zeros((1, 3, 64, 96))), np.float32([[0]]))
-    defaults = zip(TILE_INPUTS, (np.array(0), cell, cell, np.float32([1]), *zeros), strict=True)
-    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in defaults)
-    path = tmp_path_factory.mktemp("tileable") / "net.onnx"
-    onnx.save(model, path)
-    return path
 
 
 @pytest.fixture(scope="session")

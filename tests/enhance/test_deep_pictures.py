@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from undim import Enhancer
-from undim.enhance.models import find_model
 from undim.enhance.tiling import place_crops, shrink, weigh_crops
 from undim.images import Picture, encode_picture, read_picture
+from undim.shipped import find_model
 
 
 @pytest.fixture(scope="module")

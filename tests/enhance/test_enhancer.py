@@ -13,8 +13,8 @@ import undim
 from tiny_models import save_gain, save_model, save_unary
 from undim import Enhancer
 from undim.enhance import memory
-from undim.enhance.models import DEFAULT_MODEL, find_model, list_shipped_models
 from undim.errors import ModelError, PictureError, ShapeError, UsageError
+from undim.shipped import DEFAULT_MODEL, find_model, list_shipped_models
 
 
 def expected(values):
@@ -217,7 +217,7 @@ def test_stop_refuses_further_runs(gain, dark):
 
 def test_unknown_names_and_files(tmp_path, monkeypatch):
     (tmp_path / "photo.onnx").write_bytes(b"")
-    monkeypatch.setattr("undim.enhance.models.MODELS_FOLDER", tmp_path)
+    monkeypatch.setattr("undim.shipped.MODELS_FOLDER", tmp_path)
     assert list_shipped_models() == ["photo"]
     assert find_model(DEFAULT_MODEL) == tmp_path / "photo.onnx"
     with pytest.raises(ModelError, match=r"Did you mean 'photo'.*Shipped: photo"):

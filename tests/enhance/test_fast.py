@@ -10,9 +10,9 @@ from tiny_models import psnr
 from undim import Enhancer
 from undim.enhance import fast
 from undim.enhance.fast import Crop, fit_model, reduced_size
-from undim.enhance.models import list_shipped_models
 from undim.enhance.planes import BAND, reduce, to_planes
 from undim.errors import ModelError
+from undim.shipped import list_shipped_models
 
 
 def picture(height, width, kind=np.uint8):

@@ -13,9 +13,6 @@ from tiny_models import psnr
 from undim import Enhancer
 from undim.enhance import memory, tiling
 from undim.enhance.convert import to_batch
-from undim.enhance.models import find_model, list_shipped_models
-from undim.enhance.runtime import OutOfMemoryError
-from undim.enhance.runtimes.by_onnxruntime import OnnxRuntime
 from undim.enhance.survey import look_at_all, look_at_whole
 from undim.enhance.tiling import (
     find_traits,
@@ -32,6 +29,9 @@ from undim.enhance.tiling import (
 from undim.errors import ModelError, PictureError, UsageError
 from undim.nets import add_adr, create_model
 from undim.nets.thumbnail import make_thumbnail
+from undim.runtimes.base import OutOfMemoryError
+from undim.runtimes.by_onnxruntime import OnnxRuntime
+from undim.shipped import find_model, list_shipped_models
 from undim.weights.export import export_onnx
 
 

@@ -7,7 +7,7 @@ from torch import nn
 from undim.errors import ModelError, UsageError
 from undim.nets import count_flops
 from undim.nets.adr import Adr
-from undim.nets.hidden import hidden_layers
+from undim.nets.hidden_channels import hidden_layers
 from undim.redundancy import Cut, Measured, bottleneck_energy, cut_down, dmr, harmfulness, propose, units
 from undim.redundancy.slimming import pattern_of
 from undim.weights.files import AdrSpec, ModelSpec, load_model, save_model

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from undim import Enhancer
-from undim.enhance.runtime import WholePicture
+from undim.runtimes.base import WholePicture
 from undim.video.steady import SteadyLook, is_cut
 
 

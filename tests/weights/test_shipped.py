@@ -11,10 +11,10 @@ from PIL import Image
 from undim import Enhancer
 from undim.data.reading import read_rgb
 from undim.data.sets import find_pairs, find_pictures
-from undim.enhance.models import MODELS_FOLDER, list_shipped_models
 from undim.metrics.networks import network_enhancer
 from undim.metrics.protocol import score
 from undim.nets.pog import PogKernel
+from undim.shipped import MODELS_FOLDER, list_shipped_models
 from undim.weights.files import load_model, read_spec
 
 FLOORS = {"photo": (20.5, 0.79), "lol": (22.4, 0.83), "tiny": (21.0, 0.8)}

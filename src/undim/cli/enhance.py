@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from undim.cli.lines import one_line, put, say, without_codec_noise
-from undim.enhance.batch import Outcome, Settings, run_tasks
-from undim.enhance.models import DEFAULT_MODEL, find_model
-from undim.enhance.plan import STREAM, Task, plan
-from undim.enhance.runtimes import DEFAULT_RUNTIME, PAYS_FOR_PICTURES, RUNTIMES, RuntimeWish, check_runtime
-from undim.enhance.runtimes.precision import PrecisionWish, check_precision
 from undim.enhance.tiling import Tile, check_tile
-from undim.enhance.watch import PAUSE, Arrivals
 from undim.errors import PictureError, UsageError
 from undim.images import FORMATS, MAX_PIXELS, read_picture
+from undim.jobs.plan import STREAM, Task, plan
+from undim.jobs.run import Outcome, Settings, run_tasks
+from undim.jobs.watch import PAUSE, Arrivals
+from undim.runtimes.precision import PrecisionWish, check_precision
+from undim.runtimes.table import DEFAULT_RUNTIME, PAYS_FOR_PICTURES, RUNTIMES, RuntimeWish, check_runtime
+from undim.shipped import DEFAULT_MODEL, find_model
 
 if TYPE_CHECKING:
     from undim.enhance.enhancer import Enhancer
-    from undim.enhance.runtime import WholePicture
+    from undim.runtimes.base import WholePicture
 
 Strength = float | Literal["auto"]
 

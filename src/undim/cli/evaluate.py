@@ -13,20 +13,20 @@ from typing import Annotated
 import torch
 import typer
 
+from undim.arrays import Bytes
 from undim.cli.lines import put, say
 from undim.cli.results import prepare, progress
 from undim.data.entries import SETS, PairedSet, Split
 from undim.data.sets import SPLITS, find_note, find_pairs, find_pictures, group_by_name, list_sets, numerically
 from undim.enhance.enhancer import Enhancer
-from undim.enhance.models import MODELS_FOLDER, find_model, list_shipped_models
 from undim.errors import CheckpointError, DataError, ModelError, UndimError, UsageError
 from undim.metrics.evaluation import Case, cases_without_reference, check_cases, evaluate_cases
 from undim.metrics.networks import network_enhancer
-from undim.metrics.quality import Pixels
 from undim.metrics.report import summary, versions, write_report
-from undim.training.run_files import MEASURED
+from undim.shipped import MODELS_FOLDER, find_model, list_shipped_models
 from undim.weights.files import load_model, read_spec
 from undim.weights.foreign import describe_failure, load_network, names_factory
+from undim.weights.run_files import MEASURED
 
 FOLDER = "folder"
 """The data set that is given by its folders."""
@@ -119,7 +119,7 @@ def find_cases(
 class Subject:
     """What is measured."""
 
-    enhance: Callable[[Pixels], Pixels]
+    enhance: Callable[[Bytes], Bytes]
     runtime: str
     """The package that runs it."""
     device: str
@@ -181,7 +181,7 @@ def load_subject(model: str, weights: Path | None = None, multiple_of: int = 1, 
     return Subject(Enhancer(model), "onnxruntime", "cpu", file, notes)
 
 
-def _guarded(enhance: Callable[[Pixels], Pixels], model: str, pixels: Pixels) -> Pixels:
+def _guarded(enhance: Callable[[Bytes], Bytes], model: str, pixels: Bytes) -> Bytes:
     """Any failure of a network as one line: its code may be anybody's."""
     try:
         return enhance(pixels)

@@ -15,7 +15,7 @@ from undim.errors import UsageError, suggest
 from undim.paper import claims, figures, harm, redundancy_tables, restoration_tables
 from undim.paper.measured import Measurements
 from undim.paper.pages import Page, write_page
-from undim.training.run_files import AVERAGE
+from undim.weights.run_files import AVERAGE
 
 MAKERS: dict[str, Callable[[Measurements], Page]] = {
     "table1": redundancy_tables.make_table1,

@@ -10,12 +10,12 @@ from typing import Annotated
 
 import typer
 
+from undim.arrays import Pixels
 from undim.cli.enhance import read_precision, read_runtime, read_tile
 from undim.cli.lines import say
-from undim.enhance.models import DEFAULT_MODEL, find_model
-from undim.enhance.runtimes import DEFAULT_RUNTIME
 from undim.errors import UsageError
-from undim.images.picture import Pixels
+from undim.runtimes.table import DEFAULT_RUNTIME
+from undim.shipped import DEFAULT_MODEL, find_model
 
 
 def video(

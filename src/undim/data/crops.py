@@ -14,15 +14,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from undim.arrays import Bytes, Floats
 from undim.data.darkening import at_window, darken, dim, draw_darkening
 from undim.data.fusion import fuse_highlights
-from undim.data.reading import Pixels, read_rgb
+from undim.data.reading import read_rgb
 from undim.data.sets import Pair
 from undim.data.store import PixelStore
 from undim.errors import DataError
 from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
-
-Floats = npt.NDArray[np.float32]
 
 CLIPPED = 250 / 255
 """Value from which on a channel counts as clipped."""
@@ -114,7 +113,7 @@ class PairCrops:
         pairs = [pair for source in sources for pair in source.pairs]
         budget = memory_gb * 1e9 / 2
         self.lows = PixelStore([partial(read_rgb, pair.low) for pair in pairs], budget)
-        targets: list[Callable[[], Pixels]] = []
+        targets: list[Callable[[], Bytes]] = []
         for index, source in enumerate(sources):
             for place, pair in enumerate(source.pairs):
                 targets.append(partial(self._read_target, int(self._starts[index]) + place, pair, fuse=source.fuse))
@@ -122,7 +121,7 @@ class PairCrops:
         self._thumbnails: dict[tuple[int, bool, bool], Floats] = {}
         self._views: dict[tuple[int, bool], npt.NDArray[np.float16]] = {}
 
-    def _read_target(self, index: int, pair: Pair, *, fuse: bool) -> Pixels:
+    def _read_target(self, index: int, pair: Pair, *, fuse: bool) -> Bytes:
         low, high = self.lows[index], read_rgb(pair.high)
         if low.shape != high.shape:
             raise DataError(f"{pair.low} and {pair.high} differ in size: {low.shape[:2]} and {high.shape[:2]}.")

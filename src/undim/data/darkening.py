@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from undim.arrays import Floats
 
 SHADOW_BOUND, NIGHT_BOUND = 4.5, 3.0
 """Stops by which the dark part is raised at most, in pictures with a part in shadow and in night scenes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from undim.data.reading import Pixels
+from undim.arrays import Bytes
 
 BURNT = (215.0, 255.0)
 """Largest channel at which the fusion begins to replace the reference, and at which it has replaced it."""
@@ -13,7 +13,7 @@ SPREAD = 4.0
 """Sigma, in pixels, by which the border of the replaced parts is softened."""
 
 
-def fuse_highlights(low: Pixels, high: Pixels) -> Pixels:
+def fuse_highlights(low: Bytes, high: Bytes) -> Bytes:
     """Replace what is burnt out in the brighter exposure.
 
     There the result is the exposure fusion of the two (Mertens, Kautz, Van Reeth 2007, in OpenCV); elsewhere it is
@@ -33,5 +33,5 @@ def fuse_highlights(low: Pixels, high: Pixels) -> Pixels:
         return high
     fused = cv2.createMergeMertens().process([low, high]).clip(0, 1) * 255  # in [0, 1], whatever the channel order
     share = np.maximum(cv2.GaussianBlur(burnt, (0, 0), SPREAD), burnt)[..., None]
-    result: Pixels = np.rint(high * (1 - share) + fused * share).astype(np.uint8)
+    result: Bytes = np.rint(high * (1 - share) + fused * share).astype(np.uint8)
     return result

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from undim.arrays import Bytes
 from undim.errors import DataError, PictureError
 from undim.images import read_picture
 from undim.images.picture import to_8_bit
 
-Pixels = npt.NDArray[np.uint8]
 
-
-def read_rgb(path: Path) -> Pixels:
+def read_rgb(path: Path) -> Bytes:
     """Decode a picture to H x W x 3, 8 bit; 16 bits are rounded, grey fills all three channels, alpha is left out.
 
     Raises:

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from undim.data.reading import Pixels
+from undim.arrays import Bytes
 
 
-class PixelStore(Sequence[Pixels]):
+class PixelStore(Sequence[Bytes]):
     """Pictures, decoded once.
 
     Args:
@@ -20,8 +20,8 @@ class PixelStore(Sequence[Pixels]):
             vanishes with the process.
     """
 
-    def __init__(self, loaders: Sequence[Callable[[], Pixels]], budget: float) -> None:
-        self._pictures: list[Pixels] = []
+    def __init__(self, loaders: Sequence[Callable[[], Bytes]], budget: float) -> None:
+        self._pictures: list[Bytes] = []
         self._file = None
         held, end = 0, 0
         with ThreadPoolExecutor(2) as pool:
@@ -43,5 +43,5 @@ class PixelStore(Sequence[Pixels]):
     def __len__(self) -> int:
         return len(self._pictures)
 
-    def __getitem__(self, index: int) -> Pixels:  # type: ignore[override]  # no slices are taken
+    def __getitem__(self, index: int) -> Bytes:  # type: ignore[override]  # no slices are taken
         return self._pictures[index]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from undim.enhance.runtime import MINIMUM_SIDE
-from undim.enhance.tiling import Floats
+from undim.arrays import Floats, Pixels
+from undim.contract import MINIMUM_SIDE
 from undim.errors import PictureError
-from undim.images.picture import Pixels, full_scale
+from undim.images.picture import full_scale
 from undim.luma import REC601
 
 

@@ -12,30 +12,21 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from undim.arrays import Floats, Pixels, Span
+from undim.contract import CELL
+from undim.enhance.auto_strength import find_need
 from undim.enhance.convert import blend, to_batch, to_pixels
 from undim.enhance.fast import CROPS, Crop, fit_model, reduced_size
 from undim.enhance.memory import check_memory, choose_side, smaller_side
-from undim.enhance.models import DEFAULT_MODEL, find_model
-from undim.enhance.need import find_need
 from undim.enhance.planes import reduce
-from undim.enhance.runtime import OutOfMemoryError, Runtime, Tiling, WholePicture
-from undim.enhance.runtimes import DEFAULT_RUNTIME, PAYS_FROM, RuntimeWish, check_runtime, open_runtime
-from undim.enhance.runtimes.precision import PrecisionWish, check_precision
 from undim.enhance.survey import look_and_see, look_at_all, look_at_whole, see
-from undim.enhance.tiling import (
-    CELL,
-    FEWER_PIXELS,
-    MARGIN,
-    SAMPLED_PIXELS,
-    Floats,
-    Span,
-    Tile,
-    check_tile,
-    join_tiles,
-    spread_tiles,
-)
+from undim.enhance.tiling import FEWER_PIXELS, MARGIN, SAMPLED_PIXELS, Tile, check_tile, join_tiles, spread_tiles
 from undim.errors import ModelError, PictureError, ShapeError, UsageError
-from undim.images.picture import Picture, Pixels, split_alpha, to_8_bit
+from undim.images.picture import Picture, split_alpha, to_8_bit
+from undim.runtimes.base import OutOfMemoryError, Runtime, Tiling, WholePicture
+from undim.runtimes.precision import PrecisionWish, check_precision
+from undim.runtimes.table import DEFAULT_RUNTIME, PAYS_FROM, RuntimeWish, check_runtime, open_runtime
+from undim.shipped import DEFAULT_MODEL, find_model
 
 Piece = tuple[int, int, Floats]
 """Top row, left column and values, 3 x h x w, not clamped, of a part of the enhanced picture."""
@@ -60,14 +51,14 @@ class Enhancer:
 
     Args:
         model: name of a shipped model, or the path of an .onnx file that keeps the contract in
-            `undim.enhance.runtime`.
+            `undim.contract`.
         threads: CPU threads of the network; one per core if None.
         tile: side in pixels, at least 256, of the tiles that larger pictures are cut into, overlaps included; 0 for
             whole pictures always; "auto" for what the free memory suggests. What the network takes from the whole
             picture is taken once and told to every tile, so that they agree.
         fast: whether pictures of 3 megapixels and more go through the network at a reduced size, as
             `undim.enhance.fast` says.
-        runtime: what runs the network, one of `undim.enhance.runtimes.RUNTIMES`; "auto" for the fastest of those that
+        runtime: what runs the network, one of `undim.runtimes.table.RUNTIMES`; "auto" for the fastest of those that
             are installed, measured once on this machine, where the work is large: pictures from 3 megapixels on.
         precision: "float32"; "bfloat16", where runtime and processor have it; "auto" for bfloat16 where a shipped model
             loses at most 0.02 dB by it.
@@ -134,8 +125,8 @@ class Enhancer:
         Args:
             image: as the class says.
             strength: from 0 (the input, exactly) to 1 (the network's output, rounded): a blend of encoded values.
-                "auto" goes by `undim.enhance.need`: a picture that needs nothing comes back as it is, one half dark is
-                raised where it is dark.
+                "auto" goes by `undim.enhance.auto_strength`: a picture that needs nothing comes back as it is, one half
+                dark is raised where it is dark.
             look: what to take for the whole picture that this one is a part of: what `survey` returned, or the
                 `undim.enhance.survey.average` of it over a series, for one look. `None`: the picture's own.
 
@@ -187,7 +178,7 @@ class Enhancer:
         return " and ".join(dict.fromkeys(str(runtime) for runtime in self._used or [self._runtime]))
 
     def _open_fastest(self) -> Runtime:
-        from undim.enhance.runtimes.choice import open_fastest  # no small picture waits for what it imports
+        from undim.runtimes.choice import open_fastest  # no small picture waits for what it imports
 
         return open_fastest(self._path, threads=self._threads, precision=self._precision)
 

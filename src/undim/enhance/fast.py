@@ -13,7 +13,6 @@ least-squares fit.
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,9 +21,10 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
+from undim.arrays import Floats, Pixels, Span
 from undim.enhance.planes import BAND, blur, enlarge, find_cut, luma, regress, to_planes
-from undim.enhance.tiling import CROP, Floats, Span
-from undim.images.picture import Pixels
+from undim.enhance.tiling import CROP
+from undim.machine import count_cores
 
 REDUCED_PIXELS = 1_350_000
 """What the reduced copy has at most: a third of each side of a 12-megapixel picture."""
@@ -83,7 +83,7 @@ class LocalModel:
                 output[colour] += enlarge(self.offsets[colour], (height, width), rows, columns)
             return output
 
-        at_once = threads or os.cpu_count() or 1
+        at_once = threads or count_cores()
         with ThreadPoolExecutor(at_once) as pool:
             coming: deque[tuple[int, Future[Floats]]] = deque()
             for top in range(0, height, BAND):
@@ -132,7 +132,7 @@ def fit_model(
         facts = _Facts(small[colour], enhanced[colour], slope, brightness, tone, kind)
         slopes[colour], offsets[colour] = facts.combine(_fit(pixels, colour, facts, crops))
 
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(threads or count_cores()) as pool:
         list(pool.map(describe, range(3)))
     return LocalModel(slopes, offsets)
 

@@ -1,11 +1,9 @@
-"""How much memory a picture needs on its way through the network, and how much the machine has."""
+"""How much memory a picture needs on its way through the network, and what fits."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 from undim.errors import PictureError
+from undim.machine import free_memory
 
 BYTES_PER_PIXEL = 425
 """Peak of one run of the shipped architecture, float32 input and output included.
@@ -20,9 +18,6 @@ WHOLE_PIXELS = 1_500_000
 """Pictures up to this size are not tiled while memory allows it."""
 SPARED = 0.5
 """Share of the free memory that is left to the pictures themselves and to others."""
-
-_MEMINFO = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def choose_side(width: int, height: int) -> int:
@@ -56,34 +51,3 @@ def check_memory(width: int, height: int, side: int = 0) -> None:
             f"is {width} x {height} pixels, which needs about {needed / 1e9:.1f} GB of memory{tiles}, "
             f"and {free / 1e9:.1f} GB are free; make it smaller"
         )
-
-
-def free_memory() -> int | None:
-    """Bytes that can be had without swapping, in this container if it is one; None if the system does not tell."""
-    known = [free for free in (_machine_memory(), _container_memory()) if free is not None]
-    return min(known, default=None)
-
-
-def _machine_memory() -> int | None:
-    try:
-        lines = _MEMINFO.read_bytes().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(b"MemAvailable:"))
-    except (OSError, ValueError, IndexError, StopIteration):
-        pass
-    try:
-        # Without the file cache, which could be given up: the safe side.
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
-        return None
-
-
-def _container_memory() -> int | None:
-    """What the second version of Linux's control groups leaves, the file cache that can be given up included."""
-    try:
-        limit = int((_CGROUP / "memory.max").read_text())  # the word "max" where there is no limit
-        used = int((_CGROUP / "memory.current").read_text())
-        lines = (_CGROUP / "memory.stat").read_text().splitlines()
-        cache = next((int(line.split()[1]) for line in lines if line.startswith("inactive_file ")), 0)
-    except (OSError, ValueError, IndexError):
-        return None
-    return max(0, limit - used + cache)

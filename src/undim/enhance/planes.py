@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from undim.enhance.tiling import Floats, Span
-from undim.images.picture import Pixels, full_scale
+from undim.arrays import Floats, Pixels, Span
+from undim.images.picture import full_scale
 from undim.luma import REC601
+from undim.machine import count_cores
 
 BAND = 64
 """Rows that are taken at once, so that a picture never stands in memory as floats; few, for the processor's caches."""
@@ -63,7 +63,7 @@ def reduce(pixels: Pixels, size: Span, threads: int | None = None) -> tuple[Floa
         for target, plane in zip((*small, squares), (*planes, luma(planes) ** 2), strict=True):
             target[first:last] = _resize(plane, (last - first, size[1]), Image.Resampling.BOX, part)
 
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(threads or count_cores()) as pool:
         list(pool.map(band, range(0, size[0], rows_at_once)))
     return small, (squares - luma(small) ** 2).clip(0)
 

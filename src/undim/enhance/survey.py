@@ -10,13 +10,11 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from undim.arrays import Floats, Pixels, Span
 from undim.enhance.convert import to_batch
-from undim.enhance.runtime import Runtime, Tiling, WholePicture
 from undim.enhance.tiling import (
     FEWER_PIXELS,
     SAMPLED_PIXELS,
-    Floats,
-    Span,
     find_traits,
     inner_cells,
     place_crops,
@@ -26,7 +24,7 @@ from undim.enhance.tiling import (
     weigh_regions,
 )
 from undim.errors import UsageError
-from undim.images.picture import Pixels
+from undim.runtimes.base import Runtime, Tiling, WholePicture
 
 ROUNDS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Which windows go together: remainders of row and column by two."""

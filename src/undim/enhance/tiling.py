@@ -10,19 +10,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from undim.arrays import Floats, Pixels, Span
+from undim.contract import CELL
 from undim.errors import UsageError
-from undim.images.picture import Pixels, full_scale
+from undim.images.picture import full_scale
 
-Floats = npt.NDArray[np.float32]
-Span = tuple[int, int]
-"""First pixel and the one after the last along one axis."""
 Tile = Literal["auto"] | int
 """Side of the tiles in pixels, 0 for whole pictures always, or "auto"."""
 SMALLEST_TILE = 256
 """Side in pixels under which tiles would consist of their overlap."""
 
-CELL = 8
-"""Tiles begin and crops lie at multiples of this, as the networks halve the size three times."""
 CROP = 128
 """Side in pixels of the crops that stand for the whole picture."""
 MARGIN = 24

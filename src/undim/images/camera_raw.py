@@ -7,8 +7,8 @@ from typing import BinaryIO
 
 import numpy as np
 
+from undim.arrays import Pixels
 from undim.errors import PictureError
-from undim.images.picture import Pixels
 from undim.images.pillow import CheckSize
 
 

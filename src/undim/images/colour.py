@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
+from undim.arrays import Bytes, Pixels
 from undim.images.libvips import convert_to_srgb
-from undim.images.picture import Bytes, Pixels, full_scale
+from undim.images.picture import full_scale
 
 Curve = npt.NDArray[np.float64]
 """Linear light in [0, 1] for 65536 encoded values, evenly spaced from 0 to 1; never falling."""

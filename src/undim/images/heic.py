@@ -6,9 +6,10 @@ from typing import BinaryIO
 
 import numpy as np
 
+from undim.arrays import Pixels
 from undim.errors import PictureError
 from undim.images.exif import strip_prefix
-from undim.images.picture import Metadata, Pixels, scale, split_channels
+from undim.images.picture import Metadata, scale, split_channels
 from undim.images.pillow import CheckSize
 
 _BYTE_DEPTH = 8

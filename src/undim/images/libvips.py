@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import PngImagePlugin
 
+from undim.arrays import Pixels
 from undim.errors import PictureError
 from undim.images.exif import with_prefix
 from undim.images.formats import PNG_CHUNK_FRAME
-from undim.images.picture import Metadata, Picture, Pixels, join_channels, scale
+from undim.images.picture import Metadata, Picture, join_channels, scale
 
 if TYPE_CHECKING:
     import pyvips

@@ -9,11 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from undim.arrays import Bytes, Pixels
 from undim.errors import PictureError
-
-Bytes = npt.NDArray[np.uint8]
-Pixels = npt.NDArray[np.uint8 | np.uint16]
-"""Values from 0 to 255, or to 65535: the type tells which."""
 
 
 @dataclass(frozen=True)

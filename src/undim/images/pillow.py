@@ -12,10 +12,11 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError, WebPImagePlugin
 
+from undim.arrays import Pixels
 from undim.errors import PictureError
 from undim.images.exif import strip_prefix
 from undim.images.formats import FORMATS, PNG_CHUNK_FRAME, READ_ONLY
-from undim.images.picture import Metadata, Pixels, scale, split_alpha
+from undim.images.picture import Metadata, scale, split_alpha
 
 CheckSize = Callable[[tuple[int, int]], None]
 """Raises PictureError for a width and height that are not to be decoded."""

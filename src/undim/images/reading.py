@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from undim.arrays import Pixels
 from undim.errors import PictureError
 from undim.images import colour, pillow, tiff
 from undim.images.camera_raw import decode_raw
@@ -31,7 +32,7 @@ from undim.images.formats import (
 )
 from undim.images.heic import decode_heic
 from undim.images.libvips import LazyPicture
-from undim.images.picture import Metadata, Picture, Pixels, split_channels, to_16_bit
+from undim.images.picture import Metadata, Picture, split_channels, to_16_bit
 
 MAX_PIXELS = 200_000_000
 """Default limit of width times height, against files that unpack to more than fits in memory."""

@@ -11,13 +11,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, PngImagePlugin
 
+from undim.arrays import Bytes, Pixels
 from undim.atomic import replacing
 from undim.errors import PictureError, UsageError
 from undim.images import colour
 from undim.images.exif import with_prefix
 from undim.images.formats import FORMATS, Format
 from undim.images.libvips import write_deep_avif, write_deep_png
-from undim.images.picture import Bytes, Metadata, Picture, Pixels, full_scale, to_8_bit
+from undim.images.picture import Metadata, Picture, full_scale, to_8_bit
 from undim.images.tiff import can_be_tags, write_tiff
 
 _JPEG_MARKER = 65533

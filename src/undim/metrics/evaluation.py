@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from undim.arrays import Bytes
 from undim.data.reading import read_rgb
 from undim.data.sets import group_by_name, match_names, numerically
 from undim.errors import DataError, ModelError, UsageError
 from undim.images import Picture, write_picture
 from undim.metrics.protocol import PictureScores, Scores, measure
-from undim.metrics.quality import Pixels
 
 SMALLEST = 11
-"""Pixels on a side that SSIM's window needs."""
+"""Bytes on a side that SSIM's window needs."""
 _GAP = 8
 """Grey columns between the pictures of a sheet."""
 
@@ -38,7 +38,7 @@ class Measured:
     """What came of one set."""
 
     scores: Scores
-    worst: tuple[tuple[Case, Pixels], ...]
+    worst: tuple[tuple[Case, Bytes], ...]
     """The pictures with the lowest PSNR, or of unpaired sets with the highest NIQE, with their outputs; worst first."""
 
 
@@ -102,7 +102,7 @@ def check_cases(cases: Sequence[Case], done: Callable[[], None] = lambda: None) 
 
 def evaluate_cases(
     cases: Sequence[Case],
-    enhance: Callable[[Pixels], Pixels] | None = None,
+    enhance: Callable[[Bytes], Bytes] | None = None,
     *,
     worst: int = 0,
     images: Path | None = None,
@@ -122,7 +122,7 @@ def evaluate_cases(
         PictureError: if a picture cannot be enhanced or written.
     """
     scores: list[PictureScores] = []
-    kept: list[tuple[float, Case, Pixels]] = []
+    kept: list[tuple[float, Case, Bytes]] = []
     for case in cases:
         low = None if case.low is None else read_rgb(case.low)
         output = _output_of(case, low, enhance)
@@ -139,7 +139,7 @@ def evaluate_cases(
     return Measured(Scores(tuple(scores)), tuple((case, output) for _, case, output in kept))
 
 
-def make_sheet(case: Case, output: Pixels) -> Pixels:
+def make_sheet(case: Case, output: Bytes) -> Bytes:
     """Input, output and reference side by side at full size, those that there are."""
     parts = [
         *([] if case.low is None else [read_rgb(case.low)]),
@@ -164,7 +164,7 @@ def _badness(scores: PictureScores) -> float | None:
     return scores.niqe if scores.psnr is None else -scores.psnr
 
 
-def _output_of(case: Case, low: Pixels | None, enhance: Callable[[Pixels], Pixels] | None) -> Pixels:
+def _output_of(case: Case, low: Bytes | None, enhance: Callable[[Bytes], Bytes] | None) -> Bytes:
     if case.output is not None:
         return read_rgb(case.output)
     if low is None or enhance is None:

@@ -8,11 +8,11 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
+from undim.arrays import Bytes
 from undim.errors import ModelError
-from undim.metrics.quality import Pixels
 
 
-def network_enhancer(model: nn.Module) -> Callable[[Pixels], Pixels]:
+def network_enhancer(model: nn.Module) -> Callable[[Bytes], Bytes]:
     """Wrap a network: N x 3 x H x W in [0, 1] to the same shape becomes H x W x 3 8-bit RGB to the same.
 
     The network is put in evaluation mode and runs in float32 on the device of its parameters; its output is clamped to
@@ -26,7 +26,7 @@ def network_enhancer(model: nn.Module) -> Callable[[Pixels], Pixels]:
     device = torch.device("cpu") if first is None else first.device
 
     @torch.no_grad()
-    def enhance(pixels: Pixels) -> Pixels:
+    def enhance(pixels: Bytes) -> Bytes:
         image = torch.from_numpy(pixels.copy()).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
         output = model(image.contiguous(memory_format=torch.channels_last))
         if not isinstance(output, Tensor) or output.shape != image.shape:
@@ -35,7 +35,7 @@ def network_enhancer(model: nn.Module) -> Callable[[Pixels], Pixels]:
         values = output[0].float()
         if not bool(values.isfinite().all()):
             raise ModelError("The network returned values that are not finite.")
-        result: Pixels = (values.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        result: Bytes = (values.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         return result
 
     return enhance

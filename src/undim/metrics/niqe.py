@@ -14,10 +14,9 @@ import numpy.typing as npt
 from scipy.ndimage import correlate1d
 from scipy.special import gamma
 
+from undim.arrays import Doubles
 from undim.errors import ShapeError
 from undim.luma import REC601
-
-Floats = npt.NDArray[np.float64]
 
 BLOCK = 96
 """Side of a block at full scale, pixels; half of it at half scale."""
@@ -73,20 +72,20 @@ def niqe(picture: npt.NDArray[np.uint8]) -> float:
     return float(np.sqrt(difference @ np.linalg.pinv(covariance) @ difference))
 
 
-def normalise(luma: Floats) -> Floats:
+def normalise(luma: Doubles) -> Doubles:
     """Luma minus its local mean, over its local standard deviation plus one (equations 1 to 3)."""
 
-    def smooth(values: Floats) -> Floats:
-        blurred: Floats = correlate1d(correlate1d(values, _WEIGHTS, 0, mode="nearest"), _WEIGHTS, 1, mode="nearest")
+    def smooth(values: Doubles) -> Doubles:
+        blurred: Doubles = correlate1d(correlate1d(values, _WEIGHTS, 0, mode="nearest"), _WEIGHTS, 1, mode="nearest")
         return blurred
 
     mean = smooth(luma)
     deviation = np.sqrt(np.abs(smooth(luma * luma) - mean * mean))
-    result: Floats = (luma - mean) / (deviation + 1)
+    result: Doubles = (luma - mean) / (deviation + 1)
     return result
 
 
-def halve(luma: Floats) -> Floats:
+def halve(luma: Doubles) -> Doubles:
     """Antialiased bicubic reduction to half of even sides, as MATLAB's imresize; borders are mirrored."""
     distance = np.abs(np.arange(-3.5, 4)) / 2
     near = 1.5 * distance**3 - 2.5 * distance**2 + 1  # Keys' kernel with a = -0.5
@@ -100,13 +99,13 @@ def halve(luma: Floats) -> Floats:
     return luma
 
 
-def split_blocks(values: Floats, side: int) -> Floats:
+def split_blocks(values: Doubles, side: int) -> Doubles:
     """H x W, multiples of the side, to blocks x side x side."""
     rows, columns = values.shape[0] // side, values.shape[1] // side
     return values.reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
 
 
-def block_features(blocks: Floats) -> Floats:
+def block_features(blocks: Doubles) -> Doubles:
     """The 18 features of each block (equations 4 to 11): blocks x side x side to blocks x 18.
 
     Two of the coefficients' distribution, and four for each of the products with a neighbour; at a block's edge the
@@ -121,7 +120,7 @@ def block_features(blocks: Floats) -> Floats:
     return np.stack(features, axis=1)
 
 
-def fit_aggd(samples: Floats) -> tuple[Floats, Floats, Floats]:
+def fit_aggd(samples: Doubles) -> tuple[Doubles, Doubles, Doubles]:
     """Fit an asymmetric generalised Gaussian by its moments to each row of samples.
 
     Lasmar, Stitou and Berthoumieu, "Multiscale skewed heavy tailed model for texture analysis", ICIP 2009.
@@ -145,7 +144,7 @@ def fit_aggd(samples: Floats) -> tuple[Floats, Floats, Floats]:
 
 
 @cache
-def _load_pristine() -> tuple[Floats, Floats]:
+def _load_pristine() -> tuple[Doubles, Doubles]:
     """Mean (36) and covariance (36 x 36) of pristine pictures' features."""
     with np.load(_PRISTINE, allow_pickle=False) as file:
         return file["mu_pris_param"][0], file["cov_pris_param"]

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from undim.arrays import Bytes
 from undim.errors import ShapeError
 from undim.metrics.niqe import niqe
 from undim.metrics.quality import (
-    Pixels,
     brightness_error,
     clipped_share,
     log_brightness_ratio,
@@ -136,8 +136,8 @@ class Scores:
 
 
 def score(
-    enhance: Callable[[Pixels], Pixels],
-    pairs: Iterable[tuple[str, Pixels, Pixels]],
+    enhance: Callable[[Bytes], Bytes],
+    pairs: Iterable[tuple[str, Bytes, Bytes]],
 ) -> Scores:
     """Enhance dark pictures and measure them against their references.
 
@@ -151,7 +151,7 @@ def score(
     return Scores(tuple(measure(name, enhance(low), high, low) for name, low, high in pairs))
 
 
-def measure(name: str, output: Pixels, reference: Pixels | None = None, low: Pixels | None = None) -> PictureScores:
+def measure(name: str, output: Bytes, reference: Bytes | None = None, low: Bytes | None = None) -> PictureScores:
     """All measures of one output for which there is what they need.
 
     Args:

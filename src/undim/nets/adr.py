@@ -22,7 +22,7 @@ from undim.nets.dynamic_conv import (
     pool,
 )
 from undim.nets.pog import Basis, Mixing, PogKernel
-from undim.nets.whole_picture import Means, WholePicture
+from undim.nets.whole_picture import Means, WholeStatistics
 
 KernelKind = Literal["pog", "dynamic", "static"]
 Where = Literal["decoder", "encoder", "all"]
@@ -159,7 +159,7 @@ class Adr(nn.Module):
         self.p2.keep(channels, 1)  # type: ignore[operator]
         self.bottleneck = len(channels)
 
-    def kernels(self, qkv: Tensor, whole: WholePicture | None = None) -> tuple[Tensor, Tensor]:
+    def kernels(self, qkv: Tensor, whole: WholeStatistics | None = None) -> tuple[Tensor, Tensor]:
         """P1 (B x Dm x 3C) and P2 (B x 3C x Dm) for these inputs, B x 3C x H x W, or for the picture they are of.
 
         Larger kernels than those of size 1 have two more axes.
@@ -179,7 +179,7 @@ class Adr(nn.Module):
         p2 = self.p2((p1 @ pooled.unsqueeze(-1)).squeeze(-1))[..., 0, 0]
         return p1, p2
 
-    def forward(self, qkv: Tensor, whole: WholePicture | None = None) -> Tensor:
+    def forward(self, qkv: Tensor, whole: WholeStatistics | None = None) -> Tensor:
         """Reallocate attention: B x 3C x H x W to the same shape and memory layout."""
         p1, p2 = self.kernels(qkv, whole)
         if self.kernel_size > 1:

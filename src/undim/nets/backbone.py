@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ShapeError
-from undim.nets.hidden import HiddenLayer
-from undim.nets.whole_picture import WholePicture
+from undim.nets.hidden_channels import HiddenLayer
+from undim.nets.whole_picture import WholeStatistics
 
 Part = Literal["encoder", "latent", "decoder"]
 FlopsRule = Literal["fvcore", "thop"]
@@ -45,7 +45,7 @@ class QkvAttention(nn.Module):
     asks_whole: ClassVar[bool] = False
     """Whether the layer passes `whole` on to `channel_attention`, so that tiles of a picture can agree."""
     adr: nn.Module | None
-    whole: WholePicture | None
+    whole: WholeStatistics | None
 
     def __init__(self, qkv_channels: int) -> None:
         super().__init__()

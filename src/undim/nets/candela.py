@@ -24,7 +24,7 @@ from undim.errors import ModelError, ShapeError
 from undim.luma import REC601
 from undim.nets.backbone import Backbone, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
-from undim.nets.hidden import HiddenConv, HiddenLayer
+from undim.nets.hidden_channels import HiddenConv, HiddenLayer
 from undim.nets.registry import Variant, register
 from undim.nets.scene_memory import BrightnessPin, SceneMemory
 from undim.nets.thumbnail import THUMBNAIL, make_thumbnail

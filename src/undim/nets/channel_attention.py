@@ -7,11 +7,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from undim.nets.dynamic_conv import from_pixels
-from undim.nets.whole_picture import WholePicture
+from undim.nets.whole_picture import WholeStatistics
 
 
 def channel_attention(
-    query: Tensor, key: Tensor, value: Tensor, temperature: Tensor, whole: WholePicture | None = None
+    query: Tensor, key: Tensor, value: Tensor, temperature: Tensor, whole: WholeStatistics | None = None
 ) -> Tensor:
     """Transposed attention: every channel of a head attends to the other channels of that head.
 

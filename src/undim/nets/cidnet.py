@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from undim.errors import ModelError
 from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
-from undim.nets.hidden import HiddenConv
+from undim.nets.hidden_channels import HiddenConv
 from undim.nets.registry import Variant, register
 
 EPS = 1e-8  # keeps divisions of the colour transform finite

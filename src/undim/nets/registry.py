@@ -8,7 +8,7 @@ from typing import Any
 
 from undim.errors import ModelError, suggest
 from undim.nets.backbone import Backbone
-from undim.nets.hidden import narrow
+from undim.nets.hidden_channels import narrow
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from undim.errors import ModelError
 from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
-from undim.nets.hidden import HiddenConv
+from undim.nets.hidden_channels import HiddenConv
 from undim.nets.registry import Variant, register
 
 NormKind = Literal["WithBias", "BiasFree"]

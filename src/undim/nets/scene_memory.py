@@ -17,11 +17,11 @@ from torch.nn import functional as F
 from undim.errors import ShapeError
 from undim.luma import REC601
 from undim.nets.thumbnail import THUMBNAIL
-from undim.nets.whole_picture import WholePicture
+from undim.nets.whole_picture import WholeStatistics
 
-CELL = 4
+_POOLED = 4
 """Side, in pixels of the thumbnail, of one cell of the descriptor."""
-GRID = (THUMBNAIL[0] // CELL, THUMBNAIL[1] // CELL)
+GRID = (THUMBNAIL[0] // _POOLED, THUMBNAIL[1] // _POOLED)
 SURE, KNOWN = 0.95, 0.9
 """Correlation from which on a picture is certainly of a stored scene, and up to which it is not."""
 ITSELF = 0.99999
@@ -35,7 +35,7 @@ def describe_scene(thumbnail: Tensor) -> Tensor:
     """
     luma = (thumbnail * thumbnail.new_tensor(REC601).view(3, 1, 1)).sum(1, keepdim=True)
     level = luma.mean((2, 3), keepdim=True).clamp_min(1e-4)
-    cells = F.avg_pool2d((luma / level + 0.05).log(), CELL).squeeze(1)  # (N, 16, 24)
+    cells = F.avg_pool2d((luma / level + 0.05).log(), _POOLED).squeeze(1)  # (N, 16, 24)
     centred = cells - cells.mean((1, 2), keepdim=True)
     described: Tensor = centred / torch.linalg.vector_norm(centred, dim=(1, 2), keepdim=True).clamp_min(1e-6)
     return described
@@ -121,7 +121,7 @@ class BrightnessPin(nn.Module):
         whole: `None`, or in a network made for tiles what stands in for the tile's own mean.
     """
 
-    whole: WholePicture | None
+    whole: WholeStatistics | None
 
     def __init__(self) -> None:
         super().__init__()

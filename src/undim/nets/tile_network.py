@@ -5,15 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from undim.contract import CELL, CROPS, OWN
 from undim.errors import ModelError
 from undim.nets.backbone import Backbone, QkvAttention
 from undim.nets.dynamic_conv import GeneratedConv2d
 from undim.nets.scene_memory import BrightnessPin
 from undim.nets.thumbnail import make_thumbnail
-from undim.nets.whole_picture import CROPS, OWN, WholePicture
+from undim.nets.whole_picture import WholeStatistics
 
-CELL = 8
-"""Pixels that one entry of `rows` and `columns` stands for; tiles begin at multiples of it."""
 PROBE = 64
 """Side of the picture that shows how large the features of each layer are."""
 
@@ -76,7 +75,7 @@ class TileNetwork(nn.Module):
         """
         parts = given.split(self._counts, dim=1)
         wholes = [
-            WholePicture(source, _pixels(rows, scale), _pixels(columns, scale), weights, part)
+            WholeStatistics(source, _pixels(rows, scale), _pixels(columns, scale), weights, part)
             for scale, part in zip(self._scales, parts, strict=True)
         ]
         for site, whole in zip(self._sites, wholes, strict=True):
@@ -94,7 +93,7 @@ class TileNetwork(nn.Module):
         """Find out how small each layer's features are and how many statistics it takes."""
         image = next(self.model.parameters()).new_zeros(1, 3, PROBE, PROBE)
         cell = torch.zeros(1, dtype=torch.int64)
-        wholes = [WholePicture(torch.tensor(CROPS), cell, cell, image.new_ones(1)) for _ in self._sites]
+        wholes = [WholeStatistics(torch.tensor(CROPS), cell, cell, image.new_ones(1)) for _ in self._sites]
 
         def look(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             index = next(index for index, site in enumerate(self._sites) if site is module)

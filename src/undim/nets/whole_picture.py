@@ -13,8 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-OWN, CROPS, GIVEN = 0, 1, 2
-"""Where the statistics come from: from each image itself, from all images of the batch together, or from outside."""
+from undim.contract import GIVEN, OWN
 
 
 class Means(Protocol):
@@ -25,11 +24,11 @@ class Means(Protocol):
 
 
 @dataclass
-class WholePicture:
+class WholeStatistics:
     """The statistics of one attention layer in one run, in the order in which the layer asks for them."""
 
     source: Tensor
-    """A whole number: `OWN`, `CROPS` or `GIVEN`."""
+    """A whole number: `OWN`, `CROPS` or `GIVEN` of `undim.contract`."""
     rows: Tensor
     """Rows of the features that count: those far enough from the edges, where a crop was cut."""
     columns: Tensor

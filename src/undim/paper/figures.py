@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from undim.arrays import Bytes
 from undim.data.reading import read_rgb
 from undim.data.sets import numerically
 from undim.images import Picture, write_picture
-from undim.metrics.quality import Pixels
 from undim.paper.measured import ABLATION_DATA, Measurements, describe
 from undim.paper.pages import Entry, Page, read_rows
 from undim.paper.rows import (
@@ -40,7 +40,7 @@ def make_figure1(ours: Measurements, roots: Sequence[Path], output: Path) -> Pag
     networks = list(dict.fromkeys([RECIPES["Restormer"], *ours.networks("poi")]))
     entries = []
     told: list[str] = []
-    rows: list[list[Pixels]] = []
+    rows: list[list[Bytes]] = []
     for network in networks:
         documents = [
             (data, one)
@@ -163,7 +163,7 @@ def make_figure7(ours: Measurements, roots: Sequence[Path], output: Path) -> Pag
 def _sheet(name: str, title: str, ours: Measurements, roots: Sequence[Path], output: Path, sets: Sequence[str]) -> Page:
     """The pictures that `undim evaluate --save-images` left: rows are pictures, columns the networks that have them."""
     title_of, key = ("PSNR, dB", "psnr") if name == "figure6" else ("NIQE", "niqe")
-    rows: list[list[Pixels]] = []
+    rows: list[list[Bytes]] = []
     told: list[str] = []
     entries: list[Entry] = []
     for data in (*sets, FOLDER):
@@ -205,7 +205,7 @@ def _make_page(
     name: str,
     title: str,
     entries: Sequence[Entry],
-    rows: Sequence[Sequence[Pixels]],
+    rows: Sequence[Sequence[Bytes]],
     notes: Sequence[str],
     output: Path,
 ) -> Page:

@@ -4,7 +4,6 @@ from undim.redundancy.cutting import Cut, cut_down
 from undim.redundancy.harm import HarmResult, harmfulness, poi_over_networks, table_groups
 from undim.redundancy.journal import Journal
 from undim.redundancy.kernels import DiversityResult, bottleneck_energy, diversity
-from undim.redundancy.passes import Settings
 from undim.redundancy.pruning import (
     BASELINES,
     chroma_error,
@@ -14,6 +13,7 @@ from undim.redundancy.pruning import (
     quantise,
 )
 from undim.redundancy.ratios import DmrResult, dmr
+from undim.redundancy.reset_walk import Settings
 from undim.redundancy.resetting import Initialisation, reset
 from undim.redundancy.sites import Layer, layers
 from undim.redundancy.slimming import Measured, Proposal, propose, units

@@ -19,7 +19,7 @@ from undim.errors import ModelError
 from undim.nets.adr import Adr
 from undim.nets.backbone import Backbone
 from undim.nets.candela import Candela, ResidualBlock
-from undim.nets.hidden import hidden_layers
+from undim.nets.hidden_channels import hidden_layers
 from undim.nets.restormer import Restormer
 from undim.nets.retinexformer import Retinexformer
 from undim.weights.files import ModelSpec

@@ -15,11 +15,12 @@ import numpy as np
 from scipy import stats
 from torch import Tensor, nn
 
+from undim.arrays import Bytes
 from undim.errors import ModelError, ShapeError
-from undim.metrics.quality import Pixels, psnr
+from undim.metrics.quality import psnr
 from undim.redundancy.journal import Journal
-from undim.redundancy.passes import Outcome, Passes, Settings, Target
 from undim.redundancy.ratios import confidence_interval
+from undim.redundancy.reset_walk import Outcome, Passes, Settings, Target
 from undim.redundancy.sites import layers, select
 
 
@@ -170,7 +171,7 @@ def harmfulness(
     selection = select(model, kind, stage, adr=adr)
     single = [Target(layer.name, (layer,)) for layer in selection.layers]
     several = list((groups or {}).values())
-    references: dict[int, Pixels] = {}
+    references: dict[int, Bytes] = {}
     known: dict[tuple[int, str], dict[str, Any]] = {}
     for record in [] if journal is None else journal.records:
         known[record["picture"], record["layer"]] = record
@@ -286,19 +287,19 @@ def poi_over_networks(results: Mapping[str, HarmResult]) -> dict[str, dict[str, 
     return table
 
 
-def to_pixels(image: Tensor) -> Pixels:
+def to_pixels(image: Tensor) -> Bytes:
     """1 x 3 x H x W in [0, 1], rounded to H x W x 3 8-bit RGB."""
-    rounded: Pixels = (image[0].float() * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    rounded: Bytes = (image[0].float() * 255).round().byte().permute(1, 2, 0).cpu().numpy()
     return rounded
 
 
-def _after(outcome: Outcome, reference: Pixels) -> float:
+def _after(outcome: Outcome, reference: Bytes) -> float:
     if outcome.after is None:  # nothing to be seen: a black picture
         return psnr(np.zeros_like(reference), reference)
     return _psnr(outcome.after, reference)
 
 
-def _psnr(output: Tensor, reference: Pixels) -> float:
+def _psnr(output: Tensor, reference: Bytes) -> float:
     """PSNR in dB of a rounded output; if it equals its reference, that of one value being off by one grey level."""
     pixels = to_pixels(output)
     if np.array_equal(pixels, reference):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from undim.metrics.quality import Pixels
+from undim.arrays import Bytes
 
 GRID = 8
 """Pictures of a grid at most."""
@@ -24,7 +24,7 @@ def order_by_likeness(kernels: npt.NDArray[np.float64]) -> list[int]:
     return order
 
 
-def draw_cells(kernels: Sequence[Sequence[float]], scale: float | None = None) -> list[list[Pixels]]:
+def draw_cells(kernels: Sequence[Sequence[float]], scale: float | None = None) -> list[list[Bytes]]:
     """The cells of the grid.
 
     Args:
@@ -45,7 +45,7 @@ def draw_cells(kernels: Sequence[Sequence[float]], scale: float | None = None) -
     return [[_colour(each / full) for each in line] for line in differences]
 
 
-def brighten(pixels: Pixels, side: int = 96) -> Pixels:
+def brighten(pixels: Bytes, side: int = 96) -> Bytes:
     """A small square from the middle of a dark picture, its brightest hundredth made white, to be recognised."""
     height, width = pixels.shape[:2]
     size = min(height, width)
@@ -53,11 +53,11 @@ def brighten(pixels: Pixels, side: int = 96) -> Pixels:
     square = pixels[top : top + size, left : left + size]
     small = square[:: max(size // side, 1), :: max(size // side, 1)].astype(np.float64)
     top_level = max(float(np.percentile(small, 99)), 1.0)
-    shown: Pixels = np.clip(small * (255 / top_level), 0, 255).astype(np.uint8)
+    shown: Bytes = np.clip(small * (255 / top_level), 0, 255).astype(np.uint8)
     return shown
 
 
-def _colour(values: npt.NDArray[np.float64]) -> Pixels:
+def _colour(values: npt.NDArray[np.float64]) -> Bytes:
     """Weights in [-1, 1] as a picture, filled up with zeros to a rectangle."""
     columns = int(np.ceil(np.sqrt(values.size)))
     rows = -(-values.size // columns)
@@ -65,5 +65,5 @@ def _colour(values: npt.NDArray[np.float64]) -> Pixels:
     filled[: values.size] = values
     strength = np.abs(filled)[:, None] ** 0.5  # the square root shows small differences, too
     colours = _ZERO + strength * (np.where(filled[:, None] < 0, _NEGATIVE, _POSITIVE) - _ZERO)
-    picture: Pixels = np.rint(colours).astype(np.uint8).reshape(rows, columns, 3)
+    picture: Bytes = np.rint(colours).astype(np.uint8).reshape(rows, columns, 3)
     return picture

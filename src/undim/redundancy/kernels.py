@@ -19,7 +19,7 @@ from undim.errors import ModelError
 from undim.nets.adr import Adr
 from undim.nets.dynamic_conv import DynamicKernel
 from undim.nets.pog import FrozenPogKernel, PogKernel
-from undim.redundancy.passes import evaluating, grouped
+from undim.redundancy.reset_walk import evaluating, grouped
 
 LIMIT = 2**14
 """Weights of one kernel that are looked at; of larger kernels, every n-th."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from undim.metrics.quality import Pixels
+from undim.arrays import Bytes
 from undim.redundancy.kernel_grid import GRID, draw_cells, order_by_likeness
 from undim.redundancy.tables import (
     DIVERSITY_HEAD,
@@ -25,7 +25,7 @@ from undim.redundancy.tables import (
 )
 
 PICTURE_WIDTH = 320
-"""Pixels of an embedded picture, if it is not smaller."""
+"""Bytes of an embedded picture, if it is not smaller."""
 _BAR, _GAP, _CHART, _VALUE = 18, 6, 320, 60
 _LETTER = 7.3
 """Width in pixels of a letter of a chart's names."""
@@ -63,7 +63,7 @@ class Exhibit:
     """One picture that a reset made better, to look at."""
 
     caption: str
-    pictures: tuple[tuple[str, Pixels], ...]
+    pictures: tuple[tuple[str, Bytes], ...]
     """Captions and H x W x 3 8-bit RGB pictures."""
 
 
@@ -71,7 +71,7 @@ def make_page(
     title: str,
     studies: Mapping[str, Mapping[str, Any]],
     exhibits: Sequence[Exhibit] = (),
-    thumbnails: Sequence[Pixels] = (),
+    thumbnails: Sequence[Bytes] = (),
 ) -> str:
     """The HTML of a report.
 
@@ -170,7 +170,7 @@ def draw_histogram(values: Sequence[float], *, unit: str, bins: int = 16) -> str
     return _svg(width + 10, height, parts)
 
 
-def embed(pixels: Pixels, kind: str = "JPEG") -> str:
+def embed(pixels: Bytes, kind: str = "JPEG") -> str:
     """A picture as a data URL, downsized to `PICTURE_WIDTH` (JPEG) or as it is (PNG)."""
     picture = Image.fromarray(pixels)
     if kind == "JPEG" and picture.width > PICTURE_WIDTH:
@@ -258,7 +258,7 @@ def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[
     yield _table(DIVERSITY_HEAD, diversity_rows(result))
 
 
-def _kernel_grid(result: Mapping[str, Any], thumbnails: Sequence[Pixels]) -> Iterator[str]:
+def _kernel_grid(result: Mapping[str, Any], thumbnails: Sequence[Bytes]) -> Iterator[str]:
     name, one = max(result["layers"].items(), key=lambda entry: entry[1]["cosine_distance"])
     kernels = np.asarray(one["kernels"][:GRID], np.float64)
     order = order_by_likeness(kernels)

@@ -20,8 +20,8 @@ from skimage.color import rgb2lab
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
+from undim.arrays import Bytes
 from undim.errors import ModelError, UsageError
-from undim.metrics.quality import Pixels
 from undim.nets.dynamic_conv import DynamicKernel
 from undim.nets.pog import FrozenPogKernel, PogKernel
 
@@ -102,7 +102,7 @@ BASELINES: dict[str, Callable[[nn.Module], nn.Module]] = {
 """The rows of table 5; where the paper has ZeroQ there are three widths of data-free quantisation."""
 
 
-def chroma_error(output: Pixels, reference: Pixels) -> float:
+def chroma_error(output: Bytes, reference: Bytes) -> float:
     """Mean over pixels of the distance in the a*b* plane of CIE Lab (D65) between H x W x 3 8-bit RGB pictures."""
     one, other = (rgb2lab(picture)[..., 1:] for picture in (output, reference))
     return float(np.sqrt(np.square(one - other).sum(axis=-1)).mean())

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from undim.errors import ModelError
 from undim.redundancy.journal import Journal
-from undim.redundancy.passes import Outcome, Passes, Settings, Target
+from undim.redundancy.reset_walk import Outcome, Passes, Settings, Target
 from undim.redundancy.sites import select
 
 CEILING = 120.0

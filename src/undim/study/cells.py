@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from undim.atomic import write_text
 from undim.errors import UsageError
 from undim.study.plan import Cell, Plan, find_change
-from undim.training.run_files import AVERAGE
+from undim.weights.run_files import AVERAGE
 
 FORMAT = 1
 Layers = Mapping[str, Mapping[str, float]]

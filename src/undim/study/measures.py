@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from undim.arrays import Bytes
 from undim.data.reading import read_rgb
 from undim.data.sets import Pair, Split
 from undim.errors import DataError
 from undim.metrics.evaluation import Case, check_cases, evaluate_cases
 from undim.metrics.networks import network_enhancer
-from undim.metrics.quality import Pixels
 from undim.nets import Backbone, count_flops
 from undim.nets.adr import Adr
 from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d
@@ -89,7 +89,7 @@ def measure_diversity(model: Backbone, pairs: Sequence[Pair]) -> dict[str, Any] 
     }
 
 
-def to_tensor(pixels: Pixels) -> Tensor:
+def to_tensor(pixels: Bytes) -> Tensor:
     """H x W x 3 8-bit RGB to 1 x 3 x H x W in [0, 1]."""
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from undim.errors import UsageError
+from undim.machine import count_cores
 from undim.study.cells import StudyFolder
 from undim.study.plan import Cell, Plan
 from undim.study.worker import BUSY, Job
@@ -75,7 +76,7 @@ def find_places(jobs: int | None = None, threads: int | None = None, device: str
     gpus = [] if device == "cpu" else _visible_gpus()
     if device == "cuda" and not gpus:
         raise UsageError("PyTorch finds no CUDA device here; leave --device out or give cpu.")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = count_cores()
     if jobs is None:
         jobs = len(gpus) or max(1, cores // (threads or 1))
     if threads is None:

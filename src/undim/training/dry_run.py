@@ -10,8 +10,8 @@ from time import monotonic
 import torch
 
 from undim.data.reading import read_rgb
-from undim.enhance.memory import free_memory
 from undim.errors import TrainingError
+from undim.machine import free_memory
 from undim.nets import count_flops
 from undim.nets.flops import GIGA
 from undim.training.precision import Precision

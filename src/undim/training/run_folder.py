@@ -30,9 +30,9 @@ from undim.training.checkpoints import load_checkpoint, save_checkpoint
 from undim.training.metrics_file import MetricsFile, Progress
 from undim.training.network import spec_of
 from undim.training.recipe import Recipe, dump_recipe, find_difference, load_recipe
-from undim.training.run_files import AVERAGE, BEST
 from undim.training.validation import Validation
 from undim.weights.files import save_model
+from undim.weights.run_files import AVERAGE, BEST
 
 LAST = "last"
 

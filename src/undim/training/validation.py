@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image
 from torch import nn
 
+from undim.arrays import Bytes
 from undim.metrics.networks import network_enhancer
-from undim.metrics.quality import Pixels, brightness_error, log_brightness_ratio, psnr, psnr_gt_mean, ssim
+from undim.metrics.quality import brightness_error, log_brightness_ratio, psnr, psnr_gt_mean, ssim
 
 SHEET_PICTURES = 6
 SHEET_WIDTH = 240
-"""Pixels of one picture on the sheet, if it is not smaller."""
+"""Bytes of one picture on the sheet, if it is not smaller."""
 FIGURES = ("psnr", "ssim", "psnr_gt_mean", "brightness_error")
 
 
@@ -24,16 +25,16 @@ class Validation:
 
     figures: dict[str, float]
     """By the names in `FIGURES`: means in dB, of SSIM and in dB, and the rms of the log ratio of mean luma."""
-    sheet: Pixels
+    sheet: Bytes
     """Rows of dark picture, output and reference, H x W x 3 8-bit RGB."""
 
 
-def validate(model: nn.Module, pairs: Sequence[tuple[Pixels, Pixels]]) -> Validation:
+def validate(model: nn.Module, pairs: Sequence[tuple[Bytes, Bytes]]) -> Validation:
     """Enhance dark 8-bit pictures and compare with their references, by the headline protocol."""
     enhance = network_enhancer(model)
     shown = set(np.linspace(0, len(pairs) - 1, SHEET_PICTURES).round().astype(int).tolist())
     scores: list[tuple[float, float, float, float]] = []
-    rows: list[tuple[Pixels, Pixels, Pixels]] = []
+    rows: list[tuple[Bytes, Bytes, Bytes]] = []
     for index, (low, high) in enumerate(pairs):
         output = enhance(low)
         scores.append(
@@ -46,7 +47,7 @@ def validate(model: nn.Module, pairs: Sequence[tuple[Pixels, Pixels]]) -> Valida
     return Validation(dict(zip(FIGURES, figures, strict=True)), make_sheet(rows))
 
 
-def make_sheet(rows: Sequence[Sequence[Pixels]]) -> Pixels:
+def make_sheet(rows: Sequence[Sequence[Bytes]]) -> Bytes:
     """Pictures of equal size within a row, downsized to `SHEET_WIDTH` and put side by side: 8-bit RGB, white between.
 
     Args:
@@ -58,7 +59,7 @@ def make_sheet(rows: Sequence[Sequence[Pixels]]) -> Pixels:
     return np.concatenate(padded)
 
 
-def _framed(picture: Pixels) -> Pixels:
+def _framed(picture: Bytes) -> Bytes:
     height, width = picture.shape[:2]
     target = min(width, SHEET_WIDTH)
     small = Image.fromarray(picture).resize((target, max(1, round(height * target / width))), Image.Resampling.BOX)

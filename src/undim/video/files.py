@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 import av
 import numpy as np
 
+from undim.arrays import Pixels
 from undim.atomic import replacing
 from undim.errors import VideoError
-from undim.images.picture import Pixels
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from undim.enhance.runtime import WholePicture
-from undim.enhance.tiling import Floats, shrink
-from undim.images.picture import Pixels
+from undim.arrays import Floats, Pixels
+from undim.enhance.tiling import shrink
+from undim.runtimes.base import WholePicture
 
 FOLLOW = 1.0
 """Seconds after which a change of the scene has come through to 63 %."""

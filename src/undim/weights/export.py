@@ -15,12 +15,11 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from undim.enhance.runtime import INPUT, OUTPUT, OVERLAP_KEY, TILE_INPUTS, TILE_OUTPUT
+from undim.contract import CROPS, GIVEN, INPUT, OUTPUT, OVERLAP_KEY, OWN, TILE_INPUTS, TILE_OUTPUT
 from undim.errors import CheckpointError
 from undim.nets import Backbone, freeze
 from undim.nets.thumbnail import THUMBNAIL
 from undim.nets.tile_network import TileNetwork, can_tile
-from undim.nets.whole_picture import CROPS, GIVEN, OWN
 from undim.weights.files import write_whole
 
 OPSET = 20
@@ -39,7 +38,7 @@ def export_onnx(model: Backbone, path: Path, *, metadata: dict[str, str] | None 
 
     The network is frozen first (`undim.nets.freeze`); values are nominally in [0, 1] and the output is not clamped.
     Parameters that 16-bit floats hold exactly are stored so. Where `can_tile` holds, the file also has what tiles need
-    (`undim.enhance.runtime`), in inputs with defaults: who feeds only `image` need not know of it.
+    (`undim.runtimes.base`), in inputs with defaults: who feeds only `image` need not know of it.
 
     Args:
         model: any registered backbone, with or without ADR; it is left as it is.

@@ -30,7 +30,7 @@ from undim.redundancy import (
 )
 from undim.redundancy.harm import Gain, to_pixels
 from undim.redundancy.page import Exhibit
-from undim.redundancy.passes import evaluating
+from undim.redundancy.reset_walk import evaluating
 from undim.redundancy.sites import select
 
 AdrChoice = Literal["reset", "keep", "both"]

@@ -23,9 +23,9 @@ from undim.redundancy.cutting import cut_down
 from undim.redundancy.kernels import bottleneck_energy
 from undim.redundancy.slimming import Measured, Proposal, measure_time, pattern_of, propose, units
 from undim.training.recipe import make_recipe, read_tree
-from undim.training.run_files import AVERAGE
 from undim.weights.export import export_onnx
 from undim.weights.files import ModelSpec, load_model, read_spec, save_model
+from undim.weights.run_files import AVERAGE
 
 
 def slim_network(

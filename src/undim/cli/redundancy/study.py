@@ -19,15 +19,15 @@ from undim.cli.redundancy.options import Draws, Foreign, Scope, Source
 from undim.cli.results import prepare
 from undim.data.entries import SETS, PairedSet
 from undim.data.reading import read_rgb
-from undim.enhance.models import MODELS_FOLDER, list_shipped_models
 from undim.errors import CheckpointError, DataError, ModelError, UndimError, UsageError
 from undim.metrics.evaluation import Case
 from undim.metrics.report import versions
 from undim.redundancy import Initialisation, Settings
 from undim.redundancy.tables import make_markdown
-from undim.training.run_files import MEASURED
+from undim.shipped import MODELS_FOLDER, list_shipped_models
 from undim.weights.files import ModelSpec, checksum, load_model, read_spec
 from undim.weights.foreign import describe_failure, load_network, names_factory
+from undim.weights.run_files import MEASURED
 
 
 @dataclass(frozen=True)

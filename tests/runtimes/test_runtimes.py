@@ -14,13 +14,14 @@ from onnx import helper
 
 from tiny_models import psnr, save_model, save_unary
 from undim import Enhancer
-from undim.enhance.models import find_model, list_shipped_models
-from undim.enhance.runtime import OutOfMemoryError, Runtime, WholePicture
-from undim.enhance.runtimes import RUNTIMES, check_runtime, choice, is_installed, open_runtime
-from undim.enhance.runtimes.by_onnxruntime import OnnxRuntime
-from undim.enhance.runtimes.precision import ALLOWED_LOSS, BFLOAT16_LOSS, ReducedRuntime, settle_precision
 from undim.enhance.survey import look_at_whole
 from undim.errors import ModelError, PictureError, UsageError
+from undim.runtimes import choice
+from undim.runtimes.base import OutOfMemoryError, Runtime, WholePicture
+from undim.runtimes.by_onnxruntime import OnnxRuntime
+from undim.runtimes.precision import ALLOWED_LOSS, BFLOAT16_LOSS, ReducedRuntime, settle_precision
+from undim.runtimes.table import RUNTIMES, check_runtime, is_installed, open_runtime
+from undim.shipped import find_model, list_shipped_models
 
 OTHERS = [name for name in RUNTIMES if name != "onnxruntime"]
 TOLERANCE = 1e-5

@@ -10,21 +10,20 @@ import contextlib
 import hashlib
 import importlib.metadata
 import json
-import os
 import platform
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from undim.arrays import Floats
 from undim.atomic import write_text
-from undim.enhance.runtime import Runtime
-from undim.enhance.runtimes import DEFAULT_RUNTIME, RUNTIMES, is_installed, open_runtime
-from undim.enhance.runtimes.precision import PrecisionWish
-from undim.enhance.tiling import Floats
 from undim.errors import PictureError, UndimError
+from undim.machine import cache_folder, count_cores
+from undim.runtimes.base import Runtime
+from undim.runtimes.precision import PrecisionWish
+from undim.runtimes.table import DEFAULT_RUNTIME, RUNTIMES, is_installed, open_runtime
 from undim.version import __version__
 
 SIDE = 512
@@ -74,15 +73,8 @@ def open_fastest(path: Path, *, threads: int | None = None, precision: Precision
 
 
 def cache_file() -> Path:
-    """Where measurements are remembered: in the folder that the system has for what can be made again."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(given if Path(given).is_absolute() else base) / "undim" / "runtimes.json"
+    """Where measurements are remembered."""
+    return cache_folder() / "runtimes.json"
 
 
 def _measure(path: Path, names: list[str], threads: int | None, precision: PrecisionWish) -> list[Measured]:
@@ -123,7 +115,7 @@ def _key(path: Path, threads: int | None, precision: PrecisionWish, names: list[
     packages = sorted({"onnxruntime", *(package for name in names for package in RUNTIMES[name].packages)})
     facts = {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": count_cores(),
         "threads": threads,
         "precision": precision,
         "model": hashlib.sha256(path.read_bytes()).hexdigest(),

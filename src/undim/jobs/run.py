@@ -11,10 +11,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from undim.enhance.plan import STREAM, Task
+from undim.arrays import Pixels
 from undim.errors import PictureError, UndimError
 from undim.images import MAX_PIXELS, encode_picture, read_picture, write_picture
-from undim.images.picture import Pixels
+from undim.jobs.plan import STREAM, Task
 
 Status = Literal["done", "skipped", "failed"]
 Enhance = Callable[[Pixels], Pixels]

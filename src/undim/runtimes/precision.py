@@ -10,10 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from undim.enhance.models import MODELS_FOLDER
-from undim.enhance.runtime import Feeds, Precision, Runtime
-from undim.enhance.tiling import Floats
+from undim.arrays import Floats
+from undim.contract import Precision
 from undim.errors import UsageError
+from undim.runtimes.base import Feeds, Runtime
+from undim.shipped import MODELS_FOLDER
 
 PrecisionWish = Precision | Literal["auto"]
 ALLOWED_LOSS = 0.02

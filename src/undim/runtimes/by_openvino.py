@@ -12,18 +12,10 @@ import onnx
 import openvino
 from onnx import numpy_helper
 
-from undim.enhance.runtime import (
-    INPUT,
-    Feeds,
-    Precision,
-    Runtime,
-    check_contract,
-    check_threads,
-    describe,
-    read_tiling,
-)
-from undim.enhance.tiling import Floats
+from undim.arrays import Floats
+from undim.contract import INPUT, Precision
 from undim.errors import ModelError
+from undim.runtimes.base import Feeds, Runtime, check_contract, check_threads, describe, read_tiling
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _KEPT = 2

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from undim.enhance.plan import Task
-from undim.enhance.watch import Arrivals
+from undim.jobs.plan import Task
+from undim.jobs.watch import Arrivals
 
 
 @pytest.fixture

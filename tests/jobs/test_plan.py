@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from undim.enhance.plan import plan
 from undim.errors import UsageError
+from undim.jobs.plan import plan
 
 
 @pytest.fixture

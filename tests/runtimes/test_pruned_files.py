@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
-from undim.enhance.models import find_model
-from undim.enhance.runtimes.pruning import keep_output
+from undim.runtimes.onnx_subgraphs import keep_output
+from undim.shipped import find_model
 
 
 def make_file(*nodes):

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from undim.enhance.runtime import Precision, Runtime
-from undim.enhance.runtimes.precision import PrecisionWish, ReducedRuntime, settle_precision
+from undim.contract import Precision
 from undim.errors import UsageError, suggest
+from undim.runtimes.base import Runtime
+from undim.runtimes.precision import PrecisionWish, ReducedRuntime, settle_precision
 
 RuntimeName = Literal["onnxruntime", "openvino", "torch", "cuda", "tensorrt", "coreml", "directml"]
 RuntimeWish = RuntimeName | Literal["auto"]
@@ -102,20 +103,20 @@ _Opener = Callable[[str | os.PathLike[str], int | None, Precision], Runtime]
 def _opener(name: str) -> tuple[_Opener, Callable[[], bool]]:
     """What loads a model into a runtime, and what tells whether this machine computes in bfloat16 there."""
     if name == "openvino":
-        from undim.enhance.runtimes import by_openvino
+        from undim.runtimes import by_openvino
 
         return (
             lambda path, threads, precision: by_openvino.OpenVinoRuntime(path, threads=threads, precision=precision),
             by_openvino.computes_bfloat16,
         )
     if name == "torch":
-        from undim.enhance.runtimes import by_torch
+        from undim.runtimes import by_torch
 
         return (
             lambda path, threads, precision: by_torch.TorchRuntime(path, threads=threads, precision=precision),
             by_torch.computes_bfloat16,
         )
-    from undim.enhance.runtimes.by_onnxruntime import CPU, OnnxRuntime
+    from undim.runtimes.by_onnxruntime import CPU, OnnxRuntime
 
     provider = RUNTIMES[name].provider or CPU
     return lambda path, threads, _: OnnxRuntime(path, threads=threads, name=name, provider=provider), lambda: False

@@ -7,7 +7,7 @@ import pytest
 
 from undim.data.reading import read_rgb
 from undim.data.sets import find_pairs
-from undim.enhance.need import find_need
+from undim.enhance.auto_strength import find_need
 
 
 def strength(pixels):

@@ -1,43 +1,20 @@
-"""What runs a network: the contract of a model file, and what every runtime offers.
-
-The contract: input `image`, N x 3 x H x W float32, RGB in [0, 1]; output `enhanced` of the same shape, not clamped;
-N, H and W free, H and W at least `MINIMUM_SIDE`.
-
-A file that can be tiled has an entry `tile_overlap` in its header and what `undim.nets.tile_network` says: a second
-output `statistics`, and inputs `source`, `rows`, `columns`, `weights`, `thumbnail` and `given` that all have defaults,
-so that a run that feeds only `image` takes it as a whole picture.
-
-The runtimes themselves are in `undim.enhance.runtimes`, a file each.
-"""
+"""What every runtime offers: a loaded model that keeps `undim.contract`. The runtimes themselves have a file each."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from undim.enhance.tiling import Floats
+from undim.arrays import Floats
+from undim.contract import CROPS, GIVEN, INPUT, OUTPUT, OVERLAP_KEY, TILE_INPUTS, TILE_OUTPUT, Precision
 from undim.errors import ModelError, PictureError
-
-MINIMUM_SIDE = 8
-"""Fewest pixels on a side that a model is asked to take."""
-
-INPUT, OUTPUT = "image", "enhanced"
-TILE_INPUTS = ("source", "rows", "columns", "weights", "thumbnail", "given")
-TILE_OUTPUT = "statistics"
-OVERLAP_KEY = "tile_overlap"
-"""Entry of the header: how many pixels neighbouring tiles share at least."""
-_CROPS, _GIVEN = 1, 2
-"""Values of `source`: as in `undim.nets.whole_picture`, which this path cannot import."""
 
 Feeds = dict[str, npt.NDArray[np.generic]]
 """Inputs by name: `image`, and those of `TILE_INPUTS` that differ from their defaults."""
-Precision = Literal["float32", "bfloat16"]
-"""What a network computes in; its input and output are float32 always."""
 
 
 class OutOfMemoryError(PictureError):
@@ -70,7 +47,7 @@ class Runtime(ABC):
     """One loaded model, for one run at a time: a run already uses all its threads.
 
     Attributes:
-        name: what runs it, one of `undim.enhance.runtimes.RUNTIMES`.
+        name: what runs it, one of `undim.runtimes.table.RUNTIMES`.
         precision: what it computes in.
         tiling: how pictures can be cut into tiles that agree; `None` if the file does not tell.
     """
@@ -97,7 +74,7 @@ class Runtime(ABC):
         """
         feeds: Feeds = {INPUT: batch}
         if whole is not None:
-            feeds |= {"source": np.array(_GIVEN), "thumbnail": whole.thumbnail, "given": whole.statistics}
+            feeds |= {"source": np.array(GIVEN), "thumbnail": whole.thumbnail, "given": whole.statistics}
         (enhanced,) = self._ask((OUTPUT,), feeds, more=more)
         _check_output(enhanced, batch)
         return enhanced
@@ -129,7 +106,7 @@ class Runtime(ABC):
         """
         feeds = _feed_crops(crops, rows, columns, weights, thumbnail)
         if given is not None:
-            feeds |= {"source": np.array(_GIVEN), "given": given}
+            feeds |= {"source": np.array(GIVEN), "given": given}
         (statistics,) = self._ask((TILE_OUTPUT,), feeds, more=True)
         return statistics
 
@@ -235,7 +212,7 @@ def _feed_crops(
     crops: Floats, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], weights: Floats, thumbnail: Floats
 ) -> Feeds:
     """The inputs of a run in which crops tell each other what they have together."""
-    feeds: Feeds = {INPUT: crops, "source": np.array(_CROPS)}
+    feeds: Feeds = {INPUT: crops, "source": np.array(CROPS)}
     feeds |= {"rows": rows, "columns": columns, "weights": weights, "thumbnail": thumbnail}
     return feeds
 

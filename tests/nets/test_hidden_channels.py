@@ -8,7 +8,7 @@ import torch
 from undim.errors import ModelError
 from undim.nets import add_adr, create_model
 from undim.nets.adr import Adr
-from undim.nets.hidden import hidden_layers
+from undim.nets.hidden_channels import hidden_layers
 
 SMALL = {
     "candela_tiny": {},

@@ -10,23 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from undim.enhance.runtime import (
-    INPUT,
-    OUTPUT,
-    TILE_INPUTS,
-    TILE_OUTPUT,
-    Feeds,
-    Precision,
-    Runtime,
-    Tiling,
-    check_threads,
-)
-from undim.enhance.tiling import Floats
+from undim.arrays import Floats
+from undim.contract import INPUT, OUTPUT, OWN, TILE_INPUTS, TILE_OUTPUT, Precision
 from undim.errors import ModelError, PictureError
 from undim.nets import freeze
 from undim.nets.thumbnail import THUMBNAIL
 from undim.nets.tile_network import TileNetwork, can_tile
-from undim.nets.whole_picture import OWN
+from undim.runtimes.base import Feeds, Runtime, Tiling, check_threads
 from undim.weights.files import load_model
 
 

@@ -9,7 +9,7 @@ from undim.errors import ModelError, suggest
 
 DEFAULT_MODEL = "photo"
 
-MODELS_FOLDER = Path(__file__).parent.parent / "models"
+MODELS_FOLDER = Path(__file__).parent / "models"
 """Holds `<name>.onnx`, `<name>.safetensors` and the model card `<name>.md` of each shipped model."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 
-from undim.enhance.plan import Task
+from undim.jobs.plan import Task
 
 PAUSE = 1.0
 """Seconds between two looks into the folder."""

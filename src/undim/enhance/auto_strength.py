@@ -16,9 +16,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from undim.arrays import Floats, Pixels, Span
 from undim.enhance.planes import enlarge, luma, reduce, regress, to_planes
-from undim.enhance.tiling import Floats, Span
-from undim.images.picture import Pixels
 
 DARK = 0.12
 """Luma of the surroundings below which a place counts as dark."""

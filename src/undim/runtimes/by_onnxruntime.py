@@ -8,20 +8,11 @@ from pathlib import Path
 
 import onnxruntime
 
-from undim.enhance.runtime import (
-    INPUT,
-    OUTPUT,
-    TILE_OUTPUT,
-    Feeds,
-    Runtime,
-    check_contract,
-    check_threads,
-    describe,
-    read_tiling,
-)
-from undim.enhance.runtimes.pruning import keep_output
-from undim.enhance.tiling import Floats
+from undim.arrays import Floats
+from undim.contract import INPUT, OUTPUT, TILE_OUTPUT
 from undim.errors import ModelError
+from undim.runtimes.base import Feeds, Runtime, check_contract, check_threads, describe, read_tiling
+from undim.runtimes.onnx_subgraphs import keep_output
 
 if os.environ.get("ORT_DISABLE_TELEMETRY") == "1":  # which ONNX Runtime does not read on Windows
     onnxruntime.disable_telemetry_events()

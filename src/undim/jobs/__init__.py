@@ -1,0 +1,1 @@
+"""Which pictures, one task at a time: what every front door uses."""

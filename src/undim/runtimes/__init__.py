@@ -1,0 +1,1 @@
+"""Runs a model file: a runtime is one file, and one row of the table."""
