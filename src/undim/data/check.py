@@ -240,7 +240,7 @@ def _list_pairs(place: Place) -> tuple[list[_Listed], list[Problem], int]:
             split = "test" if part.test else place.entry.assign(name)
             if split == "test" and part.test is False:
                 strays += 1
-            else:
+            elif split is not None:
                 listed.append(_Listed(split, lows[name][0], highs[name][0]))
     return listed, problems, strays
 

@@ -49,9 +49,10 @@ class PairedSet:
     licence: str
     source: str
     """The paper, and the page that offers the pictures."""
-    assign: Callable[[str], Split]
-    """Name of a picture -> its split, whatever other pictures are there. A `Part` of test pictures does not ask it;
-    where a `Part` of training pictures holds one that it calls `test`, no split has that picture."""
+    assign: Callable[[str], Split | None]
+    """Name of a picture -> its split, whatever other pictures are there; None for one that no split may have. A `Part`
+    of test pictures does not ask it; where a `Part` of training pictures holds one that it calls `test`, no split has
+    that picture."""
     caution: str = ""
     """What whoever uses it must know."""
     twin: str = ""
@@ -247,6 +248,48 @@ SICE = PairedSet(
     ),
 )
 
+SICE_MIXED_TEST = frozenset(
+    {
+        *(200, 226, 250, 273, 297, 459, 466, 473, 480, 581, 588, 826, 836, 957, 1070, 1138, 1192, 1255, 1262, 1367),
+        *(1450, 1457, 1516, 1523, 1700, 1745, 1846, 1882, 1900, 1996),
+    }
+)
+SICE_MIXED_VAL = frozenset({167, 207, 447, 1039, 1047, 1430, 1464, 1537, 1566, 1726, 1731})
+# A scene bears the number of its series' first picture, and is in the split of the SICE pair that is of this series.
+SICE_MIXED_LEFT_OUT = frozenset({159})
+"""A series of its own that shows the place of SICE's test picture 154 from the same spot."""
+
+
+def assign_sice_mixed(name: str) -> Split | None:
+    """The split of one scene: that of the SICE pair of the same series, `train` where there is no such pair."""
+    number = _number(name)
+    if number in SICE_MIXED_LEFT_OUT:
+        return None
+    if number in SICE_MIXED_TEST:
+        return "test"
+    return "val" if number in SICE_MIXED_VAL else "train"
+
+
+def _sice_mixed(kind: str, what: str) -> PairedSet:
+    return PairedSet(
+        name=f"sice-mixed-{kind}",
+        folders=("sice_mixed",),
+        layouts=(Layout((Part(kind, "fused", test=None),)),),
+        counts=(121, 30),
+        licence=RESEARCH,
+        source=SICE.source,
+        assign=assign_sice_mixed,
+        caution=(
+            f"152 bracketed series of SICE's part 1 at 320 x 320: {what}, and as the reference the exposure fusion"
+            " (Mertens et al. 2007) of the series, in which moving things can ghost. Splits follow those of sice; scene 159"
+            " is in none, as it shows the place of a test picture of sice."
+        ),
+    )
+
+
+SICE_MIXED_HALF = _sice_mixed("half", "one half-lit exposure")
+SICE_MIXED_DARK = _sice_mixed("dark", "one dark exposure")
+
 FOLDER = PairedSet(
     name="folder",
     folders=(),
@@ -309,5 +352,10 @@ VV = _unpaired(
 )
 
 SETS: dict[str, PairedSet | UnpairedSet] = {
-    entry.name: entry for entry in (LOL_V1, LOL_V2_REAL, LOL_V2_SYN, SICE, DICM, LIME, MEF, NPE, VV, FOLDER)
+    entry.name: entry
+    for entry in (
+        *(LOL_V1, LOL_V2_REAL, LOL_V2_SYN, SICE, SICE_MIXED_HALF, SICE_MIXED_DARK),
+        *(DICM, LIME, MEF, NPE, VV),
+        FOLDER,
+    )
 }
