@@ -185,6 +185,32 @@ def test_darkened_samples_come_from_the_reference(pairs):
     assert batch.context.mean() < 0.7 * plain.context.mean() * 2
 
 
+def test_relit_samples_come_from_the_reference_and_tell_the_thumbnail(tmp_path):
+    levels = np.random.default_rng(0).integers(120, 200, (5, 7, 3), np.uint8)
+    for side in ("low", "high"):
+        Image.fromarray(levels).resize((96, 64), Image.Resampling.BICUBIC).save(tmp_path / f"{side}.png")
+    pair = Pair("x", tmp_path / "low.png", tmp_path / "high.png")
+    crops = crops_of([pair], darken=1.0, scene_light=1.0, turn=0.5)
+    plain = crops_of([pair], turn=0.5).batch(0, 16, 64)
+    batch = crops.batch(0, 16, 64)
+    assert torch.equal(batch.low, crops_of([pair], darken=1.0, scene_light=1.0, turn=0.5).batch(0, 16, 64).low)
+    assert (batch.high <= plain.high + 1e-6).all()
+    assert batch.low.mean() < 0.8 * plain.high.mean()
+    assert torch.allclose(batch.low * 255, (batch.low * 255).round(), atol=1e-3)
+    # What the network sees of the whole picture agrees with the crop, which is two thirds of it: in one case out of
+    # sixteen at most the dark part lies outside.
+    ratio = batch.low.mean((1, 2, 3)) / batch.context.mean((1, 2, 3))
+    assert ((ratio > 0.7) & (ratio < 1.4)).float().mean() > 0.9
+
+
+def test_a_share_of_the_dark_pictures_goes_through_a_phone(pairs):
+    batch, plain = crops_of(pairs, phone=0.5).batch(0, 64, 16), crops_of(pairs).batch(0, 64, 16)
+    assert torch.equal(batch.high, plain.high)
+    assert torch.equal(batch.context, plain.context)
+    changed = (batch.low != plain.low).flatten(1).any(1).float().mean()
+    assert 0.2 < changed < 0.55  # a phone may do nothing
+
+
 def test_pixels_clipped_in_the_reference_alone_are_forgiven(tmp_path):
     low, high = np.full((32, 32, 3), 50, np.uint8), np.full((32, 32, 3), 100, np.uint8)
     high[:16, :, 1] = 255

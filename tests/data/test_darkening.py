@@ -40,7 +40,7 @@ def test_noise_has_the_stated_variance():
     picture = np.full((400, 400, 3), to_srgb(np.float32(light)), np.float32)
     none = np.zeros((1, 1), np.float32)
     seen = darken(
-        picture, np.zeros((400, 400), np.float32), Darkening(none, none, FLAT, shot, read), np.random.default_rng(0)
+        picture, np.zeros((400, 400), np.float32), Darkening(FLAT, shot, read, none, none), np.random.default_rng(0)
     )
     measured = to_linear(seen)
     assert measured.mean() == pytest.approx(light, rel=0.01)
@@ -50,7 +50,7 @@ def test_noise_has_the_stated_variance():
 
 def test_balance_changes_red_and_blue_against_green():
     none = np.zeros((1, 1), np.float32)
-    draw = Darkening(none, none, np.array([0.5, 1, 1.5], np.float32), 0, 0)
+    draw = Darkening(np.array([0.5, 1, 1.5], np.float32), 0, 0, none, none)
     seen = darken(np.full((4, 4, 3), 0.5, np.float32), np.zeros((4, 4), np.float32), draw, None)
     assert np.allclose(to_linear(seen)[0, 0] / to_linear(np.float32(0.5)), [0.5, 1, 1.5], atol=1e-4)
 

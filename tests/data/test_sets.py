@@ -1,5 +1,6 @@
 """The entries: found in each layout, with splits that are fixed, disjoint and of the promised kind."""
 
+import json
 import os
 from itertools import combinations
 from pathlib import Path
@@ -12,6 +13,8 @@ from undim.data.entries import (
     LOL_V1,
     LOL_V2_REAL,
     LOL_V2_REAL_VAL_SCENES,
+    SICE_TEST,
+    SICE_VAL,
     VAL_SCENES,
     PairedSet,
     assign_lol_v1,
@@ -29,6 +32,11 @@ needs_lol = pytest.mark.skipif(
 needs_sice = pytest.mark.skipif(
     not os.environ.get("UNDIM_DATA") or not ROOT.with_name("sice512").is_dir(),
     reason="needs the SICE pairs: set UNDIM_DATA to the folder with sice512/",
+)
+
+needs_sice_mixed = pytest.mark.skipif(
+    not os.environ.get("UNDIM_DATA") or not ROOT.with_name("sice_mixed").is_dir(),
+    reason="needs the mixed SICE scenes: set UNDIM_DATA to the folder with sice_mixed/",
 )
 
 
@@ -101,6 +109,50 @@ def test_no_scene_of_sice_is_in_two_splits():
         assert names == [("705", "710"), ("844", "849"), ("1307", "1321"), ("1622", "1638")]
 
 
+MIXED = ("sice-mixed-half", "sice-mixed-dark")
+
+
+def numbers_of_scenes():
+    """Scene's number -> the SICE numbers of its series."""
+    scenes = json.loads((ROOT.with_name("sice_mixed") / "scenes.json").read_text())
+    return {str(scene["scene"]): set(scene["sice_numbers"]) for scene in scenes}
+
+
+@needs_sice_mixed
+@pytest.mark.parametrize("name", MIXED)
+def test_mixed_scenes_are_in_the_split_of_their_sice_pair(name):
+    series = numbers_of_scenes()
+    splits = {split: {pair.name for pair in find_pairs(name, split)} for split in ("train", "val", "test")}
+    assert splits["test"] == {scene for scene, numbers in series.items() if numbers & SICE_TEST}
+    assert splits["val"] == {scene for scene, numbers in series.items() if numbers & SICE_VAL}
+    assert {split: len(scenes) for split, scenes in splits.items()} == {"train": 110, "val": 11, "test": 30}
+    assert set(series) - splits["train"] - splits["val"] - splits["test"] == {"159"}
+    pairs = find_pairs(name, "val")
+    assert {(pair.low.parent.name, pair.high.parent.name) for pair in pairs} == {(name.rpartition("-")[2], "fused")}
+
+
+@needs_sice_mixed
+@needs_sice
+def test_no_scene_of_one_sice_set_is_trained_on_and_held_out_by_another():
+    """By the numbers of the series, and by what the references show."""
+    series, sets = numbers_of_scenes(), ("sice", *MIXED)
+    trained = {
+        number
+        for name in sets
+        for pair in find_pairs(name, "train")
+        for number in series.get(pair.name, {int(pair.name)}) | {int(pair.name)}
+    }
+    shown = np.stack([ranks(pair.high) for name in sets for pair in find_pairs(name, "train")])
+    for name in sets:
+        for split in ("val", "test"):
+            held_out = find_pairs(name, split)
+            for pair in held_out:
+                assert not trained & (series.get(pair.name, set()) | {int(pair.name)})
+            theirs = np.stack([ranks(pair.high) for pair in held_out])
+            mirrored = theirs.reshape(-1, 16, 16)[:, :, ::-1].reshape(-1, 256)
+            assert max((shown @ theirs.T).max(), (shown @ mirrored.T).max()) < 0.85
+
+
 def ranks(path):
     """Grey levels of a 16 x 16 thumbnail as ranks, of mean 0 and length 1: their product is the correlation."""
     with Image.open(path) as image:
@@ -145,7 +197,7 @@ def test_what_is_wrong_is_named(tmp_path):
 
 
 def test_every_set_of_the_plan_has_an_entry():
-    assert list_sets(paired=True) == ["lol-v1", "lol-v2-real", "lol-v2-syn", "sice", "folder"]
+    assert list_sets(paired=True) == ["lol-v1", "lol-v2-real", "lol-v2-syn", "sice", "sice-mixed-half", "sice-mixed-dark", "folder"]
     assert list_sets(paired=False) == ["dicm", "lime", "mef", "npe", "vv"]
     published = {name: entry.counts for name, entry in SETS.items() if isinstance(entry, PairedSet) and entry.counts}
     assert published["lol-v1"] == (485, 15)

@@ -100,6 +100,24 @@ def test_what_is_lit_is_kept_and_the_rest_untouched():
     assert torch.equal(kept[..., 16:, :], raised[..., 16:, :])
 
 
+def test_lit_by_luma_keeps_white_and_raises_the_coloured_rim_of_the_sun():
+    torch.manual_seed(0)
+    plain = create_model("candela_tiny", curve="shoulder").eval()
+    keeping = create_model("candela_tiny", curve="shoulder", keep_lit="luma").eval()
+    keeping.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, 64, 96) * 0.2
+    image[..., :8, :] = 1.0
+    image[..., 8:16, :] = 0.8  # half way between the two values
+    image[..., 16:24, :] = torch.tensor([0.95, 0.5, 0.1]).view(1, 3, 1, 1)  # luma 0.589
+    with torch.no_grad():
+        raised, kept = plain(image), keeping(image)
+    assert torch.equal(kept[..., :8, :], image[..., :8, :])
+    assert torch.allclose(kept[..., 8:16, :], (raised + image)[..., 8:16, :] / 2, atol=1e-5)
+    assert torch.equal(kept[..., 16:, :], raised[..., 16:, :])
+    with pytest.raises(ModelError, match="keep_lit must be true, false or 'luma'"):
+        create_model("candela_tiny", keep_lit="bright")
+
+
 def test_the_shoulder_is_linear_in_the_dark_and_composes():
     model = create_model("candela_tiny", curve="shoulder")
     dark = torch.full((1, 3, 4, 4), 1e-4)

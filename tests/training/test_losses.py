@@ -118,6 +118,19 @@ def test_parts_of_a_batch_average_to_the_whole(pair, term):
     assert np.mean(parts) == pytest.approx(value(pair, **{term: 1.0, "hvi": 0.5}), rel=1e-5)
 
 
+def test_places_compare_the_brightness_of_squares(pair):
+    light = [np.tensordot([0.299, 0.587, 0.114], tensor.double().numpy(), (0, 1)) for tensor in pair]
+    squares = [(slice(a, a + 16), slice(b, b + 16)) for a in (0, 16) for b in (0, 16)]  # those at the edge are cut
+    ratios = [
+        [math.log((plane[n][square].mean() + 1 / 255)) for n in range(2) for square in squares] for plane in light
+    ]
+    expected = np.abs(np.subtract(*ratios)).mean()
+    assert value(pair, l1=1.0, places=0.5) - value(pair, l1=1.0) == pytest.approx(0.5 * expected, rel=1e-4)
+    halved = pair[1] / 2, pair[1]
+    assert value((halved[0] / 50, halved[1] / 50), l1=1e-9, places=1.0) > 0.4 * math.log(2)  # as much in the dark
+    assert value(halved, l1=1e-9, places=1.0) == pytest.approx(math.log(2), rel=0.02)
+
+
 def literal_gt_mean(output, target, distance):
     """Liao et al.'s loss of one 3 x H x W picture: W L(x, y) + (1 - W) L(E[y] / E[x] x, y), with the gain and W."""
     luma = [float((np.array([0.299, 0.587, 0.114]) @ image.reshape(3, -1)).mean()) for image in (output, target)]

@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 
 from undim.arrays import Bytes, Floats
-from undim.data.darkening import at_window, darken, dim, draw_darkening
+from undim.data.darkening import at_window, darken, dim, draw_darkening, draw_sensor, to_linear, to_srgb
 from undim.data.fusion import fuse_highlights
+from undim.data.phone import draw_processing, process
 from undim.data.reading import read_rgb
+from undim.data.scene_light import draw_scene_light, find_surroundings, spread_haze
 from undim.data.sets import Pair
 from undim.data.store import PixelStore
 from undim.errors import DataError
@@ -68,6 +70,10 @@ class Sampling:
     """Probability that a sample is the reference itself as input and as target: well-lit pictures to be left alone."""
     darken: float = 0.0
     """Probability that a sample's dark picture is computed from its reference, see `undim.data.darkening`."""
+    scene_light: float = 0.0
+    """Of those, the share whose light follows the picture (see `undim.data.scene_light`) and that a phone processed."""
+    phone: float = 0.0
+    """Probability that a pair's dark picture goes through a phone's processing once more, see `undim.data.phone`."""
     jitter: float = 0.0
     """Standard deviation of the natural logarithm of a gain on the dark picture."""
     mixup: float = 0.0
@@ -120,6 +126,8 @@ class PairCrops:
         self.highs = PixelStore(targets, budget)
         self._thumbnails: dict[tuple[int, bool, bool], Floats] = {}
         self._views: dict[tuple[int, bool], npt.NDArray[np.float16]] = {}
+        self._surroundings: dict[int, tuple[Bytes, Floats]] = {}
+        """Of the references, whole and as a thumbnail; made when first needed."""
 
     def _read_target(self, index: int, pair: Pair, *, fuse: bool) -> Bytes:
         low, high = self.lows[index], read_rgb(pair.high)
@@ -236,6 +244,8 @@ class PairCrops:
             views = [self._view(index, well_lit=kind < self.sampling.identity + self.sampling.darken, turned=turned)]
         if kind < self.sampling.identity:
             low, context = high, self._thumbnail(index, well_lit=True, turned=turned)
+        elif kind < self.sampling.identity + self.sampling.darken * self.sampling.scene_light:
+            low, high, context = self._relight(index, window, rng, turned=turned)
         elif kind < self.sampling.identity + self.sampling.darken:
             draw = draw_darkening(rng)
             place_of = partial(at_window, size=(height, width), window=(top, left, crop, crop))
@@ -250,6 +260,8 @@ class PairCrops:
             context = self._thumbnail(index, well_lit=False, turned=turned)
             if self.sampling.jitter:
                 low, context, *views = ((part * gain).clip(0, 1) for part in (low, context, *views))
+            if self.sampling.phone and rng.random() < self.sampling.phone:
+                low = process(low, draw_processing(rng), rng)
         if turned:
             low, high = low.swapaxes(0, 1), high.swapaxes(0, 1)
         parts = (low, high, context, *views)
@@ -257,6 +269,34 @@ class PairCrops:
             if flipped:
                 parts = tuple(np.flip(part, axis) for part in parts)
         return parts
+
+    def _relight(
+        self, index: int, window: tuple[slice, slice], rng: np.random.Generator, *, turned: bool
+    ) -> tuple[Floats, Floats, Floats]:
+        """Dark crop, target and thumbnail of a reference that loses light along its own regions."""
+        reference = self.highs[index]
+        if index not in self._surroundings:
+            found = find_surroundings(reference)
+            small = make_thumbnail(_to_tensor([found[..., None].astype(np.float32) / np.float32(255)]))
+            self._surroundings[index] = found, small[0, 0].numpy()
+        found, small = self._surroundings[index]
+        light, sensor = draw_scene_light(rng, small), draw_sensor(rng)
+        processing = draw_processing(rng)
+        rows, columns = ((np.arange(side, dtype=np.float32) + 0.5) / side for side in found.shape)
+        around = found[window].astype(np.float32) / np.float32(255)
+        stops = light.stops(around, rows[window[0]], columns[window[1]])
+        coarse = [(np.arange(side, dtype=np.float32) + 0.5) / side for side in small.shape]
+        whole = darken(self._thumbnail(index, well_lit=True, turned=False), light.stops(small, *coarse), sensor, None)
+        target: Floats = reference[window].astype(np.float32) / np.float32(255)
+        veil = None
+        if light.haze:
+            haze = spread_haze(to_linear(whole), light.haze)
+            whole = to_srgb((to_linear(whole) + haze).clip(0, 1))
+            place = (window[0].start, window[1].start, *around.shape)
+            veil = np.stack([at_window(haze[..., colour], found.shape, place) for colour in range(3)], axis=2)
+        low = process(darken(target, stops, sensor, rng, veil), processing, rng)
+        context = make_thumbnail(_to_tensor([whole.swapaxes(0, 1)]))[0].permute(1, 2, 0).numpy() if turned else whole
+        return low, dim(target, light.kept(stops)), context
 
     def _thumbnail(self, index: int, *, well_lit: bool, turned: bool) -> Floats:
         key = (index, well_lit, turned)

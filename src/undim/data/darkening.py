@@ -32,19 +32,32 @@ def to_srgb(linear: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Darkening:
-    """One draw of all that happens to a picture."""
+class Sensor:
+    """One draw of what a camera makes of the light."""
 
-    stops: Floats
-    """Light taken away, in stops, on a coarse h x w grid over the whole picture."""
-    kept: Floats
-    """Light that the reference lacks too, in stops, on the same grid."""
     balance: Floats
     """Gain of red, green and blue."""
     shot: float
     """Variance of the noise per unit of linear light."""
     read: float
     """Standard deviation of the noise without light, in units of white."""
+
+
+@dataclass(frozen=True)
+class Darkening(Sensor):
+    """One draw of all that happens to a picture."""
+
+    stops: Floats
+    """Light taken away, in stops, on a coarse h x w grid over the whole picture."""
+    kept: Floats
+    """Light that the reference lacks too, in stops, on the same grid."""
+
+
+def draw_sensor(rng: np.random.Generator) -> Sensor:
+    """Draw balance and noise."""
+    balance = np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
+    balance /= balance[1]
+    return Sensor(balance, 10 ** rng.uniform(-4.2, -2.7), 10 ** rng.uniform(-4.2, -3.2))
 
 
 def draw_darkening(rng: np.random.Generator, grid: tuple[int, int] = (64, 96)) -> Darkening:
@@ -55,18 +68,17 @@ def draw_darkening(rng: np.random.Generator, grid: tuple[int, int] = (64, 96)) -
     but for a few lit places, and stays a night scene.
     """
     kind = rng.random()
-    balance = np.exp(rng.normal(0, 0.05, 3)).astype(np.float32)
-    balance /= balance[1]
-    shot, read = 10 ** rng.uniform(-4.2, -2.7), 10 ** rng.uniform(-4.2, -3.2)
+    sensor = draw_sensor(rng)
+    balance, shot, read = sensor.balance, sensor.shot, sensor.read
     if kind < UNIFORM_SHARE:
         stops = np.full(grid, rng.uniform(2, 6), np.float32)
-        return Darkening(stops, np.zeros(grid, np.float32), balance, shot, read)
+        return Darkening(balance, shot, read, stops, np.zeros(grid, np.float32))
     night = kind < UNIFORM_SHARE + NIGHT_SHARE
     depth, bound = (rng.uniform(5, 9), NIGHT_BOUND) if night else (rng.uniform(1.5, 5), SHADOW_BOUND)
     shade = _draw_shade(rng, grid, lit=10 ** rng.uniform(-2.5, -0.9) if night else rng.uniform(0.25, 0.75))
     stops = (depth * shade).astype(np.float32)
     kept = (stops - bound * np.tanh(stops / bound)).clip(0)  # rounding leaves tiny negative ones
-    return Darkening(stops, kept.astype(np.float32), balance, shot, read)
+    return Darkening(balance, shot, read, stops, kept.astype(np.float32))
 
 
 def _draw_shade(rng: np.random.Generator, grid: tuple[int, int], lit: float) -> npt.NDArray[np.float64]:
@@ -108,7 +120,9 @@ def _blend_rows(values: Floats, places: npt.NDArray[np.float64]) -> Floats:
     return between
 
 
-def darken(encoded: Floats, stops: Floats, draw: Darkening, rng: np.random.Generator | None) -> Floats:
+def darken(
+    encoded: Floats, stops: Floats, draw: Sensor, rng: np.random.Generator | None, veil: Floats | None = None
+) -> Floats:
     """What the camera sees.
 
     Args:
@@ -116,11 +130,14 @@ def darken(encoded: Floats, stops: Floats, draw: Darkening, rng: np.random.Gener
         stops: H x W, light to take away.
         draw: balance and noise.
         rng: of the noise; `None` for none, as in a picture averaged to a thumbnail.
+        veil: H x W x 3 linear light that lies over it, such as flare; `None` for none.
 
     Returns:
         H x W x 3 sRGB in [0, 1], rounded to 8 bit unless there is no noise.
     """
     light = to_linear(encoded) * np.exp2(-stops)[..., None] * draw.balance
+    if veil is not None:
+        light = light + veil
     if rng is None:
         return to_srgb(np.minimum(light, 1))
     noise = rng.standard_normal(light.shape, np.float32) * np.sqrt(light * np.float32(draw.shot) + draw.read**2)

@@ -281,8 +281,8 @@ def _sice_mixed(kind: str, what: str) -> PairedSet:
         assign=assign_sice_mixed,
         caution=(
             f"152 bracketed series of SICE's part 1 at 320 x 320: {what}, and as the reference the exposure fusion"
-            " (Mertens et al. 2007) of the series, in which moving things can ghost. Splits follow those of sice; scene 159"
-            " is in none, as it shows the place of a test picture of sice."
+            " (Mertens et al. 2007) of the series, in which moving things can ghost. Splits follow those of sice;"
+            " scene 159 is in none, as it shows the place of a test picture of sice."
         ),
     )
 

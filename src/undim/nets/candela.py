@@ -36,8 +36,11 @@ TARGET_LUMA = 0.4
 """Mean luma that the picture is scaled to before the network: about that of the references of LOL-v1."""
 DARKEST = 0.01
 """Mean luma under which a picture is not scaled further (a gain of at most 40)."""
+KeepLit = bool | Literal["luma"]
 LIT = (0.85, 0.99)
 """Of a place's brightest channel: with `keep_lit`, the output fades to the input between these two values."""
+LIT_LUMA = (0.6, 1.0)
+"""Of a place's luma: likewise, with `keep_lit="luma"`."""
 
 
 class ResidualBlock(HiddenLayer):
@@ -168,10 +171,11 @@ class Candela(Backbone):
         curve: "linear" or "shoulder".
         memory: slots of the memory of training scenes; 0 for none.
         dropout: of the features of the whole picture, in training.
-        keep_lit: whether what is lit already, a bright sky or a lamp, keeps its values (`LIT`).
+        keep_lit: whether what is lit already, a bright sky or a lamp, keeps its values: by its brightest channel
+            (`LIT`), or with "luma" by its luma (`LIT_LUMA`), which leaves no coloured rim about the sun.
 
     Raises:
-        ModelError: for an unknown curve.
+        ModelError: for an unknown curve or way to keep what is lit.
     """
 
     multiple_of: ClassVar[int] = 8
@@ -195,11 +199,13 @@ class Candela(Backbone):
         curve: Curve = "linear",
         memory: int = 0,
         dropout: float = 0.0,
-        keep_lit: bool = False,
+        keep_lit: KeepLit = False,
     ) -> None:
         super().__init__()
         if curve not in ("linear", "shoulder"):
             raise ModelError(f"The curve must be 'linear' or 'shoulder'. Got {curve!r}.")
+        if keep_lit not in (False, True, "luma"):
+            raise ModelError(f"keep_lit must be true, false or 'luma'. Got {keep_lit!r}.")
         self.curve = curve
         self.keep_lit = keep_lit
         self.pin = BrightnessPin()
@@ -264,7 +270,9 @@ class Candela(Backbone):
         gain, residual = predicted.chunk(2, dim=1)
         raised = self._raise(scaled, gain.clamp(-3, 3).exp())
         output = raised + (residual * (1 - raised) if self.curve == "shoulder" else residual)
-        return (torch.lerp(output, image, lit_share(image)) if self.keep_lit else output), known
+        if self.keep_lit:
+            output = torch.lerp(output, image, lit_share(image, by_luma=self.keep_lit == "luma"))
+        return output, known
 
     def _pinned(self, output: Tensor, known: Known, *, whole: bool) -> Tensor:
         """Whole pictures, or tiles that are told of theirs, at the remembered brightness."""
@@ -282,12 +290,17 @@ class Candela(Backbone):
             self.whole.memory.store(thumbnails, references)
 
 
-def lit_share(image: Tensor) -> Tensor:
+def lit_share(image: Tensor, *, by_luma: bool = False) -> Tensor:
     """How far each place is lit already: N x 3 x H x W to N x 1 x H x W, from 0 to 1.
 
-    0 up to the first value of `LIT`, 1 from the second; between them 3 t^2 - 2 t^3, so that no edge appears.
+    0 up to the first value of `LIT` or `LIT_LUMA`, 1 from the second; between them 3 t^2 - 2 t^3, so that no edge
+    appears.
     """
-    t = ((image.amax(1, keepdim=True) - LIT[0]) / (LIT[1] - LIT[0])).clamp(0, 1)
+    if by_luma:
+        light, (start, end) = (image * image.new_tensor(REC601).view(3, 1, 1)).sum(1, keepdim=True), LIT_LUMA
+    else:
+        light, (start, end) = image.amax(1, keepdim=True), LIT
+    t = ((light - start) / (end - start)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
 

@@ -23,6 +23,10 @@ LUMA_SPREAD = 0.1
 """Standard deviation of a picture's mean luma that GT-mean loss assumes, as a share of the mean: the paper's."""
 GREATEST_GAIN = 10.0
 """GT-mean loss raises no output further: a nearly black one would give no picture to compare."""
+PLACE = 16
+"""Side in pixels of the squares whose brightness is compared."""
+PLACE_FLOOR = 1 / 255
+"""Luma that is added to both before their ratio is taken: one grey level."""
 HVI_DENSITY = 0.2
 """k of the HVI space where the network has none of its own: CIDNet's at the start."""
 
@@ -80,6 +84,8 @@ def brightness_mismatch(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
 
 def _of_pictures(output: Tensor, target: Tensor, terms: LossSection, k: Tensor) -> Tensor:
     loss = _sum_of_terms(output, target, terms)
+    if terms.places:
+        loss = loss + terms.places * place_brightness(output, target)
     if terms.hvi:
         loss = loss + terms.hvi * _sum_of_terms(rgb_to_hvi(output.clamp(0, 1), k), rgb_to_hvi(target, k), terms)
     return loss
@@ -110,6 +116,19 @@ def charbonnier(output: Tensor, target: Tensor) -> Tensor:
     N numbers from eps (equal tensors) to about 1.
     """
     return _mean((output - target).square().add(CHARBONNIER_EPS**2).sqrt())
+
+
+def place_brightness(output: Tensor, target: Tensor) -> Tensor:
+    """Mean |ln((luma of the output + floor) / (of the target + floor))| over squares of `PLACE` pixels; N numbers.
+
+    A place that is half as bright as it should be counts as much in a shadow as in the light.
+    """
+    rec601 = output.new_tensor(REC601).view(3, 1, 1)
+    first, second = (
+        F.avg_pool2d((rec601 * image).sum(1, keepdim=True), PLACE, ceil_mode=True).clamp_min(0).add(PLACE_FLOOR).log()
+        for image in (output, target)
+    )
+    return _mean((first - second).abs())
 
 
 def laplacian(image: Tensor) -> Tensor:

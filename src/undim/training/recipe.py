@@ -119,6 +119,10 @@ class DataSection(DataFolders):
     """Share of samples that are well-lit pictures to be left as they are."""
     darken: float = Field(default=0.0, ge=0, le=1)
     """Share of samples whose dark picture is computed from the reference."""
+    scene_light: float = Field(default=0.0, ge=0, le=1)
+    """Of those, the share whose light follows what the picture shows, and that a phone processed."""
+    phone: float = Field(default=0.0, ge=0, le=1)
+    """Of the other pairs, the share whose dark picture goes through a phone's processing once more."""
     jitter: float = Field(default=0.0, ge=0)
     """Standard deviation of the natural logarithm of a random gain on the dark pictures."""
     mixup: float = Field(default=0.0, ge=0)
@@ -200,6 +204,8 @@ class LossSection(Section):
     """Mean square distance of the Laplacians, as CIDNet has it."""
     hvi: float = Field(default=0.0, ge=0)
     """Of the sum of all terms above, once more in CIDNet's colour space."""
+    places: float = Field(default=0.0, ge=0)
+    """Of the mean |ln| ratio of the luma of output and target, over squares of 16 x 16: errors in the dark count."""
     gt_mean: bool = False
     """GT-mean loss (Liao et al., ICCV 2025): where an output's brightness is about right, judge it at its target's."""
 
@@ -259,6 +265,8 @@ class Recipe(Section):
                 raise ValueError("data.kernels_from_whole and data.mixup exclude each other")
             if self.compile:
                 raise ValueError("data.kernels_from_whole and compile exclude each other")
+            if self.data.scene_light:
+                raise ValueError("data.kernels_from_whole and data.scene_light exclude each other")
         return self
 
     @model_validator(mode="after")

@@ -28,6 +28,8 @@ def load_crops(recipe: Recipe) -> PairCrops:
         seed=recipe.seed,
         identity=data.identity,
         darken=data.darken,
+        scene_light=data.scene_light,
+        phone=data.phone,
         jitter=data.jitter,
         mixup=data.mixup,
         turn=data.turn,
