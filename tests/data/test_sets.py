@@ -197,7 +197,15 @@ def test_what_is_wrong_is_named(tmp_path):
 
 
 def test_every_set_of_the_plan_has_an_entry():
-    assert list_sets(paired=True) == ["lol-v1", "lol-v2-real", "lol-v2-syn", "sice", "sice-mixed-half", "sice-mixed-dark", "folder"]
+    assert list_sets(paired=True) == [
+        "lol-v1",
+        "lol-v2-real",
+        "lol-v2-syn",
+        "sice",
+        "sice-mixed-half",
+        "sice-mixed-dark",
+        "folder",
+    ]
     assert list_sets(paired=False) == ["dicm", "lime", "mef", "npe", "vv"]
     published = {name: entry.counts for name, entry in SETS.items() if isinstance(entry, PairedSet) and entry.counts}
     assert published["lol-v1"] == (485, 15)

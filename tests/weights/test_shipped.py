@@ -12,13 +12,17 @@ from undim import Enhancer
 from undim.data.reading import read_rgb
 from undim.data.sets import find_pairs, find_pictures
 from undim.metrics.networks import network_enhancer
+from undim.luma import REC601
 from undim.metrics.protocol import score
+from undim.metrics.quality import psnr, ssim
 from undim.nets.pog import PogKernel
 from undim.shipped import MODELS_FOLDER, list_shipped_models
 from undim.weights.files import load_model, read_spec
 
 FLOORS = {"photo": (20.5, 0.79), "lol": (22.4, 0.83), "tiny": (21.0, 0.8)}
 """PSNR in dB and SSIM on eval15 that each model must reach."""
+MIXED_FLOORS: dict[tuple[str, str], tuple[float, float, float]] = {}
+"""By model and set: PSNR in dB and SSIM that it must reach on the test split, and the largest error in the darkest third."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROOT = Path(os.environ.get("UNDIM_DATA", "")) / "lol_v1"
 
@@ -83,6 +87,37 @@ def test_scores_on_eval15_are_those_of_the_card(name):
     assert ssim == pytest.approx(scores.ssim, abs=6e-4)
     assert gt_mean == pytest.approx(scores.psnr_gt_mean, abs=0.006)
     assert brightness == pytest.approx(scores.brightness_error, abs=6e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "data"), MIXED_FLOORS)
+def test_scores_on_half_lit_and_dark_scenes(name, data):
+    if not os.environ.get("UNDIM_DATA") or not ROOT.with_name("sice_mixed").is_dir():
+        pytest.skip("needs the mixed SICE scenes: set UNDIM_DATA to the folder with sice_mixed/")
+    enhance, scores, errors = Enhancer(name), [], []
+    for pair in find_pairs(data, "test"):
+        low, high = read_rgb(pair.low), read_rgb(pair.high)
+        output = enhance(low)
+        light = low @ np.array(REC601)
+        dark = light <= np.quantile(light, 1 / 3)
+        means = [(picture @ np.array(REC601))[dark].mean() + 1 for picture in (output, high)]
+        errors.append(np.log(means[0] / means[1]))
+        scores.append((psnr(output, high), ssim(output, high)))
+    floors = MIXED_FLOORS[name, data]
+    assert np.mean(scores, axis=0)[0] >= floors[0]
+    assert np.mean(scores, axis=0)[1] >= floors[1]
+    assert np.sqrt(np.square(errors).mean()) <= floors[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["photo", "tiny"])
+def test_well_lit_pictures_are_kept(name):
+    if not os.environ.get("UNDIM_DATA") or not ROOT.with_name("sice512").is_dir():
+        pytest.skip("needs the SICE pairs: set UNDIM_DATA to the folder with sice512/")
+    enhance = Enhancer(name)
+    kept = [psnr(enhance(lit), lit) for lit in (read_rgb(pair.high) for pair in find_pairs("sice", "test"))]
+    assert np.mean(kept) >= 34
+    assert np.mean(np.array(kept) < 24) <= 0.02
 
 
 @pytest.mark.slow
