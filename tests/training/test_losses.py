@@ -121,9 +121,7 @@ def test_parts_of_a_batch_average_to_the_whole(pair, term):
 def test_places_compare_the_brightness_of_squares(pair):
     light = [np.tensordot([0.299, 0.587, 0.114], tensor.double().numpy(), (0, 1)) for tensor in pair]
     squares = [(slice(a, a + 16), slice(b, b + 16)) for a in (0, 16) for b in (0, 16)]  # those at the edge are cut
-    ratios = [
-        [math.log((plane[n][square].mean() + 1 / 255)) for n in range(2) for square in squares] for plane in light
-    ]
+    ratios = [[math.log(plane[n][square].mean() + 1 / 255) for n in range(2) for square in squares] for plane in light]
     expected = np.abs(np.subtract(*ratios)).mean()
     assert value(pair, l1=1.0, places=0.5) - value(pair, l1=1.0) == pytest.approx(0.5 * expected, rel=1e-4)
     halved = pair[1] / 2, pair[1]

@@ -11,8 +11,8 @@ from PIL import Image
 from undim import Enhancer
 from undim.data.reading import read_rgb
 from undim.data.sets import find_pairs, find_pictures
-from undim.metrics.networks import network_enhancer
 from undim.luma import REC601
+from undim.metrics.networks import network_enhancer
 from undim.metrics.protocol import score
 from undim.metrics.quality import psnr, ssim
 from undim.nets.pog import PogKernel
@@ -22,7 +22,8 @@ from undim.weights.files import load_model, read_spec
 FLOORS = {"photo": (20.5, 0.79), "lol": (22.4, 0.83), "tiny": (21.0, 0.8)}
 """PSNR in dB and SSIM on eval15 that each model must reach."""
 MIXED_FLOORS: dict[tuple[str, str], tuple[float, float, float]] = {}
-"""By model and set: PSNR in dB and SSIM that it must reach on the test split, and the largest error in the darkest third."""
+"""By model and set: PSNR in dB and SSIM on the test split that it must reach, and the greatest error in the darkest
+third."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROOT = Path(os.environ.get("UNDIM_DATA", "")) / "lol_v1"
 

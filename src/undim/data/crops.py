@@ -127,7 +127,7 @@ class PairCrops:
         self._thumbnails: dict[tuple[int, bool, bool], Floats] = {}
         self._views: dict[tuple[int, bool], npt.NDArray[np.float16]] = {}
         self._surroundings: dict[int, tuple[Bytes, Floats]] = {}
-        """Of the references, whole and as a thumbnail; made when first needed."""
+        """See `_find_surroundings`."""
 
     def _read_target(self, index: int, pair: Pair, *, fuse: bool) -> Bytes:
         low, high = self.lows[index], read_rgb(pair.high)
@@ -274,29 +274,33 @@ class PairCrops:
         self, index: int, window: tuple[slice, slice], rng: np.random.Generator, *, turned: bool
     ) -> tuple[Floats, Floats, Floats]:
         """Dark crop, target and thumbnail of a reference that loses light along its own regions."""
-        reference = self.highs[index]
-        if index not in self._surroundings:
-            found = find_surroundings(reference)
-            small = make_thumbnail(_to_tensor([found[..., None].astype(np.float32) / np.float32(255)]))
-            self._surroundings[index] = found, small[0, 0].numpy()
-        found, small = self._surroundings[index]
-        light, sensor = draw_scene_light(rng, small), draw_sensor(rng)
-        processing = draw_processing(rng)
-        rows, columns = ((np.arange(side, dtype=np.float32) + 0.5) / side for side in found.shape)
-        around = found[window].astype(np.float32) / np.float32(255)
-        stops = light.stops(around, rows[window[0]], columns[window[1]])
-        coarse = [(np.arange(side, dtype=np.float32) + 0.5) / side for side in small.shape]
-        whole = darken(self._thumbnail(index, well_lit=True, turned=False), light.stops(small, *coarse), sensor, None)
-        target: Floats = reference[window].astype(np.float32) / np.float32(255)
+        around, small = self._find_surroundings(index)
+        size = around.shape[0], around.shape[1]
+        light, sensor, processing = draw_scene_light(rng, small), draw_sensor(rng), draw_processing(rng)
+        rows, columns = _places(size)
+        near: Floats = around[window].astype(np.float32) / np.float32(255)
+        stops = light.stops(near, rows[window[0]], columns[window[1]])
+        context = self._thumbnail(index, well_lit=True, turned=False)
+        context = darken(context, light.stops(small, *_places(THUMBNAIL)), sensor, None)
         veil = None
         if light.haze:
-            haze = spread_haze(to_linear(whole), light.haze)
-            whole = to_srgb((to_linear(whole) + haze).clip(0, 1))
-            place = (window[0].start, window[1].start, *around.shape)
-            veil = np.stack([at_window(haze[..., colour], found.shape, place) for colour in range(3)], axis=2)
+            haze = spread_haze(to_linear(context), light.haze)
+            context = to_srgb((to_linear(context) + haze).clip(0, 1))
+            place = (window[0].start, window[1].start, *stops.shape)
+            veil = np.stack([at_window(haze[..., colour], size, place) for colour in range(3)], axis=2)
+        if turned:
+            context = make_thumbnail(_to_tensor([context.swapaxes(0, 1)]))[0].permute(1, 2, 0).numpy()
+        target: Floats = self.highs[index][window].astype(np.float32) / np.float32(255)
         low = process(darken(target, stops, sensor, rng, veil), processing, rng)
-        context = make_thumbnail(_to_tensor([whole.swapaxes(0, 1)]))[0].permute(1, 2, 0).numpy() if turned else whole
         return low, dim(target, light.kept(stops)), context
+
+    def _find_surroundings(self, index: int) -> tuple[Bytes, Floats]:
+        """Of the reference: the whole, H x W, 8 bit, and its thumbnail, in [0, 1]."""
+        if index not in self._surroundings:
+            found = find_surroundings(self.highs[index])
+            image = _to_tensor([found[..., None].astype(np.float32) / np.float32(255)])
+            self._surroundings[index] = found, make_thumbnail(image)[0, 0].numpy()
+        return self._surroundings[index]
 
     def _thumbnail(self, index: int, *, well_lit: bool, turned: bool) -> Floats:
         key = (index, well_lit, turned)
@@ -317,6 +321,12 @@ class PairCrops:
             self._views[key] = small.numpy().astype(np.float16)  # finer than 8 bit in the dark, at half the memory
         view: Floats = self._views[key].astype(np.float32)
         return view.swapaxes(0, 1) if turned else view
+
+
+def _places(size: tuple[int, int]) -> tuple[Floats, Floats]:
+    """Where the middles of rows and columns lie, from 0 to 1 over the picture."""
+    rows, columns = ((np.arange(side, dtype=np.float32) + np.float32(0.5)) / np.float32(side) for side in size)
+    return rows, columns
 
 
 def _blend(first: tuple[Floats, ...], second: tuple[Floats, ...], share: float) -> tuple[Floats, ...]:

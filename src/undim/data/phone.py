@@ -63,7 +63,7 @@ def process(encoded: Floats, draw: Processing, rng: np.random.Generator) -> Floa
     """
     seen = np.ascontiguousarray(encoded, np.float32)
     if draw.smear:
-        seen = cv2.bilateralFilter(seen, 5, draw.smear, 2.0)
+        seen = np.asarray(cv2.bilateralFilter(seen, 5, draw.smear, 2.0), np.float32)
     if draw.chroma:
         height, width = seen.shape[:2]
         coarse = rng.standard_normal((-(-height // GRAIN), -(-width // GRAIN), 3), np.float32)
@@ -89,5 +89,5 @@ def encode_jpeg(picture: Bytes, quality: int, *, halved: bool) -> Bytes:
     sampling = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420 if halved else cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     _, file = cv2.imencode(".jpg", picture[..., ::-1], settings)
-    decoded: Bytes = np.ascontiguousarray(cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1])
-    return decoded
+    decoded: Bytes = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
+    return np.ascontiguousarray(decoded[..., ::-1])

@@ -27,7 +27,7 @@ DEPTHS: dict[Kind, tuple[float, float]] = {
     "night": (5.0, 9.0),
 }
 """Stops that the dark part loses."""
-BOUNDS: dict[Kind, float] = {"whole": 100.0, "backlit": 6.0, "shadow": 6.0, "night": 3.0}
+BOUNDS: dict[Kind, float] = {"whole": 1000.0, "backlit": 6.0, "shadow": 6.0, "night": 3.0}
 """Stops by which the reference raises the dark part again at most: a night stays a night."""
 HAZE_SHARE = 0.25
 """Of the pictures that flare lies over."""
@@ -46,17 +46,17 @@ def find_surroundings(picture: Bytes) -> Bytes:
     Returns:
         H x W, 8 bit.
     """
-    light = (picture @ np.array(REC601, np.float32)) / np.float32(255)
+    light: Floats = (picture @ np.array(REC601, np.float32)).astype(np.float32) / np.float32(255)
     side = 2 * max(1, round(max(light.shape) * RADIUS)) + 1
 
     def mean(values: Floats) -> Floats:
-        blurred: Floats = cv2.blur(values, (side, side))
-        return blurred
+        return np.asarray(cv2.blur(values, (side, side)), np.float32)
 
     average = mean(light)
     variance = mean(light * light) - average * average
-    slope = variance / (variance + np.float32(EDGE))
-    smooth = mean(slope) * light + mean(average - slope * average)
+    slope: Floats = np.asarray(variance / (variance + np.float32(EDGE)), np.float32)
+    offset: Floats = np.asarray(average - slope * average, np.float32)
+    smooth = mean(slope) * light + mean(offset)
     result: Bytes = np.rint(smooth.clip(0, 1) * 255).astype(np.uint8)
     return result
 
@@ -114,7 +114,7 @@ class SceneLight:
             tilt = self.slant[0] * (rows[:, None] - 0.5) + self.slant[1] * (columns[None] - 0.5)
             height = (surroundings + tilt - self.border) / self.softness
             lit = 1 / (1 + np.exp(-height.clip(-30, 30)))
-            return (self.depth * (1 - lit)).astype(np.float32)
+            return np.asarray(self.depth * (1 - lit), np.float32)
         near = [
             ((rows[:, None] - seed.row) ** 2 + (columns[None] - seed.column) ** 2) / seed.reach**2
             for seed in self.seeds
@@ -122,17 +122,17 @@ class SceneLight:
         unlike = [((surroundings - seed.level) / seed.likeness) ** 2 for seed in self.seeds]
         if self.kind == "shadow":
             regions = [np.exp(-((u + d) ** 2)) for u, d in zip(unlike, near, strict=True)]
-            return (self.depth * np.max(regions, axis=0)).astype(np.float32)
+            return np.asarray(self.depth * np.max(regions, axis=0), np.float32)
         # A bright sky about a seed fades slowly, or it would be a disc; what is unlike the seed gets its glow alone.
         lamps = [np.exp(-(u**2)) / (1 + d) for u, d in zip(unlike, near, strict=True)]
         glows = [self.glow / (1 + 4 * d) for d in near]
         light = np.max([*lamps, *glows, np.full_like(surroundings, 2.0**-self.depth)], axis=0)
-        return (-np.log2(light)).clip(0).astype(np.float32)
+        return np.asarray(-np.log2(light).clip(None, 0), np.float32)
 
     def kept(self, stops: Floats) -> Floats:
         """Light that the reference lacks too, in stops, of the stops that were taken away."""
         bound = np.float32(BOUNDS[self.kind])
-        return (stops - bound * np.tanh(stops / bound)).clip(0) if bound < 50 else np.zeros_like(stops)
+        return np.asarray((stops - bound * np.tanh(stops / bound)).clip(0), np.float32)
 
 
 def draw_scene_light(rng: np.random.Generator, surroundings: Floats) -> SceneLight:
@@ -187,5 +187,5 @@ def spread_haze(light: Floats, haze: float) -> Floats:
         light: h x w x 3 linear light of the whole picture, reduced.
         haze: share of the light that is spread.
     """
-    blurred: Floats = cv2.GaussianBlur(light, (0, 0), max(light.shape) / 6)
+    blurred: Floats = np.asarray(cv2.GaussianBlur(light, (0, 0), max(light.shape) / 6), np.float32)
     return np.float32(haze) * blurred
