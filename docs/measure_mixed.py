@@ -202,8 +202,8 @@ def main() -> None:
         for group, title, measure in list_rows(options.split):
             if title not in figures and (options.rows is None or group in options.rows):
                 figures[title] = measure(enhance, options.split)
-        if options.output:
-            options.output.write_text(json.dumps(known, indent=1) + "\n")
+                if options.output:
+                    options.output.write_text(json.dumps(known, indent=1) + "\n")
     print_table({name: known[name] for name in options.models})
 
 
