@@ -18,6 +18,8 @@ SETS = (
     ("lol-v1", "val", "val (LOL-v1, 24)"),
     ("lol-v1", "val-scenes", "val-scenes (LOL-v1, 42)"),
     ("sice", "test", "SICE test scenes (40)"),
+    ("sice-mixed-half", "test", "half-lit test scenes (30)"),
+    ("sice-mixed-dark", "test", "the same, dark (30)"),
     ("dicm", None, "DICM (64)"),
     ("mef", None, "MEF (17)"),
 )

@@ -19,9 +19,14 @@ from undim.nets.pog import PogKernel
 from undim.shipped import MODELS_FOLDER, list_shipped_models
 from undim.weights.files import load_model, read_spec
 
-FLOORS = {"photo": (20.5, 0.79), "lol": (22.4, 0.83), "tiny": (21.0, 0.8)}
+FLOORS = {"photo": (19.6, 0.8), "lol": (22.4, 0.83), "tiny": (20.3, 0.79)}
 """PSNR in dB and SSIM on eval15 that each model must reach."""
-MIXED_FLOORS: dict[tuple[str, str], tuple[float, float, float]] = {}
+MIXED_FLOORS = {
+    ("photo", "sice-mixed-half"): (22.2, 0.868, 0.31),
+    ("photo", "sice-mixed-dark"): (21.6, 0.775, 0.39),
+    ("tiny", "sice-mixed-half"): (22.9, 0.865, 0.33),
+    ("tiny", "sice-mixed-dark"): (21.1, 0.757, 0.43),
+}
 """By model and set: PSNR in dB and SSIM on the test split that it must reach, and the greatest error in the darkest
 third."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -117,8 +122,8 @@ def test_well_lit_pictures_are_kept(name):
         pytest.skip("needs the SICE pairs: set UNDIM_DATA to the folder with sice512/")
     enhance = Enhancer(name)
     kept = [psnr(enhance(lit), lit) for lit in (read_rgb(pair.high) for pair in find_pairs("sice", "test"))]
-    assert np.mean(kept) >= 34
-    assert np.mean(np.array(kept) < 24) <= 0.02
+    assert np.mean(kept) >= (36 if name == "photo" else 33.5)
+    assert np.mean(np.array(kept) < 24) <= (0.05 if name == "photo" else 0.075)
 
 
 @pytest.mark.slow
@@ -132,8 +137,8 @@ def test_the_default_burns_out_nothing_on_unevenly_lit_pictures(data):
         dark = read_rgb(path)
         growth.append(np.mean(enhance(dark).max(2) >= 250) - np.mean(dark.max(2) >= 250))
     assert len(growth) > 10
-    assert np.mean(growth) <= 0.01
-    assert max(growth) <= 0.04
+    assert np.mean(growth) <= 0.003
+    assert max(growth) <= 0.02
 
 
 def test_input_alone_scores_as_published():
