@@ -23,8 +23,7 @@ PANELS = (
     ("brightness_error", "brightness error"),
 )
 VALIDATION = {
-    "photo": "last run, half-lit val, 11 pictures",
-    "photo_seed0": "half-lit val, 11",
+    "photo": "half-lit val, 11 pictures",
     "photo_seed1": "half-lit val, 11",
     "photo_dark": "second run for dark pictures, SICE val, 12",
     "photo_dark_first": "SICE val, 12",
