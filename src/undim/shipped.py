@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from undim.errors import ModelError, suggest
@@ -13,6 +14,24 @@ MODELS_FOLDER = Path(__file__).parent / "models"
 """Holds `<name>.onnx`, `<name>.safetensors` and the model card `<name>.md` of each shipped model."""
 ONNX, WEIGHTS = ".onnx", ".safetensors"
 """Suffixes of a model file that runtimes run, and of the weights of the same network for PyTorch."""
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """What a user chooses by."""
+
+    purpose: str
+    parameters: int
+    licence: str
+
+
+_RESEARCH = "research use, as the data it was trained on"
+SHIPPED = {
+    "photo": ShippedModel("any dark photograph (the default)", 1_481_835, _RESEARCH),
+    "lol": ShippedModel("comparing on LOL-v1, whose scenes it remembers", 1_482_477, _RESEARCH),
+    "tiny": ShippedModel("phones and video", 94_601, _RESEARCH),
+}
+"""The models in the package, in the order in which they are told."""
 
 
 def list_shipped_models() -> list[str]:

@@ -37,7 +37,7 @@ def enhance(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             show_default=False,
             help="Pictures, folders (with sub-folders), patterns in quotes, or - for standard input.",
         ),
