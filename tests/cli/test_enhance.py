@@ -491,7 +491,7 @@ def test_a_file_whose_name_begins_with_a_dash(folder, undim):
 
 def test_pictures_with_one_output_do_not_stop_the_others(folder, undim):
     Image.open("in/a.png").save("in/a.gif")
-    status, out, err = undim("in", "-o", "out", "--json")
+    status, out, _ = undim("in", "-o", "out", "--json")
     assert status == 0
     assert [item["output"] for item in json.loads(out)["files"]] == [
         "out/a.gif.png",
