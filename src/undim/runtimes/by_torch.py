@@ -18,6 +18,7 @@ from undim.nets import freeze
 from undim.nets.thumbnail import THUMBNAIL
 from undim.nets.tile_network import TileNetwork, can_tile
 from undim.runtimes.base import Feeds, Runtime, Tiling, check_threads
+from undim.runtimes.torch_threads import torch_threads
 from undim.weights.files import load_model
 
 
@@ -38,7 +39,8 @@ class TorchRuntime(Runtime):
 
     Args:
         path: a .safetensors file, or an .onnx file beside which lies the one of the same network.
-        threads: of the whole process; left as they are if None.
+        threads: of each run; those that PyTorch has in the calling thread if None. Other threads, and PyTorch elsewhere
+            in the process, keep theirs.
         precision: what to compute in; bfloat16 where autocasting takes it.
 
     Raises:
@@ -60,8 +62,7 @@ class TorchRuntime(Runtime):
         weights = Path(path).with_suffix(".safetensors")
         if not weights.is_file():
             raise ModelError(f"torch needs {weights}, the weights of the same network as {os.fspath(path)}.")
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self._threads = threads
         network = freeze(load_model(weights)).float()
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a form its stub lacks; in place
         self._tiles = TileNetwork(network) if can_tile(network) else None
@@ -85,7 +86,11 @@ class TorchRuntime(Runtime):
         reduced = self.precision != "float32"
         self._current = cancellation
         try:
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=reduced):
+            with (
+                torch_threads(self._threads),
+                torch.inference_mode(),
+                torch.autocast("cpu", torch.bfloat16, enabled=reduced),
+            ):
                 made = self._forward(image, outputs, feeds)
         finally:
             self._current = NEVER
