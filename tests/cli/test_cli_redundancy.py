@@ -180,7 +180,7 @@ def test_bare_parameters_on_the_command_line(lol, module, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("candela.onnx",), "opens networks in PyTorch"),
+        (("candela.onnx",), "opens networks by their weights"),
         (("{weights}", "--stage", "latnt"), "Did you mean 'latent'"),
         (("{weights}", "--kind", "("), "regular expression"),
         (("{weights}", "--device", "tpu"), "no device"),

@@ -22,6 +22,7 @@ from typing import Any, cast
 import typer
 from typer.main import get_command
 
+from undim.cli.hints import add_hint
 from undim.cli.lines import one_line, put, say
 from undim.errors import UndimError, UsageError, suggest
 from undim.version import __version__
@@ -79,7 +80,7 @@ def _run(words: list[str]) -> int:
             with _notes():
                 return _dispatch(words)
     except UndimError as error:
-        say(f"error: {_flat(str(error))}")
+        say(f"error: {_flat(add_hint(error))}")
         return MISUSED
     except _CommandLineError as error:
         context = getattr(error, "ctx", None)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from undim.cli.lines import put
-from undim.cli.results import prepare, progress
+from undim.cli.progress import progress
+from undim.cli.results import prepare
 from undim.errors import UsageError
 from undim.metrics.evaluation import cases_of_outputs, check_cases, evaluate_cases
 from undim.metrics.report import dump_results, make_results, make_table, summary, versions, write_report

@@ -91,13 +91,13 @@ def diversity(
     seen: dict[str, list[Tensor]] = {name: [] for name in generators}
     sizes: dict[str, int] = {}
 
-    def look(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def take_kernels(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
         kernels = output.flatten(1)  # (B, N)
         sizes[name] = kernels.shape[1]
         seen[name].append(kernels[:, :: math.ceil(kernels.shape[1] / LIMIT)].float().cpu())
 
     device = next(chain(model.parameters(), model.buffers())).device
-    handles = [module.register_forward_hook(partial(look, name)) for name, module in generators.items()]
+    handles = [module.register_forward_hook(partial(take_kernels, name)) for name, module in generators.items()]
     pictures = 0
     try:
         with torch.no_grad(), evaluating(model):
@@ -168,11 +168,11 @@ def bottleneck_energy(model: nn.Module, images: Iterable[Tensor]) -> dict[str, T
     made: dict[nn.Module, Tensor] = {}
     total = {name: torch.zeros(adr.bottleneck, dtype=torch.float64) for name, adr in adrs.items()}
 
-    def look(module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def take_kernel(module: nn.Module, _inputs: object, output: Tensor) -> None:
         made[module] = output.double().cpu()
 
     device = next(chain(model.parameters(), model.buffers())).device
-    handles = [part.register_forward_hook(look) for adr in adrs.values() for part in (adr.p1, adr.p2)]
+    handles = [part.register_forward_hook(take_kernel) for adr in adrs.values() for part in (adr.p1, adr.p2)]
     pictures = 0
     try:
         with torch.no_grad(), evaluating(model):

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from undim.cli.progress import progress
 from undim.cli.redundancy.study import Study, read_tensor, telling
-from undim.cli.results import progress
 from undim.data.reading import read_rgb
 from undim.errors import DataError
 from undim.metrics.networks import network_enhancer
@@ -38,7 +38,7 @@ AdrChoice = Literal["reset", "keep", "both"]
 
 def find_dmr(study: Study, adr: AdrChoice, journal: str = "dmr") -> DmrResult:
     """DMR of a study's layers, continued from DIR/JOURNAL.jsonl."""
-    with Journal(study.folder / f"{journal}.jsonl", study.facts(verb="dmr", adr=adr)) as records:
+    with Journal(study.folder / f"{journal}.jsonl", study.facts()) as records:
         count = len(select(study.model, study.kind, study.stage).layers)
         if adr == "both":
             count += sum(bool(one.kept) for one in select(study.model, study.kind, study.stage, adr="keep").layers)
@@ -59,7 +59,7 @@ def find_dmr(study: Study, adr: AdrChoice, journal: str = "dmr") -> DmrResult:
 def find_harm(study: Study, journal: str = "harm", *, grouped: bool = True) -> HarmResult:
     """Resets of single layers and, if `grouped`, of groups: what reset and poi share, measured once."""
     groups = table_groups(study.model) if grouped else {}
-    with Journal(study.folder / f"{journal}.jsonl", study.facts(verb="harm")) as records:
+    with Journal(study.folder / f"{journal}.jsonl", study.facts()) as records:
         count = len(select(study.model, study.kind, study.stage).layers) + len(groups)
         with progress("resetting", count * len(study.cases)) as done, telling(study.name):
             return harmfulness(

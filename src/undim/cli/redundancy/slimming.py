@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from undim.cli.evaluate import find_device
 from undim.cli.finetune import DEFAULTS, model_section
 from undim.cli.lines import put
 from undim.cli.redundancy.measures import find_dmr, find_harm, score
@@ -21,8 +20,9 @@ from undim.nets.backbone import Backbone
 from undim.nets.flops import GIGA
 from undim.redundancy.cutting import cut_down
 from undim.redundancy.kernels import bottleneck_energy
-from undim.redundancy.slimming import Measured, Proposal, measure_time, pattern_of, propose, units
+from undim.redundancy.slimming import Evidence, Proposal, measure_time, pattern_of, propose, units
 from undim.training.recipe import make_recipe, read_tree
+from undim.weights.devices import choose_device
 from undim.weights.export import export_onnx
 from undim.weights.files import ModelSpec, load_model, read_spec, save_model
 from undim.weights.run_files import AVERAGE
@@ -52,7 +52,7 @@ def slim_network(
     smaller, spec = cut_down(study.model, own, proposal.cut)
     cut = study.folder / "cut.safetensors"
     save_model(replace(spec, notes={**spec.notes, "slimmed": "not fine-tuned"}), smaller, cut, overwrite=True)
-    device = find_device(source.device)
+    device = choose_device(source.device)
     rows = [_row("before", study, study.model), _row("cut", study, smaller.to(device))]
     tuned = cut
     if steps != 0:
@@ -81,12 +81,12 @@ def slim_network(
 
 
 def _propose(study: Study, model: Backbone, spec: ModelSpec, fraction: float) -> Proposal:
-    measured: dict[str, Measured] = {}
+    measured: dict[str, Evidence] = {}
     for number, found in enumerate(units(model)):
         part = replace(study, kind=pattern_of(found))
         ratios = find_dmr(part, "reset", f"slim-dmr-{number}").per_layer
         harm = find_harm(part, f"slim-harm-{number}", grouped=False).layers
-        measured |= {layer.name: Measured(ratios[layer.name], harm[layer.name].poi) for layer in found}
+        measured |= {layer.name: Evidence(ratios[layer.name], harm[layer.name].poi) for layer in found}
     return propose(model, spec, measured, fraction=fraction, energy=bottleneck_energy(model, study.images()))
 
 
