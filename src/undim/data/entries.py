@@ -253,7 +253,7 @@ FOLDER = PairedSet(
     layouts=(),  # the two folders that are given are its only layout
     counts=None,
     licence="that of the pictures",
-    source="any two folders: --low DIR --high DIR",
+    source="any two folders, of dark pictures and of their references",
     assign=lambda _: "train",
     caution=(
         "All pairs are both its training and its test split. As the first data set of a recipe, every tenth pair,"

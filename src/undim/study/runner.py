@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
-from undim.errors import UsageError
 from undim.machine import count_cores
 from undim.study.cells import StudyFolder
 from undim.study.plan import Cell, Plan
 from undim.study.worker import BUSY, Job
 from undim.training.recipe import Recipe
+from undim.weights.devices import check_device
 
 STARTS = 3
 """How often a cell is started whose process is killed from outside, such as for want of memory."""
@@ -71,11 +71,8 @@ def find_places(jobs: int | None = None, threads: int | None = None, device: str
     Raises:
         UsageError: for another device, or cuda where there is none.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"There is no device {device!r}. Known: auto, cpu, cuda.")
     gpus = [] if device == "cpu" else _visible_gpus()
-    if device == "cuda" and not gpus:
-        raise UsageError("PyTorch finds no CUDA device here; leave --device out or give cpu.")
+    check_device(device, bool(gpus))
     cores = count_cores()
     if jobs is None:
         jobs = len(gpus) or max(1, cores // (threads or 1))
