@@ -174,7 +174,7 @@ def test_what_cannot_go_is_refused():
     model, spec = built("candela_tiny"), SPECS["candela_tiny"]
     with pytest.raises(ModelError, match="as many of each"):
         cut_down(model, spec, Cut(("encoder1.0",)))
-    with pytest.raises(ModelError, match="is no block"):
+    with pytest.raises(ModelError, match="is not a block"):
         cut_down(model, spec, Cut(("decoder2.0",)))  # its attention
     with pytest.raises(ModelError, match="has no hidden channels"):
         cut_down(model, spec, Cut(hidden={"decoder2.0": (0,)}))

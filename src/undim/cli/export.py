@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from undim.errors import UsageError
+from undim.nets.backbone import Backbone
 from undim.weights.export import export_onnx
 from undim.weights.files import round_to_half, save_model
 from undim.weights.foreign import open_network
@@ -40,7 +41,7 @@ def export(
         raise UsageError(f"{output} exists. Allow overwriting (--overwrite) or choose another name.")
     subject = find_subject(checkpoint)
     network, spec = (None, None) if subject.kind == "factory" else open_network(subject)
-    if network is None or spec is None:
+    if spec is None or not isinstance(network, Backbone):
         raise UsageError(f"Only Undim's own networks are exported. Got {checkpoint!r}.")
     if half:
         round_to_half(network)

@@ -8,6 +8,7 @@ HINTS = {
     "bare-parameter": "--bare 'REGEX=NUMBER' gives it",
     "factory-only": "--weights and --multiple-of belong to package.module:factory",
     "folders": "--low and --high belong to --data folder; other sets take --root",
+    "no-adr": "--adr none",
     "no-device": "--device auto or --device cpu",
     "no-root": "--root DIR gives it",
     "no-splits": "--split is for sets with references: leave it out",

@@ -47,7 +47,7 @@ class DataReport:
     """`training` (with the validation splits) and `test`, or `pictures` -> published number; empty for `folder`."""
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
-    """What a user must know though it is no fault of the files."""
+    """What a user must know although the files are not at fault."""
 
     @property
     def usable(self) -> bool:

@@ -192,7 +192,7 @@ LOL_V2_REAL = PairedSet(
 
 
 def assign_lol_v2_syn(name: str) -> Split:
-    """The split of one training picture: about each 36th is `val`, by a checksum, since names are no numbers."""
+    """The split of one training picture: about each 36th is `val`, by a checksum, since names are not numbers."""
     return "val" if zlib.crc32(name.encode()) % 36 == 0 else "train"
 
 

@@ -146,7 +146,7 @@ def score(
         pairs: (name, dark picture, reference), 8-bit RGB of equal size.
 
     Raises:
-        ShapeError: if an output or a dark picture has not the reference's size.
+        ShapeError: if an output or a dark picture does not have the reference's size.
     """
     return Scores(tuple(measure(name, enhance(low), high, low) for name, low, high in pairs))
 

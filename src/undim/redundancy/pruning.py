@@ -31,7 +31,7 @@ _Weighted = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 def prune_magnitude(model: nn.Module, fraction: float) -> nn.Module:
     """Copy a network and zero, in every layer, the fraction of its connections with the smallest magnitude (Han 2015).
 
-    The masks are those of `torch.nn.utils.prune`: they survive a reset. Biases and bare parameters are no connections.
+    The masks are those of `torch.nn.utils.prune`: they survive a reset. Biases and bare parameters are not connections.
 
     Raises:
         UsageError: for a fraction outside of 0 to 1.

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from undim.cli.finetune import DEFAULTS, model_section
 from undim.cli.lines import put
 from undim.cli.redundancy.measures import find_dmr, find_harm, score
 from undim.cli.redundancy.options import Draws, Source
 from undim.cli.redundancy.study import Study, open_study
-from undim.cli.train import Changes, Minutes, parse_changes, run_recipe
+from undim.cli.training import Changes, Minutes, parse_changes, run_recipe
 from undim.errors import UsageError
 from undim.nets import count_flops
 from undim.nets.backbone import Backbone
@@ -21,6 +20,7 @@ from undim.nets.flops import GIGA
 from undim.redundancy.cutting import cut_down
 from undim.redundancy.kernels import bottleneck_energy
 from undim.redundancy.slimming import Evidence, Proposal, measure_time, pattern_of, propose, units
+from undim.training.continuing import DEFAULTS, model_section
 from undim.training.recipe import make_recipe, read_tree
 from undim.weights.devices import choose_device
 from undim.weights.export import export_onnx

@@ -135,7 +135,7 @@ def open_study(
         split = "val"
     cases, chosen, notes = find_cases(data, source.root, source.low, source.high, split)
     cases = cases[: source.limit]
-    if data == FOLDER and source.split is None:  # pictures of one's own are no split
+    if data == FOLDER and source.split is None:  # pictures of one's own are not a split
         chosen = None
     subject = find_subject(model, weights=foreign.weights, multiple_of=foreign.multiple_of)
     network, spec = open_network(subject)
