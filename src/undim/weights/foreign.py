@@ -35,8 +35,8 @@ def open_network(subject: Subject) -> tuple[nn.Module, ModelSpec | None]:
         return load_network(subject.name, subject.weights, subject.multiple_of), None
     if subject.weights is None:
         raise UsageError(
-            f"This opens networks in PyTorch, by their weights. Got {subject.name!r}: give an Undim .safetensors file, a"
-            f" training run's folder, package.module:factory, or one of: {', '.join(list_shipped_models())}.",
+            f"This opens networks in PyTorch, by their weights. Got {subject.name!r}: give an Undim .safetensors"
+            f" file, a training run's folder, package.module:factory, or one of: {', '.join(list_shipped_models())}.",
             code="needs-weights",
             subject=subject.name,
         )
