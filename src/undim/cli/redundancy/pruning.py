@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from undim.cli.lines import put
 from undim.cli.redundancy.measures import score
 from undim.cli.redundancy.options import Draws, Foreign, Scope, Source
@@ -11,6 +9,7 @@ from undim.cli.redundancy.study import open_study
 from undim.cli.results import progress
 from undim.redundancy import BASELINES, Journal, dmr
 from undim.redundancy.sites import select
+from undim.results.laboratory import PrunedNetwork, PruneDocument, Prunings
 
 
 def measure_prune(source: Source, foreign: Foreign, scope: Scope, draws: Draws = Draws(seeds=1)) -> None:  # noqa: B008
@@ -32,11 +31,16 @@ def measure_prune(source: Source, foreign: Foreign, scope: Scope, draws: Draws =
                         settings=study.settings,
                         done=done,
                     )
-                    journal.append({"name": name, **score(study, network, done), **_brief(found.as_dict())})
-        rows = [journal.find(name=name) for name in methods]
-    study.write("prune", {"rows": rows})
+                    peak, chroma = score(study, network, done)
+                    row = PrunedNetwork(
+                        name=name,
+                        psnr=peak,
+                        chroma=chroma,
+                        dmr=found.mean,
+                        interval=found.interval,
+                        non_finite=found.non_finite,
+                    )
+                    journal.append(row.model_dump())
+        rows = tuple(PrunedNetwork.model_validate(journal.find(name=name)) for name in methods)
+    study.write(PruneDocument, Prunings(rows=rows))
     put(f"prune: {study.title}: {len(methods) - 1} methods in {study.folder / 'prune.md'}\n".encode())
-
-
-def _brief(found: dict[str, Any]) -> dict[str, Any]:
-    return {"dmr": found["mean"], "interval": found["interval"], "non_finite": found["non_finite"]}
