@@ -23,6 +23,7 @@ from undim.errors import ModelError, UndimError, UsageError
 from undim.metrics.evaluation import check_cases, evaluate_cases, find_cases
 from undim.metrics.networks import network_enhancer
 from undim.metrics.report import summary, versions, write_report
+from undim.results.scores import ScoredSubject
 from undim.weights.devices import choose_device
 from undim.weights.files import read_spec
 from undim.weights.foreign import describe_failure, open_network
@@ -78,20 +79,20 @@ def evaluate(
         measured = evaluate_cases(
             cases, subject.enhance, worst=worst, images=output / "images" if save_images else None, done=done
         )
-    facts: dict[str, object] = {
-        "model": model,
-        "data": data,
-        "split": chosen,
-        "seed": _number(subject.notes.get("seed")),
-        "iterations": _number(subject.notes.get("iterations", subject.notes.get("steps"))),
-        "checkpoint": None if subject.file is None else subject.file.name,
-        "checkpoint_sha256": None if subject.file is None else hashlib.sha256(subject.file.read_bytes()).hexdigest(),
-        "device": subject.device,
-        "versions": versions(subject.runtime),
-        "notes": [*notes, *subject.cautions, *_leak(subject, data, chosen)],
-    }
+    scored = ScoredSubject(
+        model=model,
+        data=data,
+        split=chosen,
+        seed=_number(subject.notes.get("seed")),
+        iterations=_number(subject.notes.get("iterations", subject.notes.get("steps"))),
+        checkpoint=None if subject.file is None else subject.file.name,
+        checkpoint_sha256=None if subject.file is None else hashlib.sha256(subject.file.read_bytes()).hexdigest(),
+        device=subject.device,
+        versions=versions(subject.runtime),
+        notes=(*notes, *subject.cautions, *_leak(subject, data, chosen)),
+    )
     title = f"{model} on {data} ({f'{chosen}, ' if chosen else ''}{len(cases)} pictures)"
-    write_report(output, title, facts, measured)
+    write_report(output, title, scored, measured)
     put(f"{title}: {summary(measured.scores)}\n".encode())
 
 

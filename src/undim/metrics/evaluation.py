@@ -46,7 +46,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evaluation:
     """What came of one set."""
 
     scores: Scores
@@ -170,7 +170,7 @@ def evaluate_cases(
     worst: int = 0,
     images: Path | None = None,
     done: Callable[[], None] = lambda: None,
-) -> Measured:
+) -> Evaluation:
     """Enhance the dark pictures (outputs that are there are taken as they are) and measure what comes out.
 
     Args:
@@ -199,7 +199,7 @@ def evaluate_cases(
         if images is not None:
             write_picture(Picture(output), images / f"{case.name}.png", "png")
         done()
-    return Measured(Scores(tuple(scores)), tuple((case, output) for _, case, output in kept))
+    return Evaluation(Scores(tuple(scores)), tuple((case, output) for _, case, output in kept))
 
 
 def make_sheet(case: Case, output: Bytes) -> Bytes:

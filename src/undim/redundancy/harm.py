@@ -23,6 +23,7 @@ from undim.redundancy.ledger import Reading, checksum_picture
 from undim.redundancy.ratios import confidence_interval
 from undim.redundancy.reset_walk import ResetOutcome, Target, WalkSettings, check_picture, measure_resets
 from undim.redundancy.sites import layers, select
+from undim.results.laboratory import Correlation, ResetChange, ResetGain, Resets
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,17 @@ class LayerHarm:
     def per_image(self) -> tuple[float, ...]:
         """Mean change of each picture over seeds, in dB."""
         return tuple(statistics.fmean(column) for column in zip(*self.changes, strict=True))
+
+    def as_document(self) -> ResetChange:
+        """As results hold it."""
+        return ResetChange(
+            change=self.change,
+            interval=self.interval,
+            per_seed=self.per_seed,
+            poi=self.poi,
+            poi_per_seed=self.poi_per_seed,
+            changes=self.changes,
+        )
 
 
 @dataclass(frozen=True)
@@ -107,31 +119,23 @@ class HarmResult:
         """See `correlate_harm`."""
         return correlate_harm(self.psnr, [one.changes for one in self.layers.values()])
 
+    def as_document(self) -> Resets:
+        """All of it as results hold it."""
+        found = self.correlation
+        return Resets(
+            psnr=self.psnr,
+            mean_psnr=statistics.fmean(self.psnr),
+            seeds=self.seeds,
+            groups={name: one.as_document() for name, one in self.groups.items()},
+            layers={name: one.as_document() for name, one in self.layers.items()},
+            gains=tuple(ResetGain(**vars(gain)) for gain in self.gains()),
+            correlation=None if found is None else Correlation(spearman=found[0], p=found[1]),
+            notes=self.notes,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """All of it in values that JSON can hold."""
-
-        def told(one: LayerHarm) -> dict[str, Any]:
-            return {
-                "change": one.change,
-                "interval": None if one.interval is None else list(one.interval),
-                "per_seed": list(one.per_seed),
-                "poi": one.poi,
-                "poi_per_seed": list(one.poi_per_seed),
-                "changes": [list(changes) for changes in one.changes],
-            }
-
-        return {
-            "psnr": list(self.psnr),
-            "mean_psnr": statistics.fmean(self.psnr),
-            "seeds": list(self.seeds),
-            "groups": {name: told(one) for name, one in self.groups.items()},
-            "layers": {name: told(one) for name, one in self.layers.items()},
-            "gains": [vars(gain) for gain in self.gains()],
-            "correlation": None
-            if self.correlation is None
-            else {"spearman": self.correlation[0], "p": self.correlation[1]},
-            "notes": list(self.notes),
-        }
+        return self.as_document().model_dump(mode="json")
 
 
 def harmfulness(

@@ -20,6 +20,7 @@ from undim.nets.adr import Adr
 from undim.nets.dynamic_conv import DynamicKernel
 from undim.nets.pog import FrozenPogKernel, PogKernel
 from undim.redundancy.reset_walk import evaluating, grouped
+from undim.results.laboratory import GeneratorDiversity, KernelDiversity
 
 LIMIT = 2**14
 """Weights of one kernel that are looked at; of larger kernels, every n-th."""
@@ -53,15 +54,26 @@ class DiversityResult:
     layers: Mapping[str, Diversity]
     pictures: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """All of it in values that JSON can hold."""
-        return {
-            "pictures": self.pictures,
-            "layers": {
-                name: {**vars(one), "kernels": [[float(f"{weight:.6g}") for weight in row] for row in one.kernels]}
+    def as_document(self) -> KernelDiversity:
+        """All of it as results hold it, kernels in six digits."""
+        return KernelDiversity(
+            pictures=self.pictures,
+            layers={
+                name: GeneratorDiversity(
+                    kind=one.kind,
+                    weights=one.weights,
+                    cosine_distance=one.cosine_distance,
+                    variation=one.variation,
+                    effective_rank=one.effective_rank,
+                    kernels=tuple(tuple(float(f"{weight:.6g}") for weight in row) for row in one.kernels),
+                )
                 for name, one in self.layers.items()
             },
-        }
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in values that JSON can hold."""
+        return self.as_document().model_dump(mode="json")
 
 
 def diversity(

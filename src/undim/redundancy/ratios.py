@@ -18,6 +18,8 @@ from undim.redundancy.journal import Journal
 from undim.redundancy.ledger import Reading, checksum_picture
 from undim.redundancy.reset_walk import ResetOutcome, Target, WalkSettings, check_picture, measure_resets
 from undim.redundancy.sites import select
+from undim.results.document import finite
+from undim.results.laboratory import LayerRatios, Ratios
 
 CEILING = 120.0
 """dB that an infinite ratio counts as in means: a difference of 1e-6, which is what two correct computations of one
@@ -85,27 +87,31 @@ class DmrResult:
         columns = zip(*(ratios for by_seed in self.ratios.values() for ratios in by_seed), strict=True)
         return tuple(_mean(column) for column in columns)
 
-    def as_dict(self) -> dict[str, Any]:
-        """All of it in values that JSON can hold; infinite ratios are null."""
-        return {
-            "mean": self.mean,
-            "interval": None if self.interval is None else list(self.interval),
-            "seeds": list(self.seeds),
-            "per_seed": list(self.per_seed),
-            "layers": {
-                name: {
-                    "dmr": finite(value),
-                    "infinite": math.isinf(value),
-                    "spread": self.spread[name],
-                    "ratios": [[finite(ratio) for ratio in ratios] for ratios in self.ratios[name]],
-                }
+    def as_document(self) -> Ratios:
+        """All of it as results hold it; infinite ratios are None."""
+        return Ratios(
+            mean=self.mean,
+            interval=self.interval,
+            seeds=self.seeds,
+            per_seed=self.per_seed,
+            layers={
+                name: LayerRatios(
+                    dmr=finite(value),
+                    infinite=math.isinf(value),
+                    spread=self.spread[name],
+                    ratios=tuple(tuple(map(finite, ratios)) for ratios in self.ratios[name]),
+                )
                 for name, value in self.per_layer.items()
             },
-            "per_image": list(self.per_image),
-            "non_finite": self.non_finite,
-            "notes": list(self.notes),
-            "adr_kept": None if self.kept is None else self.kept.as_dict(),
-        }
+            per_image=self.per_image,
+            non_finite=self.non_finite,
+            notes=self.notes,
+            adr_kept=None if self.kept is None else self.kept.as_document(),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in values that JSON can hold."""
+        return self.as_document().model_dump(mode="json")
 
 
 def dmr(
@@ -209,11 +215,6 @@ def confidence_interval(values: Sequence[float]) -> tuple[float, float] | None:
         float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
     )
     return mean - reach, mean + reach
-
-
-def finite(value: float) -> float | None:
-    """The value, or None where it is infinite."""
-    return None if math.isinf(value) else value
 
 
 def _mean(ratios: Iterable[float]) -> float:

@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from undim.errors import RecipeError, suggest
 from undim.images import PICTURE_SUFFIXES
+from undim.results.study import PlanDocument
 from undim.strict_yaml import load_yaml
 from undim.training.recipe import Recipe, Section, flatten_tree, make_recipe, merge_trees, read_tree
 
@@ -144,15 +145,9 @@ class Plan:
     cells: tuple[Cell, ...]
     """All variants of the first seed, then of the next: what is there when a study is cut short can be compared."""
 
-    def as_dict(self) -> dict[str, Any]:
+    def document(self) -> PlanDocument:
         """What a report must know beside the cells."""
-        return {
-            "name": self.name,
-            "about": self.about,
-            "base": self.base,
-            "variants": self.variants,
-            "seeds": list(self.seeds),
-        }
+        return PlanDocument(name=self.name, about=self.about, base=self.base, variants=self.variants, seeds=self.seeds)
 
 
 def load_study(path: Path) -> Plan:

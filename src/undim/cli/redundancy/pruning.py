@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from undim.cli.lines import put
 from undim.cli.progress import progress
@@ -13,6 +12,7 @@ from undim.cli.redundancy.study import Study, open_study
 from undim.redundancy import BASELINES, Journal, dmr
 from undim.redundancy.ledger import checksum_picture, describe_question
 from undim.redundancy.sites import Layer, select
+from undim.results.laboratory import PrunedNetwork, PruneDocument, Prunings
 
 
 def measure_prune(source: Source, foreign: Foreign, scope: Scope, draws: Draws = Draws(seeds=1)) -> None:  # noqa: B008
@@ -35,14 +35,19 @@ def measure_prune(source: Source, foreign: Foreign, scope: Scope, draws: Draws =
                         settings=study.settings,
                         done=done,
                     )
-                    journal.append({"name": name, **score(study, network, done), **_brief(found.as_dict())})
-        rows = [journal.find(name=name) for name in methods]
-    study.write("prune", {"rows": rows})
+                    peak, chroma = score(study, network, done)
+                    row = PrunedNetwork(
+                        name=name,
+                        psnr=peak,
+                        chroma=chroma,
+                        dmr=found.mean,
+                        interval=found.interval,
+                        non_finite=found.non_finite,
+                    )
+                    journal.append(row.model_dump())
+        rows = tuple(PrunedNetwork.model_validate(journal.find(name=name)) for name in methods)
+    study.write(PruneDocument, Prunings(rows=rows))
     put(f"prune: {study.title}: {len(methods) - 1} methods in {study.folder / 'prune.md'}\n".encode())
-
-
-def _brief(found: dict[str, Any]) -> dict[str, Any]:
-    return {"dmr": found["mean"], "interval": found["interval"], "non_finite": found["non_finite"]}
 
 
 def _describe_question(study: Study, layers: Sequence[Layer]) -> dict[str, object]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,6 +20,8 @@ from undim.nets.flops import GIGA
 from undim.redundancy.cutting import cut_down
 from undim.redundancy.kernels import bottleneck_energy
 from undim.redundancy.slimming import Evidence, Proposal, measure_time, pattern_of, propose, units
+from undim.redundancy.tables import decibels
+from undim.results.laboratory import SlimDocument, SlimmedNetwork, Slimming, SlimStep
 from undim.training.continuing import DEFAULTS, model_section
 from undim.training.recipe import make_recipe, read_tree
 from undim.weights.devices import choose_device
@@ -72,11 +74,11 @@ def slim_network(
     notes = {**own.notes, **read_spec(tuned).notes, "slimmed": f"{100 * proposal.saved:.1f} % fewer multiply-adds"}
     save_model(replace(spec, notes=notes), final, study.folder / "slim.safetensors", overwrite=True)
     export_onnx(final, study.folder / "slim.onnx", metadata=notes)
-    told = [{"name": step.name, "reason": step.reason} for step in proposal.steps]
-    study.write("slim", {"rows": rows, "steps": told, "saved": proposal.saved})
+    told = tuple(SlimStep(name=step.name, reason=step.reason) for step in proposal.steps)
+    study.write(SlimDocument, Slimming(rows=tuple(rows), steps=told, saved=proposal.saved))
     put(
-        f"slim: {study.title}: {100 * proposal.saved:.1f} % fewer multiply-adds, PSNR {rows[0]['psnr']:.2f} to"
-        f" {rows[-1]['psnr']:.2f} dB\n".encode()
+        f"slim: {study.title}: {100 * proposal.saved:.1f} % fewer multiply-adds, PSNR {decibels(rows[0].psnr)} to"
+        f" {decibels(rows[-1].psnr)} dB\n".encode()
     )
 
 
@@ -90,11 +92,13 @@ def _propose(study: Study, model: Backbone, spec: ModelSpec, fraction: float) ->
     return propose(model, spec, measured, fraction=fraction, energy=bottleneck_energy(model, study.images()))
 
 
-def _row(name: str, study: Study, network: Backbone) -> dict[str, Any]:
-    return {
-        "name": name,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "gflops": count_flops(network, 256, network.flops_rule) / GIGA,
-        "milliseconds": measure_time(network),
-        **score(study, network),
-    }
+def _row(name: str, study: Study, network: Backbone) -> SlimmedNetwork:
+    peak, chroma = score(study, network)
+    return SlimmedNetwork(
+        name=name,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        gflops=count_flops(network, 256, network.flops_rule) / GIGA,
+        milliseconds=measure_time(network),
+        psnr=peak,
+        chroma=chroma,
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +22,8 @@ from undim.metrics.evaluation import FOLDER, Case, find_cases
 from undim.metrics.report import versions
 from undim.redundancy import Initialisation, WalkSettings
 from undim.redundancy.tables import make_markdown
+from undim.results.document import Part
+from undim.results.laboratory import LaboratoryDocument
 from undim.weights.devices import choose_device
 from undim.weights.files import ModelSpec
 from undim.weights.foreign import describe_failure, load_network, open_network
@@ -48,6 +49,9 @@ class _Read(Sequence[T]):
         if isinstance(place, slice):
             return _Read(self._cases[place], self._read)
         return self._read(self._cases[place])
+
+
+DocumentT = TypeVar("DocumentT", bound=LaboratoryDocument[Any])
 
 
 @dataclass(frozen=True)
@@ -92,32 +96,34 @@ class Study:
         text = "" if self.spec is None else self.spec.notes.get(name, "")
         return int(text) if text.isdecimal() else None
 
-    def write(self, verb: str, result: dict[str, Any], adr: str | None = None) -> dict[str, Any]:
-        """Write VERB.json and VERB.md; gives what is in the first."""
-        written = {
-            "verb": verb,
-            "title": f"{verb}: {self.title}",
-            "model": self.name,
-            "file": None if self.file is None else self.file.name,
-            "seed": self._note("seed"),
-            "iterations": self._note("iterations"),
-            "sha256": None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest(),
-            "data": self.data,
-            "split": self.split,
-            "pictures": [case.name for case in self.cases],
-            "kind": self.kind,
-            "stage": self.stage,
-            "adr": adr,
-            "seeds": list(self.settings.seeds),
-            "device": str(next(self.model.parameters()).device),
-            "versions": versions("torch"),
-            "notes": [*self.notes, *result.pop("notes", [])],
-            "result": result,
-        }
-        write_text(self.folder / f"{verb}.md", make_markdown(verb, written))
-        text = json.dumps(written, indent=1, allow_nan=False, ensure_ascii=False)
-        write_text(self.folder / f"{verb}.json", f"{text}\n")
-        return written
+    def write(self, kind: type[DocumentT], result: Part, adr: str | None = None) -> DocumentT:
+        """Write VERB.md and, last, VERB.json; gives what is in the latter."""
+        verb = kind.NAME
+        document = kind.model_validate(
+            {
+                "verb": verb,
+                "title": f"{verb}: {self.title}",
+                "model": self.name,
+                "file": None if self.file is None else self.file.name,
+                "seed": self._note("seed"),
+                "iterations": self._note("iterations"),
+                "sha256": None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest(),
+                "data": self.data,
+                "split": self.split,
+                "pictures": [case.name for case in self.cases],
+                "kind": self.kind,
+                "stage": self.stage,
+                "adr": adr,
+                "seeds": self.settings.seeds,
+                "device": str(next(self.model.parameters()).device),
+                "versions": versions("torch"),
+                "notes": [*self.notes, *getattr(result, "notes", ())],
+                "result": result,
+            }
+        )
+        write_text(self.folder / f"{verb}.md", make_markdown(document))
+        document.write(self.folder / f"{verb}.json")
+        return document
 
 
 def open_study(
