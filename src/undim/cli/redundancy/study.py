@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +23,23 @@ from undim.metrics.evaluation import Case
 from undim.metrics.report import versions
 from undim.redundancy import Initialisation, Settings
 from undim.redundancy.tables import make_markdown
-from undim.results.document import Part
-from undim.results.laboratory import LaboratoryDocument
+from undim.results.document import Record
+from undim.results.laboratory import (
+    DiversityDocument,
+    DmrDocument,
+    PoiDocument,
+    PruneDocument,
+    ResetDocument,
+    SlimDocument,
+)
 from undim.shipped import MODELS_FOLDER, list_shipped_models
 from undim.weights.files import ModelSpec, checksum, load_model, read_spec
 from undim.weights.foreign import describe_failure, load_network, names_factory
 from undim.weights.run_files import MEASURED
 
-DocumentT = TypeVar("DocumentT", bound=LaboratoryDocument[Any])
+DocumentT = TypeVar(
+    "DocumentT", DmrDocument, ResetDocument, PoiDocument, DiversityDocument, PruneDocument, SlimDocument
+)
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ class Study:
         text = "" if self.spec is None else self.spec.notes.get(name, "")
         return int(text) if text.isdecimal() else None
 
-    def write(self, kind: type[DocumentT], result: Part, adr: str | None = None) -> DocumentT:
+    def write(self, kind: type[DocumentT], result: Record, adr: str | None = None) -> DocumentT:
         """Write VERB.md and, last, VERB.json; gives what is in the latter."""
         verb = kind.NAME
         document = kind.model_validate(
