@@ -53,6 +53,7 @@ KNOWN_FLAGS = {
     "redundancy/resetting.py",
     "runtimes/base.py",
     "runtimes/precision.py",
+    "study/runner.py",
     "training/run_folder.py",
     "weights/files.py",
 }

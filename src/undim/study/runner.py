@@ -72,10 +72,10 @@ def find_places(jobs: int | None = None, threads: int | None = None, device: str
         UsageError: for another device, or cuda where there is none.
     """
     if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"There is no device {device!r}. Known: auto, cpu, cuda.", subject=device)
+        raise UsageError(f"There is no device {device!r}. Known: auto, cpu, cuda.")
     gpus = [] if device == "cpu" else _visible_gpus()
     if device == "cuda" and not gpus:
-        raise UsageError("PyTorch finds no CUDA device here: take auto or cpu.", code="no-cuda", subject=device)
+        raise UsageError("PyTorch finds no CUDA device here; leave --device out or give cpu.")
     cores = count_cores()
     if jobs is None:
         jobs = len(gpus) or max(1, cores // (threads or 1))
