@@ -172,6 +172,12 @@ class CellDocument(Document):
         return f"{self.variant}-s{self.seed}"
 
     @property
+    def recipe(self) -> dict[str, Any]:
+        """What of the recipe is not its default."""
+        found: dict[str, Any] = self.content.get("recipe", {})
+        return found
+
+    @property
     def drowned(self) -> bool:
         """Whether its generated kernels were trained in bfloat16, in which what they say of the picture is noise."""
         return self.diversity is not None and PLAIN not in (self.machine.precision, self.machine.kernels)
