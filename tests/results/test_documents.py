@@ -117,7 +117,7 @@ def test_schemas_refuse_what_the_classes_refuse():
             "plan.json is of version 2 of undim.plan; this Undim reads version 1: update Undim",
         ),
         ({"schema": "undim.scores/1"}, "plan.json is of the kind 'undim.scores/1'; 'undim.plan/1' was expected"),
-        ({"schema": 7}, "plan.json is of the kind '7'"),
+        ({"schema": 7}, "plan.json is of the kind 7"),
         ({"seeds": ["first"]}, "plan.json is damaged, delete it, and run undim study anew: seeds.0: Input should be"),
         ({"base": "none"}, "the base 'none' is not among the variants"),
     ],

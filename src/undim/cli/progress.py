@@ -1,68 +1,103 @@
-"""The progress bar of every verb: on a terminal only, gone when the work is done."""
+"""How far a command is: a bar on a terminal, and lines where there is none."""
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from undim.cli.lines import one_line, say
+
+LINE_EVERY = 10.0
+"""Seconds between two lines of `lines_of_progress`."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What moves a bar, and speaks beside it."""
+    """What a command tells while it works."""
 
-    advance: Callable[[], None]
-    """To be called after each step."""
-    reach: Callable[[float], None]
-    """To be called with how much of the total is done."""
+    advance: Callable[[float], None]
+    """Adds so many steps, parts of one too; from any thread."""
     tell: Callable[[str], None]
-    """Writes a line to standard error, above the bar where there is one."""
+    """Writes a line above the bar."""
 
 
 @contextmanager
-def show_progress(total: float, what: str = "", *, counted: bool = True) -> Iterator[Bar]:
-    """Show a bar with the time left, if standard error is a terminal.
+def bar(total: float, what: str = "") -> Iterator[Bar]:
+    """A bar with the time left on a terminal, nothing otherwise.
 
     Args:
-        total: the steps, or 1 where shares are told.
+        total: how many steps there are.
         what: stands before the bar.
-        counted: whether steps are shown as n/N; else the percentage.
     """
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield Bar(lambda: None, lambda _done: None, say)
+    if not on_terminal():
+        yield Bar(lambda _steps: None, say)
         return
-    from rich.console import Console  # takes longer to load than a small picture takes
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (
-        *([TextColumn("{task.description}", markup=False)] if what else []),
-        BarColumn(),
-        MofNCompleteColumn() if counted else TaskProgressColumn(),
-        TimeRemainingColumn(),
-    )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total)
-        yield Bar(
-            lambda: bar.advance(task),
-            lambda done: bar.update(task, completed=done),
-            # `out` neither wraps nor reads markup.
-            lambda text: console.out(f"undim: {one_line(text)}", highlight=False),
-        )
+    text = [TextColumn("{task.description}")] if what else []
+    count = TextColumn("{task.completed:.0f}/{task.total:.0f}") if total != 1 else TaskProgressColumn()
+    with Progress(*text, BarColumn(), count, TimeRemainingColumn(), console=console, transient=True) as shown:
+        task = shown.add_task(what, total=total)
+        # `out` neither wraps nor reads markup.
+        yield Bar(partial(shown.advance, task), lambda line: console.out(f"undim: {one_line(line)}", highlight=False))
+
+
+@contextmanager
+def lines_of_progress(what: str) -> Iterator[Callable[[float], None]]:
+    """Without a terminal, a line every ten seconds with the share that is done and the time left.
+
+    Args:
+        what: the line begins with it.
+
+    Yields:
+        What to call with the share that is done, 0 to 1.
+    """
+    begin = told = time.monotonic()
+
+    def share_done(share: float) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told < LINE_EVERY or share <= 0:
+            return
+        told = now
+        left = (now - begin) * (1 - share) / share
+        say(f"{what}: {share:.0%} done, about {left:.0f} s left")
+
+    yield share_done
+
+
+class Shares:
+    """Shares of several pictures in progress, added up to steps of a bar; from any thread."""
+
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        self._advance = advance
+        self._done: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def reach(self, index: int, share: float) -> None:
+        """A picture is done to this share, 0 to 1; less than before changes nothing."""
+        with self._lock:
+            step = share - self._done.get(index, 0.0)
+            if step <= 0:
+                return
+            self._done[index] = share
+        self._advance(step)
+
+
+def on_terminal() -> bool:
+    """Whether standard error is a terminal."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 @contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
     """A bar of counted steps; yields what to call after each."""
-    with show_progress(total, what) as bar:
-        yield bar.advance
+    with bar(total, what) as shown:
+        yield partial(shown.advance, 1.0)

@@ -6,15 +6,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from undim.arrays import Pixels
-from undim.cli.enhance import read_precision, read_runtime, read_tile
 from undim.cli.lines import say
+from undim.cli.options import read_tile
 from undim.errors import UsageError
-from undim.runtimes.table import DEFAULT_RUNTIME
+from undim.runtimes.precision import PrecisionWish, check_precision
+from undim.runtimes.table import DEFAULT_RUNTIME, check_runtime
 from undim.shipped import DEFAULT_MODEL, find_model
 
 
@@ -40,7 +41,8 @@ def video(
         raise UsageError(f"--strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
     find_model(model)
     side = read_tile(tile)
-    means = read_runtime(runtime), read_precision(precision)
+    check_runtime(runtime)
+    check_precision(precision)
     if not source.is_file():
         raise UsageError(f"{source} is no file.")
     if output.exists() and not overwrite:
@@ -53,7 +55,7 @@ def video(
     from undim.video.files import enhance_video
     from undim.video.steady import SteadyLook
 
-    enhancer = Enhancer(model, tile=side, runtime=means[0], precision=means[1], many=True)
+    enhancer = Enhancer(model, tile=side, runtime=runtime, precision=cast("PrecisionWish", precision), expect_many=True)
     steady = SteadyLook(enhancer.survey)
 
     def enhance(pixels: Pixels, time: float) -> Pixels:

@@ -35,7 +35,7 @@ class Column:
     """Whether the figure over all pictures is a root mean square instead of a mean."""
 
 
-COLUMNS = (
+SCORE_COLUMNS = (
     Column("PSNR, dB", ".2f", lambda image: image.psnr, lambda scores: scores.psnr),
     Column("SSIM", ".4f", lambda image: image.ssim, lambda scores: scores.ssim),
     Column(
@@ -210,7 +210,7 @@ def make_table(scores: Scores) -> str:
 
 def shown_columns(scores: Scores) -> list[Column]:
     """The columns that at least one picture has a value for."""
-    return [column for column in COLUMNS if any(column.value(image) is not None for image in scores.images)]
+    return [column for column in SCORE_COLUMNS if any(column.value(image) is not None for image in scores.images)]
 
 
 def _rows(scores: Scores, shown: Sequence[Column]) -> list[list[str]]:

@@ -19,8 +19,8 @@ from undim.nets.dynamic_conv import (
     GeneratedConv2d,
     per_image_channel_map,
     per_image_conv2d_unfolded,
-    pool,
 )
+from undim.nets.full_precision import pool, without_autocast
 from undim.nets.pog import Basis, Mixing, PogKernel
 from undim.nets.whole_picture import Means, WholeStatistics
 
@@ -162,7 +162,8 @@ class Adr(nn.Module):
     def kernels(self, qkv: Tensor, whole: WholeStatistics | None = None) -> tuple[Tensor, Tensor]:
         """P1 (B x Dm x 3C) and P2 (B x 3C x Dm) for these inputs, B x 3C x H x W, or for the picture they are of.
 
-        Larger kernels than those of size 1 have two more axes.
+        Generated ones come at least in float32, whatever autocasting says. Larger kernels than those of size 1 have two
+        more axes.
         """
         if qkv.ndim != 4 or qkv.shape[1] != self.channels:
             raise ShapeError(f"Q, K, V must come as B x {self.channels} x H x W. Got {tuple(qkv.shape)}.")
@@ -176,8 +177,9 @@ class Adr(nn.Module):
             narrow = per_image_conv2d_unfolded(qkv, p1)
             return p1, self.p2(pool(narrow) if means is None else means.mean(pool(narrow), narrow))
         p1 = self.p1(pooled)[..., 0, 0]
-        p2 = self.p2((p1 @ pooled.unsqueeze(-1)).squeeze(-1))[..., 0, 0]
-        return p1, p2
+        with without_autocast(qkv):
+            narrow_means = (p1 @ pooled.unsqueeze(-1)).squeeze(-1)
+        return p1, self.p2(narrow_means)[..., 0, 0]
 
     def forward(self, qkv: Tensor, whole: WholeStatistics | None = None) -> Tensor:
         """Reallocate attention: B x 3C x H x W to the same shape and memory layout."""

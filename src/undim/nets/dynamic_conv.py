@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ShapeError
+from undim.nets.full_precision import linear, pool, split_for, widen, without_autocast
 from undim.nets.whole_picture import Means
 
 
@@ -34,7 +35,8 @@ def per_image_conv2d(
 
     Args:
         images: B x Cin x H x W.
-        kernels: B x Cout x Cin/groups x k x k.
+        kernels: B x Cout x Cin/groups x k x k; those wider than the images, or than what autocasting makes of these,
+            are applied without rounding them (`undim.nets.full_precision.split_for`).
         bias: Cout, shared by all images.
         stride: step in pixels, the same for both axes.
         padding: zeros added on each side, in pixels.
@@ -62,16 +64,20 @@ def per_image_conv2d(
         outputs = per_image_channel_map(images, kernels[..., 0, 0])
         return outputs if bias is None else outputs + bias[:, None, None]
     batch, channels, height, width = images.shape
+    parts = split_for(kernels, images)
     stacked = F.conv2d(
         images.reshape(1, batch * channels, height, width),
-        kernels.flatten(0, 1),
-        None if bias is None else bias.repeat(batch),
+        (torch.stack(parts, 2).flatten(1, 2) if len(parts) > 1 else parts[0]).flatten(0, 1),
+        None if bias is None or len(parts) > 1 else bias.repeat(batch),
         stride=stride,
         padding=padding,
         dilation=dilation,
         groups=batch * groups,
     )
-    return torch.unflatten(stacked, 1, (batch, out_channels)).squeeze(0)
+    if len(parts) == 1:
+        return torch.unflatten(stacked, 1, (batch, out_channels)).squeeze(0)
+    outputs = torch.unflatten(stacked, 1, (batch, out_channels, len(parts))).sum(3).squeeze(0)
+    return outputs if bias is None else outputs + bias.to(outputs.dtype)[:, None, None]
 
 
 def per_image_channel_map(images: Tensor, maps: Tensor, base: Tensor | None = None) -> Tensor:
@@ -79,12 +85,22 @@ def per_image_channel_map(images: Tensor, maps: Tensor, base: Tensor | None = No
 
     Args:
         images: B x Cin x H x W.
-        maps: B x Cout x Cin.
+        maps: B x Cout x Cin, as wide as the kernels of `per_image_conv2d`.
         base: what is added to the result, B x Cout x H x W in the memory layout of `images`, in the same pass.
 
     Returns:
         B x Cout x H x W, in the memory layout of `images`.
     """
+    parts = split_for(maps, images)
+    if len(parts) > 1 and (base is not None or maps.shape[1] > maps.shape[2]):
+        images, maps = torch.cat([images] * len(parts), 1), torch.cat(parts, 2)
+    elif len(parts) > 1:
+        whole, *small = _map_channels(images, torch.cat(parts, 1), None).chunk(len(parts), 1)
+        return whole + torch.stack(small).sum(0)
+    return _map_channels(images, maps.to(parts[0].dtype), base)
+
+
+def _map_channels(images: Tensor, maps: Tensor, base: Tensor | None) -> Tensor:
     shape = images.shape[-2:]
     if is_channels_last(images):
         pixels, kernels = images.flatten(2).transpose(1, 2), maps.transpose(1, 2)  # (B, HW, Cin), a view
@@ -193,10 +209,16 @@ class DynamicKernel(nn.Module):
             self.fc2 = keep_linear(self.fc2, self.fc2.weight[:, units])
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Map pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k."""
+        """Map pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k, at least in float32.
+
+        Autocasting does not act here: pictures' kernels differ by less than 16-bit floats can tell.
+        """
         check_pooled(pooled, self.in_channels)
-        attention = F.softmax(self.fc2(F.relu(self.fc1(pooled))) / self.temperature, dim=-1)
-        return torch.unflatten(attention @ self.candidates.flatten(1), 1, self.shape)
+        with without_autocast(pooled):
+            hidden = F.relu(linear(widen(pooled), self.fc1.weight, self.fc1.bias))
+            attention = F.softmax(linear(hidden, self.fc2.weight, self.fc2.bias) / self.temperature, dim=-1)
+            kernels = attention @ self.candidates.flatten(1).to(attention.dtype)
+        return torch.unflatten(kernels, 1, self.shape)
 
 
 def keep_linear(layer: nn.Linear, weight: Tensor, outputs: Tensor | None = None) -> nn.Linear:
@@ -212,11 +234,6 @@ def check_pooled(pooled: Tensor, channels: int) -> None:
     """Raise `ShapeError` unless `pooled` is B x channels."""
     if pooled.ndim != 2 or pooled.shape[1] != channels:
         raise ShapeError(f"Pooled inputs must have the shape B x {channels}. Got {tuple(pooled.shape)}.")
-
-
-def pool(images: Tensor) -> Tensor:
-    """Mean over the pixels: B x C x H x W to B x C."""
-    return F.adaptive_avg_pool2d(images, 1).flatten(1)
 
 
 class GeneratedConv2d(nn.Module):
@@ -259,7 +276,7 @@ class GeneratedConv2d(nn.Module):
         self.bias = None if bias is None else nn.Parameter(bias)
 
     def kernel(self, images: Tensor) -> Tensor:
-        """The kernels that these images get: B x Cin x H x W to B x Cout x Cin/groups x k x k.
+        """The kernels that these images get, at least in float32: B x Cin x H x W to B x Cout x Cin/groups x k x k.
 
         Raises:
             ShapeError: if the images have another number of channels.

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from undim.errors import ModelError, ShapeError
 from undim.nets.dynamic_conv import GeneratedConv2d, check_pooled, keep_linear
+from undim.nets.full_precision import linear, widen, without_autocast
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 Basis = Literal["householder", "free", "additive"]
@@ -130,11 +131,19 @@ class _PogGenerator(nn.Module, ABC):
         return out_channels * in_channels * height * width
 
     def mixing(self, pooled: Tensor) -> Tensor:
-        """W of equation 5: pooled inputs B x in_channels to B x De, of softmax non-negative rows summing to one."""
+        """W of equation 5: pooled inputs B x in_channels to B x De, of softmax non-negative rows summing to one.
+
+        As `forward`, at least in float32.
+        """
         check_pooled(pooled, self.in_channels)
+        with without_autocast(pooled):
+            return self._mix(widen(pooled))
+
+    def _mix(self, pooled: Tensor) -> Tensor:
         if self.mixing_kind == "constant":
             pooled = torch.ones_like(pooled)
-        scores: Tensor = self.fc2(F.gelu(self.fc1(pooled), approximate="tanh"))
+        hidden = F.gelu(linear(pooled, self.fc1.weight, self.fc1.bias), approximate="tanh")
+        scores = linear(hidden, self.fc2.weight, self.fc2.bias)
         if self.mixing_kind == "sigmoid":
             return torch.sigmoid(scores)
         if self.mixing_kind == "linear":
@@ -149,17 +158,23 @@ class _PogGenerator(nn.Module, ABC):
         """
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """Map pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k.
+        """Map pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k, at least in float32.
 
-        NaN in one image's input makes that image's kernel NaN and leaves the others' alone.
+        Autocasting does not act here: pictures' kernels differ by less than 16-bit floats can tell. NaN in one image's
+        input makes that image's kernel NaN and leaves the others' alone.
         """
         mixing = self.mixing(pooled)
-        normals, mapped = self.basis()
-        decoder = (self.m1.weight, self.m1.bias, self.m2.weight, self.m2.bias)
-        if self.basis_kind == "additive":
-            hidden = self.m1(mixing).unsqueeze(1) + mapped  # (B, N, De/2): m1(W + e_i)
-            return torch.unflatten(self.m2(F.gelu(hidden, approximate="tanh")).squeeze(-1), 1, self.shape)
-        return torch.unflatten(generate_weights(mixing, normals, mapped, *decoder), 1, self.shape)
+        with without_autocast(pooled):
+            normals, mapped = (part.to(mixing.dtype) for part in self.basis())
+            m1, b1, m2, b2 = (
+                part.to(mixing.dtype) for part in (self.m1.weight, self.m1.bias, self.m2.weight, self.m2.bias)
+            )
+            if self.basis_kind == "additive":
+                hidden = F.linear(mixing, m1, b1).unsqueeze(1) + mapped  # (B, N, De/2): m1(W + e_i)
+                weights = F.linear(F.gelu(hidden, approximate="tanh"), m2, b2).squeeze(-1)
+            else:
+                weights = generate_weights(mixing, normals, mapped, m1, b1, m2, b2)
+        return torch.unflatten(weights, 1, self.shape)
 
 
 class PogKernel(_PogGenerator):
@@ -234,8 +249,10 @@ class PogKernel(_PogGenerator):
 
     def basis(self) -> tuple[Tensor, Tensor]:
         """Unit embeddings N x De and their images under M1, N x De/2."""
-        normals = unit_embeddings(self.embeddings) if self.basis_kind == "householder" else self.embeddings
-        return normals, F.linear(normals, self.m1.weight)
+        embeddings = widen(self.embeddings)
+        normals = unit_embeddings(embeddings) if self.basis_kind == "householder" else embeddings
+        with without_autocast(normals):
+            return normals, linear(normals, self.m1.weight)
 
 
 class FrozenPogKernel(_PogGenerator):

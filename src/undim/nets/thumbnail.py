@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from undim.nets.full_precision import without_autocast
+
 THUMBNAIL = (64, 96)
 """Height and width in pixels of what networks that see the whole picture get; a portrait is squeezed, not turned."""
 
@@ -24,8 +26,10 @@ def area_matrix(length: int | Tensor, cells: int, like: Tensor) -> Tensor:
 def make_thumbnail(image: Tensor, size: tuple[int, int] = THUMBNAIL) -> Tensor:
     """Box-average a picture: N x C x H x W to N x C x h x w, any H and W, enlarging included.
 
-    Each output pixel is the exact mean of the area it covers, so the thumbnail's mean is the picture's.
+    Each output pixel is the exact mean of the area it covers, so the thumbnail's mean is the picture's. Autocasting
+    does not act here: the exposure that follows from this mean scales everything.
     """
-    rows = area_matrix(image.shape[-2], size[0], image)
-    columns = area_matrix(image.shape[-1], size[1], image)
-    return rows @ image @ columns.t()
+    with without_autocast(image):
+        rows = area_matrix(image.shape[-2], size[0], image)
+        columns = area_matrix(image.shape[-1], size[1], image)
+        return rows @ image @ columns.t()

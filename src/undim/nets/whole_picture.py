@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from undim.contract import GIVEN, OWN
+from undim.nets.full_precision import widen
 
 
 class Means(Protocol):
@@ -41,7 +42,7 @@ class WholeStatistics:
 
     def mean(self, own: Tensor, features: Tensor) -> Tensor:
         """The mean over the whole picture of B x C x H x W features, whose own means are `own`: B x C."""
-        return torch.where(self.source == OWN, own, self._settle(self._inner(features).mean((2, 3))))
+        return torch.where(self.source == OWN, own, self._settle(widen(self._inner(features)).mean((2, 3))))
 
     def scores(self, own: Tensor, query: Tensor, key: Tensor) -> Tensor:
         """The cosines between the channels of B x C x H x W, whose own are `own`: B x heads x C / heads x C / heads."""

@@ -50,7 +50,7 @@ LOWER_PSNR = Sign("val.psnr", " dB", -1)
 HIGHER_MATCHED = Sign("val.psnr_gt_mean", " dB", 1)
 LOWER_DMR = Sign("dmr", " dB", -1)
 LOWER_POI = Sign("poi", " %", -1)
-ALIKE = Sign("distance_gained", " decades", -1)
+BECOME_ALIKE = Sign("distance_gained", " decades", -1)
 APART_LONGER = Sign("distance_gained", " decades", 1)
 APART = Sign("cosine_distance", " decades", 1, _to_decades)
 CORRELATION = Sign("", "", -1, to_z, math.tanh)
@@ -87,7 +87,7 @@ def list_claims() -> tuple[Claim, ...]:
         Claim("ADR with POG lowers DMR", LOWER_DMR, "pog", "base", ABLATIONS, lower),
         Claim("ADR with POG lowers POI", LOWER_POI, "pog", "base", ABLATIONS),
         Claim("POG keeps kernels apart, more than dynamic convolution", APART, "pog", "dynamic", ABLATIONS),
-        Claim("Dynamic convolution's kernels become alike in training", ALIKE, "dynamic", None, ABLATIONS),
+        Claim("Dynamic convolution's kernels become alike in training", BECOME_ALIKE, "dynamic", None, ABLATIONS),
         Claim("POG's kernels become alike in training less than those", APART_LONGER, "pog", "dynamic", ABLATIONS),
         Claim("POG's basis keeps kernels apart, more than free embeddings", APART, "pog", "free", controls),
         Claim("POG's basis keeps kernels apart, more than none", APART, "pog", "additive", controls),

@@ -23,7 +23,7 @@ from undim.training.validation import make_sheet
 
 PAPER_GAIN = 12.72
 """dB: PSNR of the trained Restormer on figure 1's picture, from its caption."""
-SHOWN = 2
+SHEET_ROWS = 2
 """Pictures of each data set on a sheet."""
 FOLDER = "folder"
 """Pictures of one's own, as `undim evaluate --data folder` calls them."""
@@ -175,7 +175,7 @@ def _sheet(name: str, title: str, ours: Measurements, roots: Sequence[Path], out
             continue
         shared = set.intersection(*({path.name for path in folder.glob("*.png")} for folder in folders.values()))
         pictures = sorted(shared, key=lambda file: numerically(Path(file).stem))
-        for picture in pictures if data == FOLDER else pictures[:SHOWN]:
+        for picture in pictures if data == FOLDER else pictures[:SHEET_ROWS]:
             rows.append([read_rgb(folders[network] / picture) for network in sorted(folders)])
             told.append(f"Row {len(rows)}: {data}, {picture.removesuffix('.png')}, by {', '.join(sorted(folders))}.")
     return _make_page(name, title, entries, rows, (*told, _WHERE), output)

@@ -185,12 +185,11 @@ class Measurements:
 
     def data_of(self, study: str) -> str:
         """The data set that a study's networks were trained and measured on."""
-        recipe = self.cells[study][0].content["recipe"]
-        return str(recipe.get("data", {}).get("name", ABLATION_DATA))
+        return str(self.cells[study][0].recipe.get("data", {}).get("name", ABLATION_DATA))
 
     def backbone_of(self, study: str) -> str:
         """The architecture that a study is about, whatever its size: "candela" of candela_tiny."""
-        return str(self.cells[study][0].content["recipe"]["model"]["name"]).partition("_")[0]
+        return str(self.cells[study][0].recipe.get("model", {}).get("name", "")).partition("_")[0]
 
     def ablations(self) -> list[str]:
         """The studies of a base, and of ADR on it: those called a_..., without that of POG's controls."""

@@ -21,13 +21,13 @@ Interval = tuple[Number, Number]
 PREFIX = "undim."
 
 
-class Part(BaseModel):
+class Record(BaseModel):
     """Part of a document. Keys that this version does not know are kept, and written again."""
 
     model_config = ConfigDict(extra="allow", frozen=True, protected_namespaces=())
 
 
-class Document(Part):
+class Document(Record):
     """One file of results, written and read by one class.
 
     The file says first what it is: `"schema": "undim.NAME/VERSION"`. Files of versions of Undim that did not write this

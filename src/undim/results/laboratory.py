@@ -7,9 +7,9 @@ from typing import ClassVar, Generic, Self, TypeVar
 
 from pydantic import Field, model_validator
 
-from undim.results.document import Document, Interval, Number, Part
+from undim.results.document import Document, Interval, Number, Record
 
-ResultT = TypeVar("ResultT", bound=Part)
+ResultT = TypeVar("ResultT", bound=Record)
 
 
 class LaboratoryDocument(Document, Generic[ResultT]):
@@ -45,7 +45,7 @@ class LaboratoryDocument(Document, Generic[ResultT]):
     result: ResultT
 
 
-class LayerRatios(Part):
+class LayerRatios(Record):
     """DMR of one layer, dB."""
 
     dmr: Number | None
@@ -57,7 +57,7 @@ class LayerRatios(Part):
     """For each seed, for each picture; null if infinite."""
 
 
-class Ratios(Part):
+class Ratios(Record):
     """DMR of a network, dB; see `undim.redundancy.ratios.DmrResult`."""
 
     mean: Number
@@ -78,7 +78,7 @@ class DmrDocument(LaboratoryDocument[Ratios]):
     NAME: ClassVar[str] = "dmr"
 
 
-class ResetChange(Part):
+class ResetChange(Record):
     """What resetting one layer, or one group of layers, does to PSNR; see `undim.redundancy.harm.LayerHarm`."""
 
     change: Number
@@ -92,7 +92,7 @@ class ResetChange(Part):
     """For each seed, for each picture."""
 
 
-class ResetGain(Part):
+class ResetGain(Record):
     """One picture that a reset made better."""
 
     layer: str
@@ -103,14 +103,14 @@ class ResetGain(Part):
     after: Number
 
 
-class Correlation(Part):
+class Correlation(Record):
     """Spearman's rank correlation and its p-value."""
 
     spearman: Number
     p: Number
 
 
-class LayerOverNetworks(Part):
+class LayerOverNetworks(Record):
     """POI of one layer over networks trained from several seeds."""
 
     mean: Number
@@ -120,7 +120,7 @@ class LayerOverNetworks(Part):
     """How many of them it harms on average."""
 
 
-class Resets(Part):
+class Resets(Record):
     """What reset and poi measure; see `undim.redundancy.harm.HarmResult`."""
 
     psnr: tuple[Number, ...]
@@ -155,7 +155,7 @@ class PoiDocument(LaboratoryDocument[Resets]):
     NAME: ClassVar[str] = "poi"
 
 
-class GeneratorDiversity(Part):
+class GeneratorDiversity(Record):
     """How far one generator's kernels differ between pictures; see `undim.redundancy.kernels.Diversity`."""
 
     kind: str
@@ -167,7 +167,7 @@ class GeneratorDiversity(Part):
     """The first weights of each picture's kernel; none where only the most diverse generator's were kept."""
 
 
-class KernelDiversity(Part):
+class KernelDiversity(Record):
     """Diversity of every generator by its name."""
 
     pictures: int
@@ -180,7 +180,7 @@ class DiversityDocument(LaboratoryDocument[KernelDiversity]):
     NAME: ClassVar[str] = "diversity"
 
 
-class PrunedNetwork(Part):
+class PrunedNetwork(Record):
     """A network after one method of pruning or quantisation."""
 
     name: str
@@ -193,7 +193,7 @@ class PrunedNetwork(Part):
     non_finite: int
 
 
-class Prunings(Part):
+class Prunings(Record):
     """A row for each method."""
 
     rows: tuple[PrunedNetwork, ...]
@@ -205,7 +205,7 @@ class PruneDocument(LaboratoryDocument[Prunings]):
     NAME: ClassVar[str] = "prune"
 
 
-class SlimmedNetwork(Part):
+class SlimmedNetwork(Record):
     """A network before, between or after the steps of slimming."""
 
     name: str
@@ -217,14 +217,14 @@ class SlimmedNetwork(Part):
     chroma: Number
 
 
-class SlimStep(Part):
+class SlimStep(Record):
     """What was left out or made narrower, and why."""
 
     name: str
     reason: str
 
 
-class Slimming(Part):
+class Slimming(Record):
     """What slimming did."""
 
     rows: tuple[SlimmedNetwork, ...]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from undim.results.document import Document, Number, Part, Whole
+from undim.results.document import Document, Number, Record, Whole
 
 
-class PageRow(Part):
+class PageRow(Record):
     """One figure: the paper's and ours."""
 
     label: str
@@ -30,7 +30,7 @@ class PageRow(Part):
     """Of our network."""
 
 
-class CommandGroup(Part):
+class CommandGroup(Record):
     """Commands that figures want which were not run."""
 
     first: str

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from undim.results.document import Document, Number, Part
+from undim.results.document import Document, Number, Record
 
 
-class ScoredSubject(Part):
+class ScoredSubject(Record):
     """What was measured with what."""
 
     model: str | None = None
@@ -30,7 +30,7 @@ class ScoredSubject(Part):
     notes: tuple[str, ...] = ()
 
 
-class ClippedGrowth(Part):
+class ClippedGrowth(Record):
     """How many more pixels are clipped in the output than in the dark picture, percent of all."""
 
     mean: Number
@@ -38,7 +38,7 @@ class ClippedGrowth(Part):
     p90: Number
 
 
-class ScoredPicture(Part):
+class ScoredPicture(Record):
     """The measures of one picture; null where there is no reference, no input, or PSNR is infinite."""
 
     name: str

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import Field, model_validator
 
 from undim.errors import UsageError
-from undim.results.document import Document, Interval, Number, Part, Whole
+from undim.results.document import Document, Interval, Number, Record, Whole
 
 PLAIN = "32-true"
 """Lightning's name for float32."""
@@ -35,7 +35,7 @@ class PlanDocument(Document):
         return self
 
 
-class SplitScores(Part):
+class SplitScores(Record):
     """Means over the pictures of one split; null where none has the measure, or PSNR is infinite."""
 
     psnr: Number | None
@@ -47,7 +47,7 @@ class SplitScores(Part):
     """Each picture's PSNR, SSIM and ln brightness ratio."""
 
 
-class LayerRedundancy(Part):
+class LayerRedundancy(Record):
     """What resets of one layer showed."""
 
     dmr: Number | None
@@ -56,7 +56,7 @@ class LayerRedundancy(Part):
     psnr_change: Number
 
 
-class NetworkRedundancy(Part):
+class NetworkRedundancy(Record):
     """DMR and POI of a trained network."""
 
     pictures: int
@@ -68,7 +68,7 @@ class NetworkRedundancy(Part):
     notes: tuple[str, ...] = ()
 
 
-class KernelFigures(Part):
+class KernelFigures(Record):
     """How far one generator's kernels differ between pictures."""
 
     cosine_distance: Number
@@ -76,14 +76,14 @@ class KernelFigures(Part):
     effective_rank: Number
 
 
-class KernelsAtStep(Part):
+class KernelsAtStep(Record):
     """The same at one step of the training."""
 
     step: int
     layers: dict[str, KernelFigures]
 
 
-class NetworkCost(Part):
+class NetworkCost(Record):
     """The size of a network."""
 
     parameters: int
@@ -92,7 +92,7 @@ class NetworkCost(Part):
     flops_rule: str = "fvcore"
 
 
-class LearningCurve(Part):
+class LearningCurve(Record):
     """A figure for each validation."""
 
     step: tuple[int, ...]
@@ -103,7 +103,7 @@ class LearningCurve(Part):
     brightness_error: tuple[Number, ...] = ()
 
 
-class TrainingTime(Part):
+class TrainingTime(Record):
     """How long a training took."""
 
     seconds: tuple[Number, ...]
@@ -112,7 +112,7 @@ class TrainingTime(Part):
     seconds_per_step: Number
 
 
-class CellMachine(Part):
+class CellMachine(Record):
     """Where and with what a cell was run."""
 
     device: str
@@ -172,12 +172,18 @@ class CellDocument(Document):
         return f"{self.variant}-s{self.seed}"
 
     @property
+    def recipe(self) -> dict[str, Any]:
+        """What of the recipe is not its default."""
+        found: dict[str, Any] = self.content.get("recipe", {})
+        return found
+
+    @property
     def drowned(self) -> bool:
         """Whether its generated kernels were trained in bfloat16, in which what they say of the picture is noise."""
         return self.diversity is not None and PLAIN not in (self.machine.precision, self.machine.kernels)
 
 
-class PairedDifference(Part):
+class PairedDifference(Record):
     """A variant against the base, over the seeds that both have; see `undim.study.statistics.Paired`."""
 
     seeds: tuple[int, ...]
@@ -188,7 +194,7 @@ class PairedDifference(Part):
     excludes_zero: bool
 
 
-class MeasureOverSeeds(Part):
+class MeasureOverSeeds(Record):
     """One measure of one variant."""
 
     mean: Number
@@ -200,7 +206,7 @@ class MeasureOverSeeds(Part):
     """Null for the base."""
 
 
-class VariantRow(Part):
+class VariantRow(Record):
     """All measures of one variant."""
 
     variant: str
@@ -209,7 +215,7 @@ class VariantRow(Part):
     measures: dict[str, MeasureOverSeeds]
 
 
-class BaseProgress(Part):
+class BaseProgress(Record):
     """Whether the base was trained for long enough."""
 
     psnr: Number
@@ -221,7 +227,7 @@ class BaseProgress(Part):
     steps: int
 
 
-class StudyTable(Part):
+class StudyTable(Record):
     """The finished cells of one study, merged."""
 
     name: str

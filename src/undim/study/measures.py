@@ -22,7 +22,7 @@ from undim.nets.adr import Adr
 from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d
 from undim.nets.pog import PogKernel
 from undim.redundancy import Settings, diversity, dmr, harmfulness
-from undim.results.document import Part, finite
+from undim.results.document import Record, finite
 from undim.results.study import (
     KernelFigures,
     LayerRedundancy,
@@ -39,7 +39,7 @@ from undim.training.validation import FIGURES
 SCORED: tuple[Split, ...] = ("val", "val-scenes", "test")
 
 
-class NetworkMeasures(Part):
+class NetworkMeasures(Record):
     """All measures of a trained network."""
 
     scores: dict[str, SplitScores | None]

@@ -251,7 +251,7 @@ def _difference(paired: Paired | None) -> PairedDifference | None:
 
 def _gain(cell: CellDocument, cells: Sequence[CellDocument]) -> float | None:
     """What a cell that starts where another ends has gained since, in PSNR on val; None for others."""
-    start = str(cell.content.get("recipe", {}).get("model", {}).get("start", ""))
+    start = str(cell.recipe.get("model", {}).get("start", ""))
     before = next((one for one in cells if start == f"the end of {one.name}, {one.fingerprint}"), None)
     ends = [None if one is None else _score("val", lambda scores: scores.psnr)(Finished(one)) for one in (before, cell)]
     return None if ends[0] is None or ends[1] is None else ends[1] - ends[0]

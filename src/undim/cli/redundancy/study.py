@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,15 @@ from undim.metrics.evaluation import FOLDER, Case, find_cases
 from undim.metrics.report import versions
 from undim.redundancy import Initialisation, WalkSettings
 from undim.redundancy.tables import make_markdown
-from undim.results.document import Part
-from undim.results.laboratory import LaboratoryDocument
+from undim.results.document import Record
+from undim.results.laboratory import (
+    DiversityDocument,
+    DmrDocument,
+    PoiDocument,
+    PruneDocument,
+    ResetDocument,
+    SlimDocument,
+)
 from undim.weights.devices import choose_device
 from undim.weights.files import ModelSpec
 from undim.weights.foreign import describe_failure, load_network, open_network
@@ -51,7 +58,9 @@ class _Read(Sequence[T]):
         return self._read(self._cases[place])
 
 
-DocumentT = TypeVar("DocumentT", bound=LaboratoryDocument[Any])
+DocumentT = TypeVar(
+    "DocumentT", DmrDocument, ResetDocument, PoiDocument, DiversityDocument, PruneDocument, SlimDocument
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +105,7 @@ class Study:
         text = "" if self.spec is None else self.spec.notes.get(name, "")
         return int(text) if text.isdecimal() else None
 
-    def write(self, kind: type[DocumentT], result: Part, adr: str | None = None) -> DocumentT:
+    def write(self, kind: type[DocumentT], result: Record, adr: str | None = None) -> DocumentT:
         """Write VERB.md and, last, VERB.json; gives what is in the latter."""
         verb = kind.NAME
         document = kind.model_validate(
