@@ -48,7 +48,7 @@ def test_loss_falls_and_the_run_is_recorded(recipe, tmp_path):
 def test_a_run_is_not_overwritten(recipe, tmp_path):
     plan = load_recipe(recipe, {"steps": "1"})
     train_network(plan, tmp_path / "run")
-    with pytest.raises(RecipeError, match="--resume"):
+    with pytest.raises(RecipeError, match="resume it"):
         train_network(plan, tmp_path / "run")
     with pytest.raises(CheckpointError, match="nothing to resume"):
         train_network(plan, tmp_path / "elsewhere", resume=True)

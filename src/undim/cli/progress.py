@@ -94,3 +94,10 @@ class Shares:
 def on_terminal() -> bool:
     """Whether standard error is a terminal."""
     return sys.stderr is not None and sys.stderr.isatty()
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[], None]]:
+    """A bar of counted steps; yields what to call after each."""
+    with bar(total, what) as shown:
+        yield partial(shown.advance, 1.0)

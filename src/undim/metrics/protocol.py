@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -114,26 +114,6 @@ class Scores:
         """The pictures' notes, each with the picture's name."""
         return tuple(f"{image.name}: {note}" for image in self.images for note in image.notes)
 
-    def as_dict(self) -> dict[str, object]:
-        """For JSON: the means, the protocol and each picture's measures; an infinite PSNR is null."""
-        growth = self.clipped_growth
-        return {
-            "psnr": _finite(self.psnr),
-            "ssim": self.ssim,
-            "niqe": self.niqe,
-            "psnr_gt_mean": _finite(self.psnr_gt_mean),
-            "brightness_error": self.brightness_error,
-            "luma_input": self.luma_input,
-            "luma_output": self.luma_output,
-            "clipped_growth": None if growth is None else asdict(growth),
-            "protocol": PROTOCOL,
-            "images": [
-                asdict(image)
-                | {"psnr": _finite(image.psnr), "psnr_gt_mean": _finite(image.psnr_gt_mean), "notes": list(image.notes)}
-                for image in self.images
-            ],
-        }
-
 
 def score(
     enhance: Callable[[Bytes], Bytes],
@@ -146,7 +126,7 @@ def score(
         pairs: (name, dark picture, reference), 8-bit RGB of equal size.
 
     Raises:
-        ShapeError: if an output or a dark picture has not the reference's size.
+        ShapeError: if an output or a dark picture does not have the reference's size.
     """
     return Scores(tuple(measure(name, enhance(low), high, low) for name, low, high in pairs))
 
@@ -193,7 +173,3 @@ def _known(values: Sequence[float | None]) -> list[float]:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = _known(values)
     return float(np.mean(known)) if known else None
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

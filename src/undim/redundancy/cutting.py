@@ -179,7 +179,7 @@ def _check(model: Backbone, cut: Cut) -> None:
     unknown = [name for name in cut.blocks if name not in blocks]
     if unknown:
         those = f"Those are: {', '.join(sorted(blocks))}." if blocks else "This backbone has none."
-        raise ModelError(f"{unknown[0]} is no block that can be left out. {those}")
+        raise ModelError(f"{unknown[0]} is not a block that can be left out. {those}")
     sizes = {name: layer.hidden for name, layer in hidden_layers(model).items()}
     bottlenecks = {name: adr.bottleneck for name, adr in adr_layers(model).items()}
     for what, known, wanted in (("hidden", sizes, cut.hidden), ("bottleneck", bottlenecks, cut.bottleneck)):

@@ -100,7 +100,9 @@ def save_model(spec: ModelSpec, model: Backbone, path: Path, *, overwrite: bool 
     if path.suffix != ".safetensors":
         raise UsageError(f"Weights are written as safetensors. Got {path}: let the name end in .safetensors.")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists. Allow overwriting (--overwrite) or choose another name.")
+        raise UsageError(
+            f"{path} exists: allow overwriting, or choose another name.", code="file-exists", subject=str(path)
+        )
     weights = {name: _compact(tensor.detach().cpu().contiguous()) for name, tensor in model.state_dict().items()}
     with torch.device("meta"):
         expected = spec.build().state_dict()

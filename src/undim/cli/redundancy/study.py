@@ -3,31 +3,64 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, overload
 
 import torch
 from torch import Tensor, nn
 
 from undim.atomic import write_text
-from undim.cli.evaluate import FOLDER, find_cases, find_device
 from undim.cli.redundancy.options import Draws, Foreign, Scope, Source
 from undim.cli.results import prepare
 from undim.data.entries import SETS, PairedSet
 from undim.data.reading import read_rgb
-from undim.errors import CheckpointError, DataError, ModelError, UndimError, UsageError
-from undim.metrics.evaluation import Case
+from undim.errors import DataError, ModelError, UndimError
+from undim.metrics.evaluation import FOLDER, Case, find_cases
 from undim.metrics.report import versions
-from undim.redundancy import Initialisation, Settings
+from undim.redundancy import Initialisation, WalkSettings
 from undim.redundancy.tables import make_markdown
-from undim.shipped import MODELS_FOLDER, list_shipped_models
-from undim.weights.files import ModelSpec, checksum, load_model, read_spec
-from undim.weights.foreign import describe_failure, load_network, names_factory
-from undim.weights.run_files import MEASURED
+from undim.results.document import Record
+from undim.results.laboratory import (
+    DiversityDocument,
+    DmrDocument,
+    PoiDocument,
+    PruneDocument,
+    ResetDocument,
+    SlimDocument,
+)
+from undim.weights.devices import choose_device
+from undim.weights.files import ModelSpec
+from undim.weights.foreign import describe_failure, load_network, open_network
+from undim.weights.subjects import find_subject
+
+T = TypeVar("T")
+
+
+class _Read(Sequence[T]):
+    """What cases hold, one in memory at a time."""
+
+    def __init__(self, cases: Sequence[Case], read: Callable[[Case], T]) -> None:
+        self._cases, self._read = cases, read
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> _Read[T]: ...
+    def __getitem__(self, place: int | slice) -> T | _Read[T]:
+        if isinstance(place, slice):
+            return _Read(self._cases[place], self._read)
+        return self._read(self._cases[place])
+
+
+DocumentT = TypeVar(
+    "DocumentT", DmrDocument, ResetDocument, PoiDocument, DiversityDocument, PruneDocument, SlimDocument
+)
 
 
 @dataclass(frozen=True)
@@ -44,70 +77,62 @@ class Study:
     data: str
     split: str | None
     notes: tuple[str, ...]
-    settings: Settings
+    settings: WalkSettings
     folder: Path
     kind: str
     stage: str | None
-    bare: dict[str, float]
-    """Constructor's values that were given."""
 
-    def images(self) -> Iterator[Tensor]:
-        """The dark pictures, one at a time."""
-        for case in self.cases:
-            yield read_tensor(case.low)
+    def images(self) -> Sequence[Tensor]:
+        """The dark pictures, each read when it is asked for."""
+        return _Read(self.cases, lambda case: read_tensor(case.low))
 
-    def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Dark pictures and references, one pair at a time."""
-        for case in self.cases:
+    def pairs(self) -> Sequence[tuple[Tensor, Tensor]]:
+        """Dark pictures and references, each pair read when it is asked for."""
+
+        def read(case: Case) -> tuple[Tensor, Tensor]:
             if case.high is None:
                 raise DataError(f"{self.data} has no references, which PSNR needs.")
-            yield read_tensor(case.low), read_tensor(case.high)
+            return read_tensor(case.low), read_tensor(case.high)
 
-    def facts(self, **more: object) -> dict[str, object]:
-        """What results of this study depend on."""
-        return {
-            "weights": checksum({name: tensor.cpu() for name, tensor in self.model.state_dict().items()}),
-            "data": self.data,
-            "split": self.split,
-            "pictures": [case.name for case in self.cases],
-            "kind": self.kind,
-            "stage": self.stage,
-            "seeds": list(self.settings.seeds),
-            "bare": self.bare,
-            **more,
-        }
+        return _Read(self.cases, read)
+
+    def facts(self) -> dict[str, object]:
+        """The names of what is measured; on what the figures depend, the laboratory tells the journal itself."""
+        return {"data": self.data, "split": self.split, "names": [case.name for case in self.cases]}
 
     def _note(self, name: str) -> int | None:
         """A whole number that the weights' file notes of its training, such as its steps."""
         text = "" if self.spec is None else self.spec.notes.get(name, "")
         return int(text) if text.isdecimal() else None
 
-    def write(self, verb: str, result: dict[str, Any], adr: str | None = None) -> dict[str, Any]:
-        """Write VERB.json and VERB.md; gives what is in the first."""
-        written = {
-            "verb": verb,
-            "title": f"{verb}: {self.title}",
-            "model": self.name,
-            "file": None if self.file is None else self.file.name,
-            "seed": self._note("seed"),
-            "iterations": self._note("iterations"),
-            "sha256": None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest(),
-            "data": self.data,
-            "split": self.split,
-            "pictures": [case.name for case in self.cases],
-            "kind": self.kind,
-            "stage": self.stage,
-            "adr": adr,
-            "seeds": list(self.settings.seeds),
-            "device": str(next(self.model.parameters()).device),
-            "versions": versions("torch"),
-            "notes": [*self.notes, *result.pop("notes", [])],
-            "result": result,
-        }
-        write_text(self.folder / f"{verb}.md", make_markdown(verb, written))
-        text = json.dumps(written, indent=1, allow_nan=False, ensure_ascii=False)
-        write_text(self.folder / f"{verb}.json", f"{text}\n")
-        return written
+    def write(self, kind: type[DocumentT], result: Record, adr: str | None = None) -> DocumentT:
+        """Write VERB.md and, last, VERB.json; gives what is in the latter."""
+        verb = kind.NAME
+        document = kind.model_validate(
+            {
+                "verb": verb,
+                "title": f"{verb}: {self.title}",
+                "model": self.name,
+                "file": None if self.file is None else self.file.name,
+                "seed": self._note("seed"),
+                "iterations": self._note("iterations"),
+                "sha256": None if self.file is None else hashlib.sha256(self.file.read_bytes()).hexdigest(),
+                "data": self.data,
+                "split": self.split,
+                "pictures": [case.name for case in self.cases],
+                "kind": self.kind,
+                "stage": self.stage,
+                "adr": adr,
+                "seeds": self.settings.seeds,
+                "device": str(next(self.model.parameters()).device),
+                "versions": versions("torch"),
+                "notes": [*self.notes, *getattr(result, "notes", ())],
+                "result": result,
+            }
+        )
+        write_text(self.folder / f"{verb}.md", make_markdown(document))
+        document.write(self.folder / f"{verb}.json")
+        return document
 
 
 def open_study(
@@ -125,18 +150,19 @@ def open_study(
         split = "val"
     cases, chosen, notes = find_cases(data, source.root, source.low, source.high, split)
     cases = cases[: source.limit]
-    if data == FOLDER and source.split is None:  # pictures of one's own are no split
+    if data == FOLDER and source.split is None:  # pictures of one's own are not a split
         chosen = None
-    network, spec, file = _load(model, foreign)
-    fresh = None if not names_factory(model) else (lambda: load_network(model, None, foreign.multiple_of))
+    subject = find_subject(model, weights=foreign.weights, multiple_of=foreign.multiple_of)
+    network, spec = open_network(subject)
+    fresh = (lambda: load_network(model, None, foreign.multiple_of)) if subject.kind == "factory" else None
     prepare(source.output)
     title = f"{model} on {data} ({f'{chosen}, ' if chosen else ''}{len(cases)} pictures)"
     return Study(
         title,
         model,
-        network.to(find_device(source.device)),
+        network.to(choose_device(source.device)),
         spec,
-        file,
+        subject.weights,
         cases,
         data,
         chosen,
@@ -145,7 +171,6 @@ def open_study(
         source.output,
         scope.kind,
         scope.stage,
-        values,
     )
 
 
@@ -165,25 +190,3 @@ def telling(model: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ModelError(f"{model} failed: {describe_failure(error)}.") from error
-
-
-def _load(model: str, foreign: Foreign) -> tuple[nn.Module, ModelSpec | None, Path | None]:
-    weights, multiple_of = foreign.weights, foreign.multiple_of
-    if model not in list_shipped_models() and names_factory(model):
-        return load_network(model, weights, multiple_of), None, weights
-    if weights is not None or multiple_of != 1:
-        raise UsageError(f"--weights and --multiple-of belong to package.module:factory. Got the model {model!r}.")
-    path = Path(model)
-    if model in list_shipped_models():
-        path = MODELS_FOLDER / f"{model}.safetensors"
-    elif path.is_dir():
-        there = [name for name in MEASURED if (path / name).is_file()]
-        if not there:
-            raise CheckpointError(f"The folder {path} holds neither {' nor '.join(MEASURED)}.")
-        path = path / there[0]
-    if path.suffix != ".safetensors":
-        raise UsageError(
-            f"The laboratory opens networks in PyTorch. Got {model!r}: give an Undim .safetensors file, a training"
-            f" run's folder, package.module:factory, or one of: {', '.join(list_shipped_models())}."
-        )
-    return load_model(path), read_spec(path), path
