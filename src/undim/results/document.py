@@ -1,4 +1,4 @@
-"""What all documents of results share: how they are written, read and versioned, and what damage is called."""
+"""What all documents of results share: how they are written, read and versioned, and how damage is named."""
 
 from __future__ import annotations
 
