@@ -144,11 +144,11 @@ class GlobalBranch(nn.Module):
             recalled, trust, likeness = self.memory(thumbnail)
             now = (thumbnail * exposure).mean((2, 3)).clamp_min(1e-3).log()
             shift = trust * (recalled - now)  # (N, 3): ln of the gain that gives the remembered colours
-            hidden = hidden + self.recall(torch.cat((shift, trust, likeness), 1))
+            hidden = hidden + self.recall(torch.cat((shift, trust, likeness), 1).to(self.recall.weight.dtype))
             known = (recalled.exp() @ recalled.new_tensor(REC601).unsqueeze(1)).log(), likeness
         hidden = F.dropout(F.relu(hidden), self.dropout, self.training)
         parts = self.fc2(hidden)[..., None, None].split([3, *(c for c in self.modulated for _ in range(2))], dim=1)
-        colour = parts[0] if shift is None else parts[0] + shift[..., None, None]
+        colour = parts[0] if shift is None else parts[0] + shift[..., None, None].to(parts[0].dtype)
         return colour, list(zip(parts[1::2], parts[2::2], strict=True)), known
 
 
