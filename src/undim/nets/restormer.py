@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ModelError
-from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
+from undim.nets.backbone import Backbone, Depth, FeedForwardBase, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
 from undim.nets.full_precision import widen_half
 from undim.nets.hidden_channels import HiddenConv
@@ -175,6 +175,13 @@ class Restormer(Backbone):
     multiple_of: ClassVar[int] = 8
     adr_bottleneck: ClassVar[int] = 4
     flops_rule: ClassVar[FlopsRule] = "fvcore"
+    depths: ClassVar[tuple[Depth, ...]] = (
+        Depth("num_blocks", 0, ("encoder_level1", "decoder_level1")),
+        Depth("num_blocks", 1, ("encoder_level2", "decoder_level2")),
+        Depth("num_blocks", 2, ("encoder_level3", "decoder_level3")),
+        Depth("num_blocks", 3, ("latent",)),
+        Depth("num_refinement_blocks", None, ("refinement",)),
+    )
     stages: ClassVar[dict[str, Stage]] = {
         "encoder_level1": Stage("encoder1", "encoder"),
         "encoder_level2": Stage("encoder2", "encoder"),
