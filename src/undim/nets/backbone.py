@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
@@ -30,6 +31,21 @@ class Stage:
     """The stage's own name, such as "encoder1", "latent", "decoder3" or "refinement"."""
     part: Part
     """What `add_adr(where=...)` selects by. Refinement blocks count as decoder."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """One number of blocks among a backbone's constructor arguments, so that blocks can be left out."""
+
+    argument: str
+    index: int | None
+    """Its place in the argument; None where the argument is the number."""
+    rows: tuple[str, ...]
+    """Patterns of the module paths of the rows that have so many blocks each."""
+    block: type[nn.Module] = nn.Module
+    """Children of a row of another type stay."""
+    smallest: int = 1
+    """How many blocks a row keeps at least."""
 
 
 class QkvAttention(nn.Module):
@@ -94,6 +110,11 @@ class Backbone(nn.Module, ABC):
     """Whether `forward` takes, as second argument, a thumbnail of the whole picture that a crop comes from."""
     unread: ClassVar[tuple[str, ...]] = ()
     """Modules that published checkpoints hold but whose output nothing reads: resetting them changes nothing."""
+    depths: ClassVar[tuple[Depth, ...]] = ()
+    """Its numbers of blocks; none where each row is one block."""
+    switched_on: ClassVar[Mapping[str, object]] = {}
+    """Settings that build the parts that no registered variant has, so that resets find what their parameters start
+    at."""
     stages: ClassVar[dict[str, Stage]]
     """Module-path prefix -> stage, `*` standing for anything; the first prefix that matches wins."""
 

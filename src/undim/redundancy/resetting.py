@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from torch.nn.utils import parametrize
 
 from undim.errors import ModelError, suggest
 from undim.nets.backbone import Backbone
-from undim.nets.candela import Candela
 from undim.nets.dynamic_conv import GeneratedConv2d
 from undim.nets.pog import FrozenPogKernel
 from undim.nets.registry import REGISTRY
@@ -268,10 +266,6 @@ def _apply_masks(module: nn.Module) -> None:
             setattr(module, name, original.detach() * mask)
 
 
-_SWITCHED_ON: dict[type[Backbone], dict[str, Any]] = {Candela: {"memory": 1}}
-"""Settings that build what no registered variant has."""
-
-
 @functools.cache
 def _constructed(kind: type[Backbone]) -> dict[tuple[str, str], float]:
     """Constructor's values of a registered backbone's parameters that are constant: (class, attribute) -> value.
@@ -287,7 +281,7 @@ def _constructed(kind: type[Backbone]) -> dict[tuple[str, str], float]:
         return {}
     smallest = variants[min(sizes)[1]]
     with torch.random.fork_rng(devices=[]):
-        model = smallest.build(**smallest.settings, **_SWITCHED_ON.get(kind, {}))
+        model = smallest.build(**{**smallest.settings, **kind.switched_on})
     seen: dict[tuple[str, str], set[float]] = {}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):

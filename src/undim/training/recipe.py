@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from undim.errors import RecipeError, suggest
+from undim.nets.config import AdrConfig, ConvsConfig, NetworkSpec
 from undim.strict_yaml import load_yaml
 
 
@@ -38,6 +39,10 @@ class AdrSection(Section):
     mixing: Literal["softmax", "sigmoid", "linear", "constant"] = "softmax"
     balanced: bool = False
     """Whether POG's kernels differ between pictures from the start."""
+
+    def config(self) -> AdrConfig:
+        """All of it but how ADR starts."""
+        return AdrConfig(**self.model_dump(exclude={"identity", "balanced"}))
 
 
 class ConvsSection(Section):
@@ -65,6 +70,12 @@ class ModelSection(Section):
     """Whether weights that `start` lacks, such as those of ADR added here, keep their initialisation."""
     freeze: Literal["none", "backbone"] = "none"
     """With "backbone", only the parameters of ADR are trained."""
+
+    def network(self) -> NetworkSpec:
+        """What is to be built, which the file of its weights will say, too."""
+        adr = None if self.adr is None else self.adr.config()
+        convs = None if self.convs is None else ConvsConfig(**self.convs.model_dump())
+        return NetworkSpec(self.name, self.settings, adr, convs=convs)
 
     @field_validator("fresh")
     @classmethod
