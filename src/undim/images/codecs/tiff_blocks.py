@@ -362,6 +362,25 @@ def _from_xz(data: bytes, block: _Block, expected: int) -> bytes:  # noqa: ARG00
     return result
 
 
+def _from_pack_bits(data: bytes, block: _Block, expected: int) -> bytes:
+    """Runs (TIFF 6.0, section 9); libtiff passes over runs that do not fit together."""
+    parts, at, length = [], 0, 0
+    while at < len(data) and length < expected:
+        head = data[at]
+        if head < 128:
+            part, at = data[at + 1 : at + 2 + head], at + 2 + head
+        elif head > 128:
+            part, at = data[at + 1 : at + 2] * (257 - head), at + 2
+        else:
+            part, at = b"", at + 1
+        parts.append(part)
+        length += len(part)
+    full = block.rows == block.layout.block[1]  # the last strip may go on behind the picture
+    if at > len(data) or (full and (length > expected or len(data) - at > 1)):
+        raise ValueError("its runs do not fit together")
+    return b"".join(parts)
+
+
 def _by_libtiff(data: bytes, block: _Block, expected: int) -> bytes:
     """Through Pillow's libtiff, which is given the block as the one strip of a picture of bytes."""
     layout = block.layout
@@ -392,7 +411,7 @@ _BYTES: Mapping[int, Callable[[bytes, _Block, int], bytes]] = {
     5: _by_libtiff,
     8: _inflated,
     32946: _inflated,
-    32773: _by_libtiff,
+    32773: _from_pack_bits,
     34925: _from_xz,
     50000: _by_libtiff,
 }
