@@ -65,7 +65,7 @@ class Picture:
     toned: bool = False
     """Whether the pixels have sRGB's tone curve in place of that of `metadata.icc`, which has them back in the file."""
     bits: int | None = None
-    """Bits per sample of the file, 8 or 16, where they are not those of `pixels`."""
+    """Bits per sample of the file, 8 to 16, where they are not those of `pixels`."""
 
     @property
     def grey(self) -> bool:
@@ -80,6 +80,11 @@ class Picture:
     @property
     def depth(self) -> int:
         """Bits per sample that a file of it is to have: 8 or 16."""
+        return 8 if self.exact_bits <= 8 else 16
+
+    @property
+    def exact_bits(self) -> int:
+        """Bits per sample of the file that it came in."""
         return self.bits or 8 * self.pixels.itemsize
 
     def to_image(self) -> Image.Image:

@@ -129,7 +129,7 @@ def _finish(stored: Stored) -> Picture:
         metadata=meta,
         notes=notes,
         toned=curves is not None,
-        bits=picture.depth,
+        bits=picture.exact_bits,
     )
 
 

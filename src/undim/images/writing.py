@@ -101,12 +101,15 @@ def _fit(picture: Picture, codec: Codec, form: Format) -> tuple[Picture, tuple[s
     icc = metadata.icc
     if icc and not _holds_profile(icc, form, grey=picture.grey):
         pixels, note = _without_profile(picture, pixels, icc)
-        kind = "colour profile" if "icc" not in form.holds else "grey colour profile"
+        kind = "grey colour profile" if "icc" in form.holds and picture.grey else "colour profile"
         if note:
             notes = (*notes, f"the {kind} is not kept: {codec.title} files do not take it, {note}")
         metadata = replace(metadata, icc=None, colour_chunks=())
-    if bits > form.depth:
-        notes = (*notes, f"its {bits} bits per sample were rounded to {form.depth}: {codec.title} files hold no more")
+    if picture.exact_bits > form.depth:
+        notes = (
+            *notes,
+            f"its {picture.exact_bits} bits per sample were rounded to {form.depth}: {codec.title} files hold no more",
+        )
     if min(bits, form.depth) == 8:
         pixels, alpha = to_8_bit(pixels), None if alpha is None else to_8_bit(alpha)
     if alpha is not None and not form.alpha:

@@ -36,15 +36,17 @@ class Avif(Codec):
         with pillow.opened(stream, "AVIF", check_size) as image:
             metadata = pillow.read_metadata(image)
             if deep:
-                pixels, alpha = split_channels(libvips.LazyPicture(stream, "heif").decode())
+                lazy = libvips.LazyPicture(stream, "heif")
+                pixels, alpha = split_channels(lazy.decode())
                 if alpha is not None and isobmff.is_premultiplied(start):  # Pillow divides by itself
                     pixels = divide_by_alpha(pixels, alpha)
             else:
+                lazy = None
                 pixels, alpha = pillow.decode(image)
         metadata, notes = name_colours(metadata, start, grey=pixels.ndim == 2)
         if metadata.xmp:
             metadata = replace(metadata, xmp=xmp.without_pointers(metadata.xmp))
-        picture = Picture(pixels, alpha, metadata, self.name, notes=notes)
+        picture = Picture(pixels, alpha, metadata, self.name, notes=notes, bits=lazy.bits if lazy else None)
         return Stored(picture, read_orientation(metadata.exif or b""), deep, isobmff.lost_parts(start))
 
     def encode(self, picture: Picture, stream: BinaryIO, quality: int | None) -> None:

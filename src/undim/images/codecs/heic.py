@@ -52,7 +52,7 @@ class Heic(Codec):
             lost.append("depth")
         if len(file) > 1:
             lost.append("main")
-        picture = Picture(pixels, alpha, metadata, self.name, notes=notes)
+        picture = Picture(pixels, alpha, metadata, self.name, notes=notes, bits=bits)
         return Stored(picture, read_orientation(exif), turned=True, lost=tuple(lost))
 
 

@@ -85,11 +85,13 @@ class Png(Codec):
             bare = io.BytesIO()
             picture.to_image().save(bare, "PNG")
             data = bare.getbuffer()
-        behind_header = len(_SIGNATURE) + _FRAME + 13
+        behind_header = start = len(_SIGNATURE) + _FRAME + 13
+        while data[start + 4 : start + 8] != b"IDAT":  # a resolution of libvips' own
+            start += _FRAME + int.from_bytes(data[start : start + 4])
         stream.write(data[:behind_header])
         for name, body in _chunks_of(picture.metadata):
             stream.write(_pack(name, body))
-        stream.write(data[behind_header:])
+        stream.write(memoryview(data)[start:])
 
 
 def _pack(name: bytes, body: bytes) -> bytes:

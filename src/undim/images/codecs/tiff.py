@@ -83,10 +83,13 @@ class Tiff(Codec):
         turn = page.integer(ORIENTATION, 1)
         turn = turn if turn in range(1, 9) else 1
         turned = _is_read_by_page(page, layout)
+        bits = layout.bits if layout.kind != FLOATING and 8 < layout.bits < 16 else None
         if turn != 1 and metadata.geography is not None:
             metadata, more = replace(metadata, geography=None), (*more, "orientation")
+        if SUB_DIRECTORIES in page:
+            lost = (*lost, "copies")
         lost = (*lost, *more, *(("layers",) if LAYERS in page else ()), *_gdal(page))
-        return Stored(Picture(pixels, alpha, metadata, self.name, notes=notes), turn, turned, lost)
+        return Stored(Picture(pixels, alpha, metadata, self.name, notes=notes, bits=bits), turn, turned, lost)
 
     def encode(self, picture: Picture, stream: BinaryIO, quality: int | None) -> None:
         """Strips of deflated horizontal differences (TIFF 6.0, section 14), of the bits that the pixels have."""
