@@ -31,6 +31,18 @@ def without_pointers(packet: bytes) -> bytes:
     """
     for prefix, name in (*_POINTERS[1:], _DIRECTORY):
         packet = _without(packet, prefix, name)
+    for prefix in (
+        b"hdrgm",
+        b"HDRGainMap",
+        b"apdi",
+        b"GCamera",
+        b"Container",
+        b"GContainer",
+        b"Item",
+        b"GContainerItem",
+    ):
+        if not re.search(rb"(?<!xmlns:)\b%s:" % prefix, packet):
+            packet = re.sub(rb"\s+xmlns:%s\s*=\s*(?:\"[^\"]*\"|'[^']*')" % prefix, b"", packet)
     return packet
 
 

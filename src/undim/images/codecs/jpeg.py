@@ -39,6 +39,7 @@ _CORRUPT = re.compile("corrupt|premature|huffman|restart|RST|arithmetic", re.IGN
 _DENSITY = {1: 1.0, 2: 2.54}
 _SMALLER = (0x010001, 0x010002)
 """Types of multi-picture files' images that are the first one at the size of a screen."""
+_VIDEO = re.compile(rb"ftyp(?:mp4|iso|qt|avc|M4V|3g|mmp4)")
 _TRAILER = b"SEFT"
 """What ends Samsung's list of facts behind a picture."""
 
@@ -269,7 +270,7 @@ def _look_behind(parts: _Parts, data: bytes, end: int) -> None:
         parts.lost += _read_multi(*parts.multi, data)
     if not rest:
         return
-    if xmp.tells_motion(parts.xmp) or b"MotionPhoto_Data" in rest[-4096:] or b"\0ftyp" in rest[:4096]:
+    if xmp.tells_motion(parts.xmp) or b"MotionPhoto_Data" in rest[-4096:] or _VIDEO.search(rest[:4096]):
         parts.lost.append("motion")
     elif parts.multi is None and not rest.endswith(_TRAILER) and not xmp.tells_gain_map(parts.xmp):
         # Cameras put larger previews there.
