@@ -181,7 +181,7 @@ def _decode_whole(data: bytes, end: int, scans: list[Segment]) -> tuple[Bytes, t
 
 
 def _is_header_warning(error: ValueError) -> bool:
-    return _CORRUPT.search(str(error)) is None
+    return _CORRUPT.search(str(error)) is None or "ICC" in str(error)
 
 
 def _is_padded(data: bytes, end: int) -> bool:

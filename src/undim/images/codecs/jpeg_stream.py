@@ -106,14 +106,16 @@ def lacks_scans(segments: list[Segment]) -> bool:
     if frame is None or len(frame.content) < 6:
         return False
     colours = [frame.content[6 + 3 * index] for index in range(frame.content[5]) if 6 + 3 * index < len(frame.content)]
-    exact = {colour: np.full(64, 255, np.uint8) for colour in colours}  # the lowest bit that was sent
+    progressive, gap = frame.marker in PROGRESSIVE, False
+    lowest = {colour: np.full(64, 255, np.uint8) for colour in colours}  # the lowest bit of each frequency so far
     for item in segments:
         body = item.content
         if item.marker != SOS or not body or len(body) < 4 + 2 * body[0]:
             continue
-        first, last, bits = body[1 + 2 * body[0] :][:3]
-        span = slice(first, last + 1) if frame.marker in PROGRESSIVE else slice(0, 64)
-        for index in range(body[0]):
-            if body[1 + 2 * index] in exact:
-                exact[body[1 + 2 * index]][span] = bits & 15 if frame.marker in PROGRESSIVE else 0
-    return any(sent.any() for sent in exact.values())
+        first, last, bits = body[1 + 2 * body[0] :][:3] if progressive else (0, 63, 0)
+        for colour in body[1 : 1 + 2 * body[0] : 2]:
+            if colour in lowest:
+                sent = lowest[colour][first : last + 1]
+                gap = gap or bool(bits >> 4 and (sent != bits >> 4).any())
+                sent[:] = bits & 15
+    return gap or any(sent.any() for sent in lowest.values())
