@@ -1,6 +1,6 @@
 """XMP: what promises a part that is gone is removed, whatever its prefix and its form, and nothing else."""
 
-import xml.etree.ElementTree as ET
+from xml.etree import ElementTree
 
 import pytest
 
@@ -23,6 +23,10 @@ def packet(declared, attribute="", element=""):
     ).encode()
 
 
+def parsed(content):
+    return ElementTree.fromstring(content)  # noqa: S314 - made by this test
+
+
 def without(name, content):
     return xmp.without_extension(content) if name == "note" else xmp.without_pointers(content)
 
@@ -38,7 +42,7 @@ def test_promises_go_and_the_rest_stays(name, prefix, form):
     left = without(name, packet(f'xmlns:{prefix}="{space}"', attribute, element))
     assert word.encode() not in left
     assert space.encode() not in left
-    (description,) = ET.fromstring(left).iter(f"{{{RDF}}}Description")
+    (description,) = parsed(left).iter(f"{{{RDF}}}Description")
     assert description.attrib == {f"{{{RDF}}}about": "", "{http://ns.adobe.com/tiff/1.0/}Orientation": "6"}
     assert [child.text for child in description] == ["Cam"]
 
@@ -48,7 +52,7 @@ def test_directory_of_appended_files_goes_as_a_whole():
     declared = f'xmlns:C="{container}" xmlns:I="{item}"'
     items = '<C:Directory><rdf:Seq><rdf:li><C:Item I:Mime="video/mp4" I:Length="7"/></rdf:li></rdf:Seq></C:Directory>'
     left = xmp.without_pointers(packet(declared, element=items))
-    ET.fromstring(left)
+    parsed(left)
     assert b"Length" not in left
     assert b"container" not in left
 

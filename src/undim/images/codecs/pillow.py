@@ -67,7 +67,7 @@ def decode_turned_tiff(stream: BinaryIO) -> tuple[Pixels, Pixels | None]:
 
 def read_metadata(image: Image.Image) -> Metadata:
     """What travels with the pixels, of the picture as it is stored."""
-    info: dict[str, Any] = image.info
+    info: Any = image.info
     packet, dots = info.get("xmp"), info.get("dpi")
     return Metadata(
         exif=strip_prefix(info.get("exif") or b"") or None,

@@ -84,7 +84,7 @@ class Png(Codec):
         else:
             bare = io.BytesIO()
             picture.to_image().save(bare, "PNG")
-            data = bare.getbuffer()
+            data = bare.getvalue()
         behind_header = start = len(_SIGNATURE) + _FRAME + 13
         while data[start + 4 : start + 8] != b"IDAT":  # a resolution of libvips' own
             start += _FRAME + int.from_bytes(data[start : start + 4])

@@ -275,4 +275,5 @@ def _deflate(samples: Pixels, rows: int, order: str) -> Iterator[bytes]:
     for top in range(0, len(samples), rows):
         strip = samples[top : top + rows].copy()
         strip[:, 1:] -= samples[top : top + rows, :-1]
-        yield zlib.compress(strip.astype(strip.dtype.newbyteorder(order), copy=False).tobytes(), 6)
+        stored = strip.astype(f"{order}u{strip.itemsize}", copy=False)
+        yield zlib.compress(stored.tobytes(), 6)
