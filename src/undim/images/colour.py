@@ -17,6 +17,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from undim.arrays import Bytes, Pixels
-from undim.images.libvips import convert_to_srgb
+from undim.images.codecs.libvips import convert_to_srgb
 from undim.images.picture import full_scale
 
 Curve = npt.NDArray[np.float64]
@@ -116,6 +117,17 @@ def to_srgb(pixels: Pixels, profile: bytes) -> Pixels:
         return _convert_8_bit(pixels, profile) if pixels.dtype == np.uint8 else convert_to_srgb(pixels, profile)
     except (ImageCms.PyCMSError, OSError) as error:
         raise ValueError(f"the colour profile cannot be used: {error}") from error
+
+
+def from_cmyk(inks: Pixels, profile: bytes | None) -> tuple[Pixels, tuple[str, ...]]:
+    """RGB pixels of H x W x 4 inks (the largest value is all ink) by the profile, or by a plain formula; and a note."""
+    if profile and is_cmyk(profile):
+        with suppress(ValueError):
+            return to_srgb(inks, profile), ("CMYK was converted to RGB (sRGB) by its colour profile",)
+    top = full_scale(inks)
+    light = (top - inks[..., :3].astype(np.uint32)) * (top - inks[..., 3:].astype(np.uint32))
+    plain = ((light + top // 2) // top).astype(inks.dtype)
+    return plain, ("CMYK was converted to RGB without a colour profile",)
 
 
 def encode_srgb(light: npt.NDArray[Any]) -> Curve:

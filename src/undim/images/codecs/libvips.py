@@ -1,4 +1,4 @@
-"""Through libvips, for what Pillow reduces to 8 bits: PNG, TIFF and AVIF of more, and colours in 16 bits.
+"""Through libvips, for what Pillow reduces to 8 bits: PNG and AVIF of more, and colours in 16 bits.
 
 libvips is loaded with the first such picture.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,22 +15,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import PngImagePlugin
 
 from undim.arrays import Pixels
 from undim.errors import PictureError
 from undim.images.exif import with_prefix
-from undim.images.formats import PNG_CHUNK_FRAME
-from undim.images.picture import Metadata, Picture, join_channels, scale
+from undim.images.picture import Picture, join_channels, scale
 
 if TYPE_CHECKING:
     import pyvips
 
-Loader = Literal["png", "tiff", "heif"]
+Loader = Literal["png", "heif"]
 
-_TYPES = {"uchar": np.uint8, "ushort": np.uint16, "float": np.float32}
-_PNG_HEADER = 8 + PNG_CHUNK_FRAME + 13
-"""Bytes of the signature and the first chunk."""
+_TYPES = {"uchar": np.uint8, "ushort": np.uint16}
 _AVIF_BITS = 12
 _AVIF_EFFORT = 1
 """As speed 8 of Pillow's writer: from 4 on, a picture of 12 megapixels takes minutes."""
@@ -80,7 +75,7 @@ class LazyPicture:
         self._shifted = loader == "heif"
 
     def decode(self) -> npt.NDArray[Any]:
-        """H x W x C samples: uint8, uint16 up to 65535, or float32.
+        """H x W x C samples: uint8, or uint16 up to 65535.
 
         Raises:
             PictureError: if the file is damaged or truncated, or its samples are of another type.
@@ -113,23 +108,16 @@ def convert_to_srgb(pixels: Pixels, profile: bytes) -> Pixels:
     return np.frombuffer(memory, np.uint16).reshape(result.height, result.width, result.bands)
 
 
-def write_deep_png(picture: Picture, stream: BinaryIO) -> None:
-    """A PNG of 16 bits per sample. The metadata's chunks are ours: libvips would write EXIF anew.
+def encode_png(picture: Picture) -> bytes:
+    """A PNG of 16 bits per sample without metadata, which libvips would write anew.
 
     Raises:
         ValueError: if libvips fails.
-        OSError: if the stream does.
     """
     with _failing():
         # Differences to the left neighbour: trying all filters takes twice as long and saves 1 %.
-        data = _of_picture(picture).pngsave_buffer(compression=6, filter="sub", keep="none")
-    start = _PNG_HEADER
-    while data[start + 4 : start + 8] != b"IDAT":  # a resolution of its own
-        start += PNG_CHUNK_FRAME + int.from_bytes(data[start : start + 4])
-    stream.write(data[:_PNG_HEADER])
-    for name, content in _png_chunks(picture.metadata):
-        PngImagePlugin.putchunk(stream, name, content)
-    stream.write(memoryview(data)[start:])
+        data: bytes = _of_picture(picture).pngsave_buffer(compression=6, filter="sub", keep="none")
+    return data
 
 
 def write_deep_avif(picture: Picture, stream: BinaryIO, quality: int) -> None:
@@ -150,19 +138,6 @@ def write_deep_avif(picture: Picture, stream: BinaryIO, quality: int) -> None:
             compression="av1", Q=quality, bitdepth=_AVIF_BITS, subsample_mode="off", effort=_AVIF_EFFORT
         )
     stream.write(data)
-
-
-def _png_chunks(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
-    """Chunks that stand before the pixels (PNG, third edition, section 11.3)."""
-    if metadata.icc:
-        yield b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc)
-    if metadata.dpi:
-        across, down = (round(dots / 0.0254) for dots in metadata.dpi)
-        yield b"pHYs", across.to_bytes(4, "big") + down.to_bytes(4, "big") + b"\1"
-    if metadata.exif:
-        yield b"eXIf", metadata.exif
-    if metadata.xmp:
-        yield b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp
 
 
 def _of_picture(picture: Picture) -> pyvips.Image:
