@@ -61,8 +61,9 @@ def test_colons_in_relative_names_are_no_protocols(undim):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["none.mkv", "-o", "day.mkv"], "is no file"),
-        (["night.mkv", "-o", "night.mkv"], "exists"),
+        (["none.mkv", "-o", "day.mkv"], "is not a file"),
+        (["night.mkv", "-o", "other.mkv"], "exists"),
+        (["night.mkv", "-o", "night.mkv"], "is the input itself"),
         (["night.mkv", "-o", "night.mkv", "--overwrite"], "is the input itself"),
         (["night.mkv", "-o", "day.txt"], "no video that is written"),
         (["night.mkv", "-o", "day.mkv", "--strength", "2"], "--strength is 2"),
@@ -72,13 +73,15 @@ def test_colons_in_relative_names_are_no_protocols(undim):
 )
 def test_wrong_use_is_one_line(undim, words, message):
     Path("text.mkv").write_text("hello")
+    Path("other.mkv").write_text("other")
     content = Path("night.mkv").read_bytes()
     status, err = undim(*words)
     assert status == 2
     assert len(err) == 1
     assert message in err[0]
     assert Path("night.mkv").read_bytes() == content
-    assert sorted(path.name for path in Path().iterdir()) == ["night.mkv", "text.mkv"]
+    assert sorted(path.name for path in Path().iterdir()) == ["night.mkv", "other.mkv", "text.mkv"]
+    assert Path("other.mkv").read_text() == "other"
 
 
 @pytest.mark.slow
