@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Literal
@@ -24,6 +24,10 @@ class Container:
     """Of what writes it."""
     untold: frozenset[str] = frozenset()
     """Codecs that it takes though FFmpeg does not say so."""
+    refused: frozenset[str] = frozenset()
+    """Codecs that it does not take though FFmpeg says so."""
+    edits: bool = False
+    """Whether it has edit lists, which cut away what comes before the start."""
     turns: bool = False
     """Whether it has a display matrix: how players turn and mirror the pictures."""
     reorders: bool = True
@@ -34,6 +38,12 @@ class Container:
     """How it holds a cover picture."""
     attachments: bool = False
     """Whether it holds files, such as fonts."""
+    chapters: bool = False
+    """Whether it holds chapters."""
+    tracks: bool = False
+    """Whether it tells languages and flags of tracks."""
+    keeps: bool = False
+    """Whether it serves for keeping and cutting rather than for players: what has no loss gets none."""
     keys: bool = False
     """Whether it holds Apple's own keys of metadata, if it is told to."""
     tagged: frozenset[str] = frozenset()
@@ -66,30 +76,35 @@ _TS = frozenset(
 _PS = frozenset(("mpeg1video", "mpeg2video", "h264", "libx264", "mp2", "mp3", "ac3", "pcm_dvd"))
 _OWN_FLAGS = {"default_mode": "passthrough"}  # else the muxer makes a track default where none is
 
-_MP4 = Container("mp4", turns=True, fields=True, covers="track", keys=True, tagged=frozenset(TAGS))
-_MOV = Container("mov", turns=True, fields=True, keys=True, tagged=frozenset(TAGS))
-_MPEG_TS = Container("mpegts", untold=_TS)
+_ISO = Container("mp4", edits=True, chapters=True, tracks=True, turns=True)
+_MP4 = replace(_ISO, fields=True, covers="track", keys=True, tagged=frozenset(TAGS))
+_MOV = replace(_MP4, format="mov", covers="none", keeps=True)
+_WEBM = Container("webm", _OWN_FLAGS, chapters=True, tracks=True, turns=True, fields=True)
+_MKV = replace(
+    _WEBM, format="matroska", refused=frozenset(("rawvideo",)), covers="attachment", attachments=True, keeps=True
+)
+_MPEG_TS = Container("mpegts", untold=_TS, tracks=True)
 _MPEG_PS = Container("mpeg", untold=_PS)
-_ASF = Container("asf", reorders=False)
+_ASF = Container("asf", reorders=False, chapters=True, tracks=True)
 
 CONTAINERS: dict[str, Container] = {
     "mp4": _MP4,
     "m4v": _MP4,
     "mov": _MOV,
     "qt": _MOV,
-    "3gp": Container("3gp", turns=True),
-    "mkv": Container("matroska", _OWN_FLAGS, turns=True, fields=True, covers="attachment", attachments=True),
-    "webm": Container("webm", _OWN_FLAGS, turns=True, fields=True),
-    "avi": Container("avi", reorders=False, steady=True),
+    "3gp": replace(_ISO, format="3gp"),
+    "mkv": _MKV,
+    "webm": _WEBM,
+    "avi": Container("avi", reorders=False, keeps=True, steady=True),
     "ts": _MPEG_TS,
     "mts": _MPEG_TS,
-    "m2ts": Container("mpegts", {"mpegts_m2ts_mode": "1"}, untold=_TS),
+    "m2ts": replace(_MPEG_TS, options={"mpegts_m2ts_mode": "1"}),
     "mpg": _MPEG_PS,
     "mpeg": _MPEG_PS,
     "wmv": _ASF,
     "asf": _ASF,
     "flv": Container("flv"),
-    "nut": Container("nut"),
+    "nut": Container("nut", chapters=True, tracks=True, keeps=True),
     "gif": Container("gif", {"loop": "0"}),
     "apng": Container("apng", {"plays": "0"}),
     "webp": Container("webp", {"loop": "0"}),
@@ -142,4 +157,4 @@ def has_video_suffix(name: str) -> bool:
 
 def taken_codecs(container: Container, writer: OutputContainer) -> AbstractSet[str]:
     """Names of the codecs and encoders that a container takes."""
-    return writer.supported_codecs | container.untold
+    return (writer.supported_codecs | container.untold) - container.refused

@@ -35,12 +35,16 @@ class Encoder:
     """Options without which it stores frames in another order than they are shown in."""
     fields: Literal["no", "coded", "told"] = "no"
     """Whether it keeps interlaced frames: its stream says so, or the container's header has to."""
+    bottom_first: tuple[str, str] | None = None
+    """The option that says that lower fields come first, where the frames do not suffice."""
     rates: tuple[Fraction, ...] = ()
     """Frames a second that it knows, if not any."""
     counts: bool = False
     """Whether it takes no fine clock: it counts frames, and their time stamps are put on its packets."""
     mastering: str | None = None
     """The option that takes, among others, what an HDR video was mastered on; see `undim.video.hdr`."""
+    full_range: bool = False
+    """Whether its YUV is to have the range from 0 to 255."""
     alpha: bool = True
     """Whether those of its pixel formats that have alpha are to be used."""
     players: bool = False
@@ -78,6 +82,7 @@ ENCODERS: dict[str, Encoder] = {
         even=True,
         in_order={"bf": "0"},
         fields="coded",
+        bottom_first=("x264-params", "bff=1"),
         mastering="x264-params",
         players=True,
     ),
@@ -96,7 +101,7 @@ ENCODERS: dict[str, Encoder] = {
     "mpeg4": Encoder("mpeg4", quantiser=FINE, counts=True, fields="coded"),
     "mpeg2video": Encoder("mpeg2video", quantiser=FINE, counts=True, rates=_MPEG_RATES, fields="coded"),
     "mpeg1video": Encoder("mpeg1video", quantiser=FINE, counts=True, rates=_MPEG_RATES),
-    "mjpeg": Encoder("mjpeg", quantiser=FINE),
+    "mjpeg": Encoder("mjpeg", quantiser=FINE, full_range=True),
     "msmpeg4v3": _by_quantiser("msmpeg4"),
     "msmpeg4v2": _by_quantiser("msmpeg4v2"),
     "wmv1": _by_quantiser("wmv1"),
@@ -123,13 +128,31 @@ ENCODERS: dict[str, Encoder] = {
 """Codec of the input -> what encodes it."""
 FALLBACKS = ("h264", "vp9", "mpeg4", "mpeg2video", "mjpeg", "gif", "apng", "webp", "wmv2")
 """For other codecs, and where the container does not take the input's: the first that it takes."""
+LOSSLESS_FALLBACKS = ("ffv1", "png")
+"""For codecs without loss, and for alpha, in containers that are for keeping rather than for players."""
+ANIMATIONS = ("gif", "apng", "webp")
+"""Codecs that belong into files of their own: elsewhere hardly any player shows them."""
 DEEP_FALLBACKS = ("hevc", *FALLBACKS)
 """The same for more than 8 bits: phones and players show HEVC in 10 bits, and H.264 in 8 alone."""
 FULL_RANGE = 2
 """FFmpeg's number of the range 0 to 255."""
 _FULL_NAMES = {"yuvj420p": "yuv420p", "yuvj422p": "yuv422p", "yuvj444p": "yuv444p", "yuvj440p": "yuv440p"}
 """FFmpeg's old names of formats of full range -> the formats, whose range is told apart."""
-_NAMES = {"h264": "H.264", "hevc": "HEVC", "mpeg4": "MPEG-4 Part 2", "utvideo": "UT Video", "gif": "GIF"}
+_NAMES = {
+    "h264": "H.264",
+    "mpeg1video": "MPEG-1",
+    "mpeg2video": "MPEG-2",
+    "mpeg4": "MPEG-4 Part 2",
+    "utvideo": "UT Video",
+    "huffyuv": "HuffYUV",
+    "prores": "ProRes",
+    "dnxhd": "DNxHD",
+    "theora": "Theora",
+    "qtrle": "QuickTime Animation",
+    "rawvideo": "uncompressed",
+    "dvvideo": "DV",
+    "webp": "WebP",
+}
 
 
 def codec_name(codec: str) -> str:
@@ -166,18 +189,21 @@ class Choice:
     """Width and height: the input's, or one more where the encoder needs even sides."""
 
 
-def choose_encoder(form: Form, taken: AbstractSet[str], opens: Callable[[Choice], bool]) -> Choice:
+def choose_encoder(
+    form: Form, taken: AbstractSet[str], opens: Callable[[Choice], bool], *, keeps: bool = False
+) -> Choice:
     """The first of the input's codec and the fallbacks that a container takes and that can be opened.
 
     Args:
         form: of the input.
         taken: names of codecs and encoders that the container takes.
         opens: tells whether an encoder can be opened so; not every one has every size.
+        keeps: whether what has no loss is to have none afterwards, though players may not show it.
 
     Raises:
         VideoError: if there is none.
     """
-    for codec in (form.codec, *(DEEP_FALLBACKS if is_deep(form.format) else FALLBACKS)):
+    for codec in _candidates(form, taken, keeps=keeps):
         encoder = ENCODERS.get(codec)
         if encoder is None or encoder.name not in av.codecs_available or not taken & {encoder.name, codec}:
             continue
@@ -192,6 +218,18 @@ def choose_encoder(form: Form, taken: AbstractSet[str], opens: Callable[[Choice]
         f"of {form.width} x {form.height} pixels can be encoded by none of the codecs that files of this kind take;"
         " give the output another suffix, such as .mkv"
     )
+
+
+def _candidates(form: Form, taken: AbstractSet[str], *, keeps: bool) -> Iterator[str]:
+    """Codecs to try, the best first."""
+    own = ENCODERS.get(form.codec)
+    lossless, animation = own is not None and own.lossless, form.codec in ANIMATIONS
+    plays = any(encoder.players and encoder.name in taken for encoder in ENCODERS.values())
+    if not (plays and (animation or (lossless and not keeps))):
+        yield form.codec
+    if keeps and (lossless or form.transparent):
+        yield from LOSSLESS_FALLBACKS
+    yield from DEEP_FALLBACKS if is_deep(form.format) else FALLBACKS
 
 
 def prepare(
@@ -216,6 +254,8 @@ def prepare(
     if encoder.rates:
         rate = min(encoder.rates, key=lambda known: abs(known - rate))
     context.framerate = rate
+    if encoder.full_range:
+        context.color_range = FULL_RANGE
     context.time_base = 1 / rate if encoder.counts else time_base
     for name, value in (*encoder.options.items(), *encoder.by_format.get(choice.pixel_format, {}).items(), *more):
         listed = name.endswith("-params") and name in context.options
@@ -275,10 +315,15 @@ def _pixel_formats(form: Form, encoder: Encoder, *, same: bool, alpha: bool) -> 
         yield own
     nearest = sorted(kept, key=lambda name: _distance(form.format, name))
     if encoder.players and not same:
-        nearest.sort(key=lambda name: _is_rgb(VideoFormat(name)) or _grid(VideoFormat(name)) != (8, 8))
+        nearest.sort(key=lambda name: not _plays(VideoFormat(name)))
     yield from (name for name in nearest[:3] if name != own or not same)
     if alpha:
         yield from _pixel_formats(form, encoder, same=same, alpha=False)
+
+
+def _plays(form: VideoFormat) -> bool:
+    """Whether players know a format: 4:2:0 in at most 10 bits."""
+    return not _is_rgb(form) and _grid(form) == (8, 8) and form.components[0].bits <= 10
 
 
 def _distance(form: VideoFormat, name: str) -> tuple[int, ...]:

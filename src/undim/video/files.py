@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +16,7 @@ from undim.errors import VideoError
 from undim.video import frames
 from undim.video.containers import Container, find_container, taken_codecs
 from undim.video.encoders import codec_name
-from undim.video.output import Enhance, Output, Source, open_output, seconds
+from undim.video.output import Enhance, Output, Source, is_of_the_system, open_output, seconds
 from undim.video.streams import Others, attach_cover, choose_video, codec_of, copy_others
 from undim.video.times import Clock, FrameTimes
 
@@ -32,7 +31,8 @@ LASTING = ("mov", "matroska", "avi", "asf", "flv", "nut")
 """Containers whose header says how long they last; that of others is a guess."""
 CUT_OFF = 0.5
 """Seconds by which a video that is whole may end before the time that its header says."""
-_OF_THE_SYSTEM = (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOSPC, errno.EPERM, errno.EIO)
+PRIMING = 0.05
+"""Seconds of sound before the start that its decoder needs."""
 _ALPHA_DECODERS = {"vp9": "libvpx-vp9", "vp8": "libvpx"}
 """Codec -> the decoder that gives its alpha; FFmpeg's own gives none."""
 _TOLD_CHANGES = 3
@@ -105,7 +105,7 @@ def enhance_video(source: Path, target: Path, enhance: Enhance, advance: Callabl
     except VideoError as error:
         raise VideoError(f"{source}: {error}.") from error
     except av.error.FFmpegError as error:
-        if _is_of_the_system(error):
+        if is_of_the_system(error):
             raise
         raise VideoError(f"{source} cannot be read as a video: {error.strerror}.") from error
 
@@ -180,11 +180,18 @@ class _Copy:
             self._waiting.append(packet)
             return
         stream = self._others.copied.get(packet.stream.index)
-        if stream is not None:
-            if packet.dts is None:
+        if stream is not None and not self._is_cut_away(packet):
+            if packet.dts is None and packet.stream.type != "video":  # whose frames may be in another order
                 packet.dts = packet.pts
             packet.stream = stream
             self._writer.mux(packet)
+
+    def _is_cut_away(self, packet: Any) -> bool:  # noqa: ANN401 - PyAV's type of packets is generic
+        """Whether the edit list of its file, which other containers do not have, cuts a packet away."""
+        if self._container.edits or not packet.is_discard or packet.pts is None:
+            return False
+        end = (packet.pts + (packet.duration or 0)) * packet.time_base
+        return bool(end <= (0 if self._container.steady else -PRIMING))
 
     def _take(self, frame: VideoFrame) -> None:
         """A frame from the decoder."""
@@ -281,11 +288,6 @@ def _alpha_notes(output: Output) -> list[str]:
         name = codec_name(output.choice.codec)
         return [f"its transparency is lost, since {name} has none here: it is shown on black"]
     return []
-
-
-def _is_of_the_system(error: Exception) -> bool:
-    """Whether it is about a file or a disk, and not about what is in a video."""
-    return isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM
 
 
 def _open_decoder(video: VideoStream) -> Any:  # noqa: ANN401 - PyAV's decode gives frames of any kind to its checker

@@ -18,6 +18,8 @@ from undim.video.encoders import FULL_RANGE, is_full_by_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_OPAQUE = 0.998
+"""Share of the highest alpha that counts as opaque."""
 _UPRIGHT = (65536, 0, 0, 0, 65536, 0, 0, 0, 1 << 30)
 _FINE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
 
@@ -209,8 +211,8 @@ def in_palette(frame: VideoFrame) -> VideoFrame:
 
 
 def is_transparent(pixels: Pixels) -> bool:
-    """Whether pixels, H x W x 4, are transparent somewhere."""
-    return bool((pixels[..., 3] < np.iinfo(pixels.dtype).max).any())
+    """Whether pixels, H x W x 4, are transparent somewhere, by more than a rounding of their alpha."""
+    return bool((pixels[..., 3] < _OPAQUE * np.iinfo(pixels.dtype).max).any())
 
 
 def side_data(frame: VideoFrame) -> dict[str, bytes]:

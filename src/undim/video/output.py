@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -36,14 +37,16 @@ from undim.video.times import grid_of
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
+    from av.packet import Packet
     from av.video.codeccontext import VideoCodecContext
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 PROGRESSIVE = 1
 """FFmpeg's number of the order of fields that are none."""
-FIELD_ORDERS = {2: "top field first", 3: "bottom field first", 4: "bottom field first", 5: "top field first"}
-"""FFmpeg's numbers of the orders in which fields are stored and shown."""
+FIELD_ORDERS = {2: "top field first", 3: "bottom field first", 4: "top field first", 5: "bottom field first"}
+"""FFmpeg's numbers of the orders of fields, as its programs write them."""
+_BOTTOM_FIRST = (3, 5)
 _UNKNOWN_LEVEL = -99
 _BT601_CODERS = frozenset(
     ("mpeg4", "mjpeg", "vp8", "mpeg1video", "wmv1", "wmv2", "msmpeg4v3", "msmpeg4v2", "flv1", "webp")
@@ -51,6 +54,7 @@ _BT601_CODERS = frozenset(
 """Codecs that do not say how they code colours: players take BT.601."""
 _BT601, _BT709, _UNTOLD = 5, 1, 2
 _LIMITED = 1
+_OF_THE_SYSTEM = (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOSPC, errno.EPERM, errno.EIO)
 _PALETTE = "pal8"
 _BEFORE_PALETTE = "bgra"
 
@@ -208,7 +212,8 @@ class Output:
 
     def _stamp(self, frame: VideoFrame) -> tuple[int, Fraction]:
         """A frame's time stamp for the encoder, and its unit."""
-        pts, base = frame.pts or 0, self.source.base
+        base = self.source.base
+        pts = round((frame.pts or 0) * (frame.time_base or base) / base)
         if self.grid is not None:
             pts, base = round(pts * base * self.grid), 1 / self.grid
             if self._stamps and pts <= self._stamps[-1]:
@@ -220,19 +225,28 @@ class Output:
 
     def _encode(self, frame: VideoFrame | None) -> None:
         try:
-            packets = self.stream.encode(frame)
+            for packet in self.stream.encode(frame):
+                self._mux(packet)
         except av.error.FFmpegError as error:
+            if is_of_the_system(error):
+                raise
             width, height = self.choice.size
             raise VideoError(
                 f"cannot be encoded by {self.choice.encoder.name} as {width} x {height}, {self.choice.pixel_format}:"
                 f" {error.strerror}; take another suffix, such as .mkv"
             ) from error
-        for packet in packets:
-            if self.choice.encoder.counts and packet.pts is not None:
-                packet.pts = packet.dts = self._stamps[packet.pts]
-                packet.time_base = 1 / self.grid if self.grid else self.source.base
-                packet.duration = 0
-            self.writer.mux(packet)
+
+    def _mux(self, packet: Packet[VideoStream]) -> None:
+        if self.choice.encoder.counts and packet.pts is not None:
+            packet.pts = packet.dts = self._stamps[packet.pts]
+            packet.time_base = 1 / self.grid if self.grid else self.source.base
+            packet.duration = 0
+        self.writer.mux(packet)
+
+
+def is_of_the_system(error: Exception) -> bool:
+    """Whether it is about a file or a disk, and not about what is in a video."""
+    return isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM
 
 
 def seconds(frame: VideoFrame) -> float:
@@ -261,14 +275,16 @@ def open_output(
     grid = grid_of(source.video, source.rate) if container.steady else None
     base = 1 / grid if grid else source.base
     form = _form_of(source, frame, sideways=bool(turn and turn[0]))
-    choice = choose_encoder(form, taken, lambda one: can_open(one, source.rate, base))
+    choice = choose_encoder(
+        form, taken - container.refused, lambda one: can_open(one, source.rate, base), keeps=container.keeps
+    )
     interlaced = source.is_interlaced(frame)
     keeps = choice.encoder.fields == "coded" or (choice.encoder.fields == "told" and container.fields)
     fields = interlaced and keeps and turn is None
     mastering = colour.read_mastering(frame)
     stream = _new_stream(source, writer, choice, mastering)
     context = stream.codec_context
-    prepare(context, choice, source.rate, base, _more_options(container, choice, mastering, fields=fields))
+    prepare(context, choice, source.rate, base, _more_options(source, container, choice, mastering, fields=fields))
     stream.time_base = base
     aspect = source.video.sample_aspect_ratio
     if aspect:
@@ -341,9 +357,12 @@ _GLOBAL_HEADERS = ("mp4", "mov", "3gp", "matroska", "webm", "flv", "nut", "asf")
 
 
 def _more_options(
-    container: Container, choice: Choice, mastering: colour.Mastering, *, fields: bool
+    source: Source, container: Container, choice: Choice, mastering: colour.Mastering, *, fields: bool
 ) -> list[tuple[str, str]]:
-    more = [("flags", "+ildct+ilme" if fields and choice.encoder.fields == "coded" else "+frame_duration")]
+    coded = fields and choice.encoder.fields == "coded"
+    more = [("flags", "+ildct+ilme" if coded else "+frame_duration")]
+    if coded and choice.encoder.bottom_first and source.field_order in _BOTTOM_FIRST:
+        more.append(choice.encoder.bottom_first)
     if not container.reorders:
         more += choice.encoder.in_order.items()
     option = choice.encoder.mastering
@@ -363,10 +382,10 @@ def _set_colours(context: VideoCodecContext, frame: VideoFrame, choice: Choice) 
         context.colorspace = frame.colorspace if _is_rgb(frame.format) else _UNTOLD
         return 0
     if _is_rgb(frame.format):
-        color_range = FULL_RANGE if choice.codec == "mjpeg" else _LIMITED
+        color_range = FULL_RANGE if choice.encoder.full_range else _LIMITED
         context.colorspace = _UNTOLD if choice.codec in _BT601_CODERS else _BT709
     else:
-        full = choice.codec == "mjpeg" or is_full_by_name(frame.format.name)
+        full = choice.encoder.full_range or is_full_by_name(frame.format.name)
         color_range = FULL_RANGE if full else int(frame.color_range)
         context.colorspace = frame.colorspace
     context.color_range = color_range
@@ -383,7 +402,9 @@ def _format_notes(source: Source, frame: VideoFrame, choice: Choice) -> list[str
     notes = []
     shallower = is_deep(frame.format) and not is_deep(VideoFormat(choice.pixel_format))
     if choice.codec != source.codec:
-        reason = "files of this kind do not take it" if source.codec in ENCODERS else "it cannot be encoded here"
+        reason = "files of this kind do not take it, or hardly any player shows it in them"
+        if source.codec not in ENCODERS:
+            reason = "it cannot be encoded here"
         loss = "" if choice.encoder.lossless else ", which loses a little"
         depth = ", in 8 bits" if shallower else ""
         notes.append(

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 _COVER = Disposition.attached_pic | Disposition.still_image | Disposition.timed_thumbnails
 _PART = Disposition.dependent | Disposition.multilayer
-_MADE_ANEW = ("bin_data", "tmcd")
-"""Data streams that the muxer makes itself, from chapters and from the metadata `timecode`."""
+_TITLES = "bin_data"
+"""FFmpeg's name of a stream of text, such as titles of chapters."""
 _OF_THE_OLD_STREAM = ("encoder", "duration", "bps", "number_of_bytes", "number_of_frames", "_statistics_")
 """Beginnings of metadata, in small letters, that describe the stream that was read."""
+_CHOSEN = Disposition.forced | Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.comment
+"""Flags by which players choose among tracks."""
 _COVER_NAMES = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 
 
@@ -109,9 +111,21 @@ def copy_others(
         if not done:
             left_out.append(_describe(stream))
             others.lasting |= stream.type != "attachment" and not stream.disposition & _COVER
+    others.notes += _lost_marks(reader, video, container)
     if left_out:
         others.notes.append(f"not copied, since files of this kind do not take it: {', '.join(left_out)}")
     return others
+
+
+def _lost_marks(reader: InputContainer, video: VideoStream, container: Container) -> list[str]:
+    lost = []
+    if reader.chapters() and not container.chapters:
+        lost.append("chapters")
+    tracks = [stream for stream in reader.streams if stream.type in ("audio", "subtitle")]
+    flagged = any(stream.disposition & _CHOSEN for stream in tracks if stream.index != video.index)
+    if not container.tracks and (flagged or any(stream.language not in (None, "und") for stream in tracks)):
+        lost.append("languages and flags of tracks")
+    return [f"files of this kind have no place for its {' and '.join(lost)}: they are not kept"] if lost else []
 
 
 def _copy(stream: Stream, writer: OutputContainer, container: Container) -> Stream:
@@ -150,8 +164,8 @@ def _attach(stream: AttachmentStream, writer: OutputContainer) -> bool:
 
 
 def _is_made_anew(reader: InputContainer, stream: Stream) -> bool:
-    codec = codec_of(stream) or str(stream.name)
-    return codec in _MADE_ANEW and bool(reader.chapters() if codec == "bin_data" else True)
+    """Whether a data stream is one that the muxer makes itself: of time codes, or of chapters' titles."""
+    return "timecode" in stream.metadata or (stream.name == _TITLES and bool(reader.chapters()))
 
 
 def _describe(stream: Stream) -> str:
