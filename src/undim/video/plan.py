@@ -120,7 +120,7 @@ def _find(text: str, output: Path) -> Iterator[tuple[Path, PurePath]]:
 
 def _walk(folder: Path, relative: PurePath, output: Path) -> Iterator[tuple[Path, PurePath]]:
     """Videos below a folder. Each folder is walked once, also where links lead in circles."""
-    seen = {_identity(output)} - {_identity(folder)}
+    seen = {_identity(output), _identity(folder)}
     for top, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(
             name
