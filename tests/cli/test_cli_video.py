@@ -108,7 +108,7 @@ def test_stopped_while_it_writes_there_is_no_file_of_that_name(tmp_path, name, s
     assert process.returncode == status
     assert not target.exists()
     if name != "SIGKILL":
-        assert told == "undim: stopped\n"
+        assert told.splitlines()[-1] == "undim: stopped"  # behind lines of progress, on a slow machine
         assert not list(tmp_path.glob(".undim-*"))
 
 

@@ -72,6 +72,8 @@ def cells():
 @pytest.mark.parametrize(("codec", "suffix", "form"), list(cells()))
 def test_codec_container_and_pixel_format_are_kept_and_every_frame_is_like_the_input(tmp_path, codec, suffix, form):
     name, *more = codec.words.split()
+    if suffix == "avi" and name == "libx264":
+        more += ["-bf", "0"]  # AVI cannot tell when frames are shown that are stored in another order
     source = make(tmp_path / f"a.{suffix}", *PATTERN, "-c:v", name, *more, "-pix_fmt", form)
     target = tmp_path / f"b.{suffix}"
     summary = copy(source, target)

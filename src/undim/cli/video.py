@@ -181,7 +181,9 @@ class _Lines:
         if now - self._told < TOLD_EVERY:
             return
         self._told = now
-        left = f", {_duration((now - self._begin) * (1 - share) / share)} left" if share > 0 else ""
+        left = (
+            f", {_duration((now - self._begin) * (1 - share) / share)} left" if share > 0 and now > self._begin else ""
+        )
         say(f"{task.source}: {share:.0%}{left}")
 
 

@@ -135,6 +135,8 @@ class _Copy:
         """Packets of other streams that came before the first frame, when the streams' headers are not written yet."""
         self._damaged = 0
         self._seen = _Seen()
+        self._first = 0.0
+        """Seconds: of the first frame."""
         self._end = 0.0
         """Seconds: of the last packet of any stream."""
 
@@ -215,7 +217,7 @@ class _Copy:
         for packet in self._waiting:
             if packet.stream.index in self._others.covers:
                 attach_cover(packet, packet.stream, self._writer)
-        self._output = made[0]
+        self._output, self._first = made[0], seconds(frame)
         for packet in self._waiting:
             self._pass_on(packet)
         self._waiting.clear()
@@ -230,8 +232,8 @@ class _Copy:
         if total := self._source.video.frames:
             self._advance(min(1.0, output.frames / total))
         else:
-            length = self._reader.duration
-            self._advance(max(0.0, min(1.0, time * av.time_base / length)) if length else 0.0)
+            length = (self._reader.duration or 0) / av.time_base
+            self._advance(max(0.0, min(1.0, (time - self._first) / length)) if length else 0.0)
 
     def _missing(self) -> float:
         length, kind = self._reader.duration, set(self._reader.format.name.split(","))

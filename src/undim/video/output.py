@@ -115,8 +115,10 @@ class Output:
     """How many were written."""
     lost_alpha: bool = False
     """Whether a frame was transparent and is no longer."""
-    _stamps: list[int] = field(default_factory=list)
-    """Of the frames that are in the encoder, where these are not told to it."""
+    _stamps: dict[int, int] = field(default_factory=dict)
+    """Number of a frame that is in the encoder -> its time stamp, where this is not told to the encoder."""
+    _last: int | None = None
+    """Place on the grid of the last frame."""
 
     @property
     def has_alpha(self) -> bool:
@@ -216,10 +218,11 @@ class Output:
         pts = round((frame.pts or 0) * (frame.time_base or base) / base)
         if self.grid is not None:
             pts, base = round(pts * base * self.grid), 1 / self.grid
-            if self._stamps and pts <= self._stamps[-1]:
-                pts = self._stamps[-1] + 1
-        self._stamps.append(pts)
+            if self._last is not None and pts <= self._last:
+                pts = self._last + 1
+            self._last = pts
         if self.choice.encoder.counts:
+            self._stamps[self.frames] = pts
             return self.frames, self.stream.codec_context.time_base
         return pts, base
 
@@ -238,7 +241,7 @@ class Output:
 
     def _mux(self, packet: Packet[VideoStream]) -> None:
         if self.choice.encoder.counts and packet.pts is not None:
-            packet.pts = packet.dts = self._stamps[packet.pts]
+            packet.pts = packet.dts = self._stamps.pop(packet.pts)
             packet.time_base = 1 / self.grid if self.grid else self.source.base
             packet.duration = 0
         self.writer.mux(packet)
