@@ -131,7 +131,7 @@ def test_every_container_that_is_offered_is_written(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("size", [(65, 48), (64, 47), (63, 47)])
-def test_odd_sides_stay(tmp_path, size):
+def test_odd_sides_stay_or_are_padded_for_players(tmp_path, size):
     frames = np.full((3, size[1], size[0], 3), 90, np.uint8)
     with av.open(str(tmp_path / "a.mkv"), "w") as out:
         video = out.add_stream("ffv1", rate=25)
@@ -139,10 +139,13 @@ def test_odd_sides_stay(tmp_path, size):
         for pixels in frames:
             out.mux(video.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         out.mux(video.encode(None))
-    files.enhance_video(tmp_path / "a.mkv", tmp_path / "b.mp4", brighten, lambda _share: None)
-    made = read(tmp_path / "b.mp4")[2]
-    assert made.shape == frames.shape
-    assert abs(made.astype(int) - 150).max() <= 3
+    even = (size[1] + size[1] % 2, size[0] + size[0] % 2)
+    for name, shape in (("b.mp4", even), ("b.mkv", size[::-1])):
+        summary = files.enhance_video(tmp_path / "a.mkv", tmp_path / name, brighten, lambda _share: None)
+        made = read(tmp_path / name)[2]
+        assert made.shape == (3, *shape, 3)
+        assert abs(made.astype(int) - 150).max() <= 3
+        assert any("players want even sides" in note for note in summary.notes) == (name == "b.mp4")
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])

