@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +15,7 @@ import numpy as np
 from undim.arrays import Pixels
 from undim.errors import PictureError
 from undim.images import carried, colour, formats, xmp
-from undim.images.codec import Codec, Stored
+from undim.images.codec import CheckSize, Codec, Stored
 from undim.images.exif import make_upright
 from undim.images.formats import HEADER_BYTES, suffix_of
 from undim.images.picture import Picture, to_16_bit
@@ -26,7 +26,12 @@ MAX_PIXELS = 200_000_000
 _MOST_DPI = 1e5
 
 
-def read_picture(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_picture(
+    source: str | os.PathLike[str] | bytes | BinaryIO,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    on_size: Callable[[int, int], None] = lambda _width, _height: None,
+) -> Picture:
     """Read one picture by its content; the name decides nothing except for camera raw files.
 
     The EXIF orientation is applied to the pixels. 16 bits per sample stay, 9 to 15 become 16, and floating-point TIFFs
@@ -40,23 +45,27 @@ def read_picture(source: str | os.PathLike[str] | bytes | BinaryIO, *, max_pixel
     Args:
         source: a path, a file's content, or a binary stream.
         max_pixels: largest width times height, compared before anything is decoded.
+        on_size: called with width and height before anything is decoded, perhaps more than once; may wait, or raise.
 
     Raises:
         PictureError: for a file that is missing, empty, truncated, damaged, over `max_pixels`, animated, of several
             pages, not a picture, or that another process changes meanwhile. The message is the reason without the name.
     """
+
+    def check(size: tuple[int, int]) -> None:
+        _check_size(size, max_pixels)
+        on_size(*size)
+
     if isinstance(source, bytes):
-        return _read_stream(io.BytesIO(source), "", max_pixels)
+        return _read_stream(io.BytesIO(source), "", check)
     if not isinstance(source, str | os.PathLike):
-        return _read_stream(io.BytesIO(source.read()), "", max_pixels)
+        return _read_stream(io.BytesIO(source.read()), "", check)
     try:
         with Path(source).open("rb") as stream:
             before = os.fstat(stream.fileno())
             regular = stat.S_ISREG(before.st_mode)
             try:
-                return _read_stream(
-                    stream if regular else io.BytesIO(stream.read()), suffix_of(Path(source)), max_pixels
-                )
+                return _read_stream(stream if regular else io.BytesIO(stream.read()), suffix_of(Path(source)), check)
             finally:
                 after = os.fstat(stream.fileno())
                 if regular and (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
@@ -77,7 +86,7 @@ def read_format(path: str | os.PathLike[str]) -> str | None:
     return codec.name if codec is not None and codec.readable else None
 
 
-def _read_stream(stream: BinaryIO, suffix: str, max_pixels: int) -> Picture:
+def _read_stream(stream: BinaryIO, suffix: str, check_size: CheckSize) -> Picture:
     header = stream.read(HEADER_BYTES)
     if not header:
         raise PictureError("is empty (0 bytes)")
@@ -85,11 +94,11 @@ def _read_stream(stream: BinaryIO, suffix: str, max_pixels: int) -> Picture:
     if codec is None:
         raise PictureError(f"is not a picture that Undim reads ({_readable(formats.CODECS)})")
     try:
-        return _finish(codec.decode(stream, partial(_check_size, max_pixels=max_pixels)))
+        return _finish(codec.decode(stream, check_size))
     except PictureError:
         raise
     except MemoryError as error:
-        raise PictureError("does not fit in memory") from error
+        raise PictureError("does not fit in memory", code="out-of-memory") from error
     except Exception as error:  # on damaged files codecs raise almost every built-in exception
         reason = str(error).strip().splitlines()
         raise PictureError(f"is damaged or truncated: {reason[0] if reason else type(error).__name__}") from error
@@ -148,7 +157,8 @@ def _check_size(size: tuple[int, int], max_pixels: int) -> None:
     width, height = size
     if width * height > max_pixels:
         raise PictureError(
-            f"has {width} x {height} = {width * height} pixels, more than the limit max_pixels of {max_pixels}"
+            f"has {width} x {height} = {width * height} pixels, more than the limit max_pixels of {max_pixels}",
+            code="too-large",
         )
     if width * height == 0:
         raise PictureError(f"has no pixels ({width} x {height})")

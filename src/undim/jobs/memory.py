@@ -66,3 +66,7 @@ class PictureMemory:
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
+
+
+MEMORY = PictureMemory()
+"""Of this process."""

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, Protocol
@@ -15,7 +16,8 @@ from undim.arrays import Pixels
 from undim.cancellation import NEVER, Cancellation
 from undim.enhance.inputs import Strength
 from undim.errors import PictureError, UndimError
-from undim.images import encode_picture, read_picture, write_picture
+from undim.images import Picture, encode_picture, read_picture, write_picture
+from undim.jobs.memory import MEMORY, PictureMemory
 from undim.jobs.options import EnhanceOptions
 from undim.jobs.plan import STREAM, Task
 from undim.runtimes.base import WholePicture
@@ -72,6 +74,8 @@ class Call:
     """Called with the share of the network's work that is done."""
     read_stream: Callable[[], bytes] | None = None
     """Gives the content of standard input."""
+    memory: PictureMemory = MEMORY
+    """What pictures in work take."""
 
 
 def run_task(
@@ -150,7 +154,17 @@ def _run(task: Task, enhancer: Enhances, options: EnhanceOptions, call: Call) ->
     if task.target is not None and not options.overwrite and os.path.lexists(task.target):
         return Outcome(task, "skipped", "the output exists", "output-exists")
     source = call.read_stream() if task.source == STREAM and call.read_stream is not None else task.source
-    picture = read_picture(source, max_pixels=options.max_pixels)
+    with ExitStack() as held:
+
+        def hold(width: int, height: int) -> None:
+            held.close()  # a size that a header tells more exactly later
+            held.enter_context(call.memory.held(width, height, call.cancellation))
+
+        picture = read_picture(source, max_pixels=options.max_pixels, on_size=hold)
+        return _enhance(task, picture, enhancer, options, call)
+
+
+def _enhance(task: Task, picture: Picture, enhancer: Enhances, options: EnhanceOptions, call: Call) -> Outcome:
     call.cancellation.check()
     enhanced = enhancer(
         picture.pixels,

@@ -40,12 +40,12 @@ def opened(stream: BinaryIO, plugin: str, check_size: CheckSize) -> Iterator[Ima
         try:
             stream.seek(0)
             image = Image.open(stream, formats=(plugin,))
-            check_size(image.size)
         except UnidentifiedImageError as error:
             raise PictureError(f"is damaged, or a {plugin} picture of a kind that is not read") from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:
+        check_size(image.size)  # which may wait for another picture: not while others are kept from opening theirs
         count = getattr(image, "n_frames", 1)
         if count > 1 and plugin != "JPEG":
             raise PictureError(f"is animated ({count} frames); Undim enhances still pictures")
