@@ -81,7 +81,15 @@ def test_statistics_of_tiles_do_not_reach_the_next_run_of_the_network():
     tiles, image = TileNetwork(model), torch.rand(1, 3, 48, 40)
     expected = model(image)
     cell = torch.arange(1, 4)
-    tiles(image, torch.tensor(CROPS), cell, cell, torch.ones(1), torch.rand(1, 3, 64, 96), torch.zeros(1, tiles.statistics))
+    tiles(
+        image,
+        torch.tensor(CROPS),
+        cell,
+        cell,
+        torch.ones(1),
+        torch.rand(1, 3, 64, 96),
+        torch.zeros(1, tiles.statistics),
+    )
     assert torch.equal(model(image), expected)
 
 

@@ -130,7 +130,7 @@ def recognise(state: State, owner: str) -> ModelSpec:
         names = ", ".join(family.architecture for family in FAMILIES)
         missing = ", ".join(list(nearest.expected)[:3])
         raise CheckpointError(
-            f"{owner} is no checkpoint of {names}: no name of its weights is known. The nearest,"
+            f"{owner} is not a checkpoint of {names}: no name of its weights is known. The nearest,"
             f" {nearest.spec.architecture}, begins with {missing}."
         )
     if nearest.absent is not None:
