@@ -225,7 +225,7 @@ def add_adr(
         The same model.
 
     Raises:
-        ModelError: if the model is no backbone, has ADR there already, has no attention layer there, or an option is
+        ModelError: if the model is not a backbone, has ADR there already, has no attention layer there, or an option is
             unknown.
         ShapeError: for a bottleneck not below 3C.
     """
@@ -278,8 +278,9 @@ def replace_convs(
         The same model. A replaced layer keeps its bias; its kernel generator starts at random.
 
     Raises:
-        ModelError: if the model is itself a convolution, the pattern is none, no convolution matches, or one that
-            matches cannot be replaced (padding other than equal zeros on all sides, or a kernel that is not square).
+        ModelError: if the model is itself a convolution, the pattern is not a regular expression, no convolution
+            matches, or one that matches cannot be replaced (padding other than equal zeros on all sides, or a kernel
+            that is not square).
     """
     if isinstance(model, nn.Conv2d):
         raise ModelError("A convolution cannot be replaced in place: pass the network that contains it.")
@@ -288,7 +289,7 @@ def replace_convs(
     try:
         pattern = re.compile(where)
     except re.error as error:
-        raise ModelError(f"where={where!r} is no regular expression: {error}.") from error
+        raise ModelError(f"where={where!r} is not a regular expression: {error}.") from error
     matches = [
         (name, layer)
         for name, layer in model.named_modules(remove_duplicate=False)

@@ -18,13 +18,14 @@ from undim.nets import freeze
 from undim.nets.thumbnail import THUMBNAIL
 from undim.nets.tile_network import TileNetwork, can_tile
 from undim.runtimes.base import Feeds, Runtime, Tiling, check_threads
+from undim.runtimes.torch_bfloat16 import cpu_multiplies_bfloat16
 from undim.runtimes.torch_threads import torch_threads
 from undim.weights.files import load_model
 
 
 def computes_bfloat16() -> bool:
     """Whether the processor has instructions for it."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return cpu_multiplies_bfloat16()
 
 
 def open_model(
