@@ -1,13 +1,17 @@
 """Room for decoded pictures: those that fit go on together, the others wait, and what cannot fit is refused."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from PIL import Image
 
 from undim.cancellation import Cancellation
 from undim.errors import CancelledError, PictureError
 from undim.jobs import memory
 from undim.jobs.memory import BYTES_PER_PIXEL, PictureMemory
+from undim.jobs.plan import Task
+from undim.jobs.run import Call, run_task
 
 
 @pytest.fixture
@@ -75,3 +79,22 @@ def test_waiting_ends_when_asked(free):
         with pytest.raises(CancelledError), room.held(100, 100, cancellation):
             pass
     assert room._held == 0
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.webp", "a.tif", "a.bmp"])
+def test_pictures_wait_before_they_are_decoded(name, tmp_path, monkeypatch, gain):
+    """Three at once with room for one: never two decoded, and none waits for ever."""
+    monkeypatch.setattr(memory, "free_memory", lambda: 3 * 100 * 100 * BYTES_PER_PIXEL)
+    for number in range(3):
+        Image.new("RGB", (100, 100), (9, 9, 9)).save(tmp_path / f"{number}{name}")
+    room, most = PictureMemory(), []
+
+    def enhance(pixels, **_):
+        most.append(room._held)
+        return pixels
+
+    tasks = [Task(str(tmp_path / f"{number}{name}"), tmp_path / f"out{number}{name}") for number in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        outcomes = list(pool.map(lambda task: run_task(task, enhance, call=Call(memory=room)), tasks))
+    assert [outcome.status for outcome in outcomes] == ["done"] * 3
+    assert set(most) == {100 * 100 * BYTES_PER_PIXEL}

@@ -72,7 +72,8 @@ def unit_embeddings(embeddings: Tensor) -> Tensor:
     kept = embeddings.detach()
     scaled = kept * factor + gradient * (embeddings - kept)
     length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
-    return scaled / torch.where(length == 0, 1, length)
+    directions: Tensor = scaled / torch.where(length == 0, 1, length)
+    return directions
 
 
 def generate_weights(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from undim.errors import UsageError
 from undim.nets import count_flops
-from undim.nets.backbone import Backbone
+from undim.nets.backbone import Backbone, Depth
 from undim.nets.hidden_channels import hidden_layers
 from undim.redundancy.cutting import (
     Cut,
