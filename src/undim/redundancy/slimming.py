@@ -17,7 +17,6 @@ from undim.nets.backbone import Backbone, Depth
 from undim.nets.hidden_channels import hidden_layers
 from undim.redundancy.cutting import (
     Cut,
-    Depth,
     adr_layers,
     all_blocks,
     blocks_of,
