@@ -41,16 +41,6 @@ NAMES_COMMANDS = {
     "study/report.py": "the page names the benchmark that times variants in turns",
 }
 """Modules below the front doors that may name options, and why."""
-KNOWN_FLAGS = {
-    "images/reading.py",
-    "images/tiff.py",
-    "images/writing.py",
-    "jobs/plan.py",
-    "jobs/run.py",
-    "runtimes/base.py",
-    "runtimes/precision.py",
-}
-"""Modules that still name options of the command line; whoever mends one takes it out."""
 KNOWN_UPWARD: set[tuple[str, str]] = set()
 """Imports that still run upward, as (module, imported)."""
 KNOWN_CIRCLES: set[frozenset[str]] = set()
@@ -199,7 +189,7 @@ def test_no_message_below_the_front_doors_names_an_option():
             for option in options_of(tree):
                 found[MODULES[module].relative_to(SOURCE).as_posix()].add(option)
     named = {path: options for path, options in found.items() if path not in NAMES_COMMANDS}
-    assert not {path: options for path, options in named.items() if path not in KNOWN_FLAGS}
+    assert not named
 
 
 @pytest.mark.parametrize(
