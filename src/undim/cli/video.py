@@ -21,8 +21,8 @@ from undim.shipped import DEFAULT_MODEL, find_model
 
 if TYPE_CHECKING:
     from undim.enhance.enhancer import Enhancer
-    from undim.video.plan import Plan, Task
-    from undim.video.run import Outcome
+    from undim.video.plan import VideoPlan, VideoTask
+    from undim.video.run import VideoOutcome
 
 TOLD_EVERY = 10.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -92,7 +92,7 @@ def video(
     return 0 if all(outcome.status != "failed" and outcome.whole for outcome in outcomes) else 1
 
 
-def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
+def report(outcomes: Sequence[VideoOutcome]) -> dict[str, object]:
     """What `--json` prints: counts, and one entry per video in the order of the inputs."""
     counts = {status: sum(outcome.status == status for outcome in outcomes) for status in ("done", "skipped", "failed")}
     files = [
@@ -112,7 +112,7 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
     return {**counts, "files": files}
 
 
-def summary(outcomes: Sequence[Outcome]) -> str:
+def summary(outcomes: Sequence[VideoOutcome]) -> str:
     """The counts in words."""
     counts = report(outcomes)
     kept = " (their outputs exist; --overwrite replaces them)" if counts["skipped"] else ""
@@ -120,20 +120,20 @@ def summary(outcomes: Sequence[Outcome]) -> str:
 
 
 def _run(
-    planned: Plan,
+    planned: VideoPlan,
     enhancer: Enhancer,
     options: EnhanceOptions,
-    advance: Callable[[Task, float], None],
+    advance: Callable[[VideoTask, float], None],
     tell: Callable[[str], None],
     *,
     raises: bool,
-) -> list[Outcome]:
+) -> list[VideoOutcome]:
     """What became of the videos; the failure of one with an output of a given name is raised, if that is wanted."""
     from undim.video.run import run_task, run_tasks
 
     outcomes = []
     if planned.lone and raises:
-        steps: Iterator[Outcome] = (run_task(task, enhancer, options, advance) for task in planned.tasks)
+        steps: Iterator[VideoOutcome] = (run_task(task, enhancer, options, advance) for task in planned.tasks)
     else:
         steps = run_tasks(planned.tasks, enhancer, options, advance)
     for outcome in steps:
@@ -146,7 +146,7 @@ def _run(
 
 
 @contextmanager
-def _progress() -> Iterator[tuple[Callable[[Task, float], None], Callable[[str], None]]]:
+def _progress() -> Iterator[tuple[Callable[[VideoTask, float], None], Callable[[str], None]]]:
     """A bar with the time left on a terminal, a line now and then otherwise.
 
     Yields a call that takes a task and the share of it that is done, and one for a line between.
@@ -160,9 +160,9 @@ def _progress() -> Iterator[tuple[Callable[[Task, float], None], Callable[[str],
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True) as bar:
-        shown: dict[Task, TaskID] = {}
+        shown: dict[VideoTask, TaskID] = {}
 
-        def advance(task: Task, share: float) -> None:
+        def advance(task: VideoTask, share: float) -> None:
             if task not in shown:
                 for before in shown.values():
                     bar.update(before, visible=False)
@@ -177,10 +177,10 @@ class _Lines:
     """Progress as plain lines, one every `TOLD_EVERY` seconds."""
 
     def __init__(self) -> None:
-        self._task: Task | None = None
+        self._task: VideoTask | None = None
         self._begin = self._told = time.monotonic()
 
-    def advance(self, task: Task, share: float) -> None:
+    def advance(self, task: VideoTask, share: float) -> None:
         now = time.monotonic()
         if task is not self._task:
             self._task, self._begin = task, now

@@ -19,7 +19,7 @@ _COMPANION = "._"
 
 
 @dataclass(frozen=True)
-class Task:
+class VideoTask:
     """One video to enhance."""
 
     source: Path
@@ -30,15 +30,15 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Plan:
+class VideoPlan:
     """What is to be done."""
 
-    tasks: tuple[Task, ...]
+    tasks: tuple[VideoTask, ...]
     lone: bool
     """Whether it is one video with an output of a given name."""
 
 
-def plan(inputs: Sequence[str], output: str, *, overwrite: bool = False) -> Plan:
+def plan(inputs: Sequence[str], output: str, *, overwrite: bool = False) -> VideoPlan:
     """Tasks in the order of the inputs, folders sorted by name.
 
     A folder gives the videos in it and its sub-folders, known by their suffix, under their path in it; hidden folders,
@@ -57,7 +57,7 @@ def plan(inputs: Sequence[str], output: str, *, overwrite: bool = False) -> Plan
     """
     lone = len(inputs) == 1 and not Path(inputs[0]).is_dir() and _names_a_file(output)
     if lone and (Path(inputs[0]).exists() or not glob.has_magic(inputs[0])):
-        return Plan((_lone_task(Path(inputs[0]), Path(output), overwrite=overwrite),), lone=True)
+        return VideoPlan((_lone_task(Path(inputs[0]), Path(output), overwrite=overwrite),), lone=True)
     if _names_a_file(output) and PurePath(output).suffix[1:].lower() in CONTAINERS:
         raise UsageError(f"The output {output} is the name of one video, which takes one file: give a folder.")
     folder = Path(output)
@@ -65,14 +65,14 @@ def plan(inputs: Sequence[str], output: str, *, overwrite: bool = False) -> Plan
     found = list(dict.fromkeys(one for text in inputs for one in _find(text, folder)))
     if not found:
         raise UsageError(f"There is no video in {', '.join(map(repr, inputs))}.")
-    return Plan(tuple(_tasks(found, folder)), lone=False)
+    return VideoPlan(tuple(_tasks(found, folder)), lone=False)
 
 
 def _names_a_file(output: str) -> bool:
     return not output.endswith(("/", os.sep)) and not Path(output).is_dir() and bool(PurePath(output).suffix)
 
 
-def _lone_task(source: Path, target: Path, *, overwrite: bool) -> Task:
+def _lone_task(source: Path, target: Path, *, overwrite: bool) -> VideoTask:
     if not source.is_file():
         raise UsageError(f"{source} is not a file.")
     find_container(target)
@@ -82,7 +82,7 @@ def _lone_task(source: Path, target: Path, *, overwrite: bool) -> Task:
         raise UsageError(f"{target} exists: give another name, or allow that it is overwritten.")
     if not target.absolute().parent.is_dir():
         raise UsageError(f"{target}: there is no folder {target.parent}: make it first.")
-    return Task(source, target)
+    return VideoTask(source, target)
 
 
 def _check_folder(folder: Path) -> None:
@@ -134,7 +134,7 @@ def _walk(folder: Path, relative: PurePath, output: Path) -> Iterator[tuple[Path
                 yield Path(top, name), below / name
 
 
-def _tasks(found: Sequence[tuple[Path, PurePath]], folder: Path) -> Iterator[Task]:
+def _tasks(found: Sequence[tuple[Path, PurePath]], folder: Path) -> Iterator[VideoTask]:
     """What each becomes. Two of one name, but for their suffixes, get these into their names."""
     named = [_with_suffix(relative) for _, relative in found]
     shared = Counter(map(_key, named))
@@ -147,15 +147,15 @@ def _tasks(found: Sequence[tuple[Path, PurePath]], folder: Path) -> Iterator[Tas
     for (source, _), name in zip(found, named, strict=True):
         target = folder / name
         if _identity(target) == _identity(source):
-            yield Task(source, None, "its output would be the file itself: give another folder")
+            yield VideoTask(source, None, "its output would be the file itself: give another folder")
         elif _identity(target) in sources:
-            yield Task(source, None, f"its output {target} would replace another input: give another folder")
+            yield VideoTask(source, None, f"its output {target} would replace another input: give another folder")
         elif taken[_key(name)] > 1:
-            yield Task(source, None, f"another input would become {target}, too: give them folders of their own")
+            yield VideoTask(source, None, f"another input would become {target}, too: give them folders of their own")
         elif not source.is_file():
-            yield Task(source, None, "is not a regular file")
+            yield VideoTask(source, None, "is not a regular file")
         else:
-            yield Task(source, target)
+            yield VideoTask(source, target)
 
 
 def _with_suffix(relative: PurePath) -> PurePath:

@@ -13,7 +13,7 @@ from undim.enhance.exposure import expose_pixels
 from undim.errors import UndimError
 from undim.jobs.options import EnhanceOptions
 from undim.video.files import Summary, enhance_video
-from undim.video.plan import Task
+from undim.video.plan import VideoTask
 from undim.video.steady import SteadyLook
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from undim.enhance.enhancer import Enhancer
 
 Status = Literal["done", "skipped", "failed"]
-Advance = Callable[[Task, float], None]
-"""Task and the share of it that is done, 0 to 1."""
+Advance = Callable[[VideoTask, float], None]
+"""VideoTask and the share of it that is done, 0 to 1."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class VideoOutcome:
     """What became of one task."""
 
-    task: Task
+    task: VideoTask
     status: Status
     reason: str | None = None
     """Why it failed or was skipped."""
@@ -45,7 +45,7 @@ class Outcome:
     """Wall time."""
 
 
-def run_task(task: Task, enhancer: Enhancer, options: EnhanceOptions, advance: Advance) -> Outcome:
+def run_task(task: VideoTask, enhancer: Enhancer, options: EnhanceOptions, advance: Advance) -> VideoOutcome:
     """Enhance one video, which replaces what stands under its output's name.
 
     Args:
@@ -70,7 +70,7 @@ def run_task(task: Task, enhancer: Enhancer, options: EnhanceOptions, advance: A
     target = cast("Path", task.target)
     summary: Summary = enhance_video(task.source, target, enhance, lambda share: advance(task, share))
     seconds = time.perf_counter() - begin
-    return Outcome(
+    return VideoOutcome(
         task,
         "done",
         notes=summary.notes,
@@ -82,8 +82,8 @@ def run_task(task: Task, enhancer: Enhancer, options: EnhanceOptions, advance: A
 
 
 def run_tasks(
-    tasks: Sequence[Task], enhancer: Enhancer, options: EnhanceOptions, advance: Advance
-) -> Iterator[Outcome]:
+    tasks: Sequence[VideoTask], enhancer: Enhancer, options: EnhanceOptions, advance: Advance
+) -> Iterator[VideoOutcome]:
     """Yield what became of each task as it ends; one that fails does not stop the others.
 
     Args:
@@ -94,14 +94,14 @@ def run_tasks(
     """
     for task in tasks:
         if task.target is None:
-            yield Outcome(task, "failed", task.refusal)
+            yield VideoOutcome(task, "failed", task.refusal)
         elif not options.overwrite and os.path.lexists(task.target):
-            yield Outcome(task, "skipped", "the output exists")
+            yield VideoOutcome(task, "skipped", "the output exists")
         else:
             yield _try(task, enhancer, options, advance)
 
 
-def _try(task: Task, enhancer: Enhancer, options: EnhanceOptions, advance: Advance) -> Outcome:
+def _try(task: VideoTask, enhancer: Enhancer, options: EnhanceOptions, advance: Advance) -> VideoOutcome:
     begin = time.perf_counter()
     try:
         cast("Path", task.target).parent.mkdir(parents=True, exist_ok=True)
@@ -114,4 +114,4 @@ def _try(task: Task, enhancer: Enhancer, options: EnhanceOptions, advance: Advan
         reason = "does not fit in memory"
     except Exception as error:  # a fault of Undim in one video must not cost the others
         reason = f"{type(error).__name__}: {error} (a fault in Undim; please report it)"
-    return Outcome(task, "failed", reason, seconds=time.perf_counter() - begin)
+    return VideoOutcome(task, "failed", reason, seconds=time.perf_counter() - begin)

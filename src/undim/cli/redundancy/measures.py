@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from undim.cli.progress import progress
-from undim.cli.redundancy.study import Study, read_tensor, telling
+from undim.cli.redundancy.experiment import Experiment, read_tensor, telling
 from undim.data.reading import read_rgb
 from undim.errors import DataError
 from undim.metrics.networks import network_enhancer
@@ -38,7 +38,7 @@ from undim.results.laboratory import DiversityDocument, DmrDocument, LayerOverNe
 AdrChoice = Literal["reset", "keep", "both"]
 
 
-def find_dmr(study: Study, adr: AdrChoice, journal: str = "dmr") -> DmrResult:
+def find_dmr(study: Experiment, adr: AdrChoice, journal: str = "dmr") -> DmrResult:
     """DMR of a study's layers, continued from DIR/JOURNAL.jsonl."""
     with Journal(study.folder / f"{journal}.jsonl", study.facts()) as records:
         count = len(select(study.model, study.kind, study.stage).layers)
@@ -58,7 +58,7 @@ def find_dmr(study: Study, adr: AdrChoice, journal: str = "dmr") -> DmrResult:
             )
 
 
-def find_harm(study: Study, journal: str = "harm", *, grouped: bool = True) -> HarmResult:
+def find_harm(study: Experiment, journal: str = "harm", *, grouped: bool = True) -> HarmResult:
     """Resets of single layers and, if `grouped`, of groups: what reset and poi share, measured once."""
     groups = table_groups(study.model) if grouped else {}
     with Journal(study.folder / f"{journal}.jsonl", study.facts()) as records:
@@ -77,12 +77,12 @@ def find_harm(study: Study, journal: str = "harm", *, grouped: bool = True) -> H
             )
 
 
-def write_dmr(study: Study, adr: AdrChoice) -> DmrDocument:
+def write_dmr(study: Experiment, adr: AdrChoice) -> DmrDocument:
     """Measure and write what the verb dmr does."""
     return study.write(DmrDocument, find_dmr(study, adr).as_document(), adr)
 
 
-def write_poi(study: Study, others: Mapping[str, Study]) -> PoiDocument:
+def write_poi(study: Experiment, others: Mapping[str, Experiment]) -> PoiDocument:
     """Measure and write what the verb poi does; `others` are trainings of the same network from other seeds."""
     own = find_harm(study)
     result = own.as_document()
@@ -94,7 +94,7 @@ def write_poi(study: Study, others: Mapping[str, Study]) -> PoiDocument:
     return study.write(PoiDocument, result)
 
 
-def find_exhibit(study: Study, gain: ResetGain) -> Exhibit:
+def find_exhibit(study: Experiment, gain: ResetGain) -> Exhibit:
     """The pictures of one gain: dark, as trained, with the layer reset, and the reference if there is one."""
     case = study.cases[gain.picture]
     low, device = read_tensor(case.low), next(study.model.parameters()).device
@@ -111,13 +111,13 @@ def find_exhibit(study: Study, gain: ResetGain) -> Exhibit:
     return Exhibit(f"Picture {case.name}: better with random weights in {gain.layer}.", tuple(pictures))
 
 
-def write_diversity(study: Study) -> DiversityDocument:
+def write_diversity(study: Experiment) -> DiversityDocument:
     """Measure and write what the verb diversity does."""
     with progress("diversity", len(study.cases)) as done, telling(study.name):
         return study.write(DiversityDocument, diversity(study.model, study.images(), done=done).as_document())
 
 
-def score(study: Study, network: nn.Module, done: Callable[[], None] = lambda: None) -> tuple[float | None, float]:
+def score(study: Experiment, network: nn.Module, done: Callable[[], None] = lambda: None) -> tuple[float | None, float]:
     """Mean PSNR in dB and mean colour error of a network over a study's pictures, as the headline protocol has it.
 
     PSNR is None where it is infinite.

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from undim.cli.lines import put
 from undim.cli.progress import progress
+from undim.cli.redundancy.experiment import Experiment, open_experiment
 from undim.cli.redundancy.measures import score
 from undim.cli.redundancy.options import Draws, Foreign, Scope, Source
-from undim.cli.redundancy.study import Study, open_study
 from undim.redundancy import BASELINES, Journal, dmr
 from undim.redundancy.ledger import checksum_picture, describe_question
 from undim.redundancy.sites import Layer, select
@@ -17,7 +17,7 @@ from undim.results.laboratory import PrunedNetwork, PruneDocument, Prunings
 
 def measure_prune(source: Source, foreign: Foreign, scope: Scope, draws: Draws = Draws(seeds=1)) -> None:  # noqa: B008
     """Measure what pruning and quantisation without fine-tuning do to PSNR, DMR and colours (table 5)."""
-    study = open_study(source, draws, scope, foreign)
+    study = open_experiment(source, draws, scope, foreign)
     methods = {"unchanged": lambda network: network, **BASELINES}
     layers = select(study.model, study.kind, study.stage).layers
     with Journal(study.folder / "prune.jsonl", study.facts()) as journal:
@@ -50,7 +50,7 @@ def measure_prune(source: Source, foreign: Foreign, scope: Scope, draws: Draws =
     put(f"prune: {study.title}: {len(methods) - 1} methods in {study.folder / 'prune.md'}\n".encode())
 
 
-def _describe_question(study: Study, layers: Sequence[Layer]) -> dict[str, object]:
+def _describe_question(study: Experiment, layers: Sequence[Layer]) -> dict[str, object]:
     """All that the rows depend on, pictures by their checksums."""
     named = {layer.name: (layer,) for layer in layers}
     settings = study.settings

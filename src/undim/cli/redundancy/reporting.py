@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from undim.atomic import write_text
 from undim.cli.lines import put, say
+from undim.cli.redundancy.experiment import open_experiment, read_tensor
 from undim.cli.redundancy.measures import find_exhibit, find_harm, write_diversity, write_dmr, write_poi
 from undim.cli.redundancy.options import Draws, Foreign, Scope, Source
-from undim.cli.redundancy.study import open_study, read_tensor
 from undim.errors import ModelError
 from undim.redundancy.harm import to_pixels
 from undim.redundancy.kernel_grid import GRID, brighten
@@ -19,7 +19,7 @@ def make_report(source: Source, foreign: Foreign, scope: Scope, draws: Draws) ->
 
     What the folder holds of the same study is taken over, prune.json and slim.json included.
     """
-    study = open_study(source, draws, scope, foreign)
+    study = open_experiment(source, draws, scope, foreign)
     documents: list[AnyLaboratoryDocument] = [write_dmr(study, "both")]
     exhibits: list[Exhibit] = []
     if all(case.high is not None for case in study.cases):

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from undim.cli.lines import put
+from undim.cli.redundancy.experiment import Experiment, open_experiment
 from undim.cli.redundancy.measures import find_dmr, find_harm, score
 from undim.cli.redundancy.options import Draws, Source
-from undim.cli.redundancy.study import Study, open_study
 from undim.cli.training import Changes, Minutes, parse_changes, run_recipe
 from undim.errors import UsageError
 from undim.nets import count_flops
@@ -46,7 +46,7 @@ def slim_network(
 
     DIR receives slim.safetensors, slim.onnx, slim.json, slim.md, and the fine-tuning's run folder, run/.
     """
-    study = open_study(source, draws)
+    study = open_experiment(source, draws)
     own = study.spec
     if own is None or not isinstance(study.model, Backbone):
         raise UsageError("slim makes smaller networks of Undim's own backbones: give a .safetensors file or its name.")
@@ -82,7 +82,7 @@ def slim_network(
     )
 
 
-def _propose(study: Study, model: Backbone, spec: ModelSpec, fraction: float) -> Proposal:
+def _propose(study: Experiment, model: Backbone, spec: ModelSpec, fraction: float) -> Proposal:
     measured: dict[str, Evidence] = {}
     for number, found in enumerate(units(model)):
         part = replace(study, kind=pattern_of(found))
@@ -92,7 +92,7 @@ def _propose(study: Study, model: Backbone, spec: ModelSpec, fraction: float) ->
     return propose(model, spec, measured, fraction=fraction, energy=bottleneck_energy(model, study.images()))
 
 
-def _row(name: str, study: Study, network: Backbone) -> SlimmedNetwork:
+def _row(name: str, study: Experiment, network: Backbone) -> SlimmedNetwork:
     peak, chroma = score(study, network)
     return SlimmedNetwork(
         name=name,

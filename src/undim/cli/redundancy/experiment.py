@@ -64,7 +64,7 @@ DocumentT = TypeVar(
 
 
 @dataclass(frozen=True)
-class Study:
+class Experiment:
     """What a verb works on."""
 
     title: str
@@ -135,9 +135,9 @@ class Study:
         return document
 
 
-def open_study(
+def open_experiment(
     source: Source, draws: Draws | None = None, scope: Scope | None = None, foreign: Foreign | None = None
-) -> Study:
+) -> Experiment:
     """Load the network, find the pictures, and see that results can be written.
 
     Raises:
@@ -157,7 +157,7 @@ def open_study(
     fresh = (lambda: load_network(model, None, foreign.multiple_of)) if subject.kind == "factory" else None
     prepare(source.output)
     title = f"{model} on {data} ({f'{chosen}, ' if chosen else ''}{len(cases)} pictures)"
-    return Study(
+    return Experiment(
         title,
         model,
         network.to(choose_device(source.device)),
