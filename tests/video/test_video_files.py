@@ -227,7 +227,7 @@ def test_a_damaged_middle_costs_its_frames_only(tmp_path):
     [
         (b"no video at all", "b.mp4", "cannot be read as a video"),
         (b"", "b.mp4", "cannot be read as a video"),
-        (None, "b.docx", "is no video that is written"),
+        (None, "b.docx", "is not a kind of video that is written"),
     ],
 )
 def test_bad_input_is_told(tmp_path, content, target, message):

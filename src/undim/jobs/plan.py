@@ -33,7 +33,7 @@ _COMPANION = "._"
 _COMPANION_FOLDER = "__macosx"
 
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}
-"""What the system says of a name that is no file: Windows has the last but one for names with a wildcard."""
+"""What the system says of a name that is not a file: Windows has the last but one for names with a wildcard."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,7 @@ def plan(
 
     Args:
         inputs: paths, patterns, or `-` alone for standard input.
-        output: `-`, a file if it has a picture's suffix and is no folder, which takes one input that is no folder,
-            else a folder.
+        output: `-`; a folder; or, for one input that is not a folder, a file with a picture's suffix.
         form: one of `FORMATS`: the format and the suffix of all outputs. Without it both stay, except that a format
             that is not written becomes PNG, and that the suffix of an output file decides.
         overwrite: allow an output that replaces its own input.

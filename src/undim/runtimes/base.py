@@ -185,7 +185,7 @@ def check_contract(path: str, inputs: list[str], outputs: list[str], kind: str, 
         inputs: names of those without default.
         outputs: names.
         kind: type of the elements of the first input, "float" for float32.
-        shape: of the first input; what is free is no number.
+        shape: of the first input; what is free is not a number.
     """
     if inputs != [INPUT] or OUTPUT not in outputs:
         raise ModelError(

@@ -83,7 +83,7 @@ class ModelSection(Section):
         try:
             re.compile(value or "")
         except re.error as error:
-            raise ValueError(f"{value!r} is no regular expression: {error}") from error
+            raise ValueError(f"{value!r} is not a regular expression: {error}") from error
         return value
 
     @model_validator(mode="after")
@@ -288,7 +288,7 @@ def load_recipe(path: Path, changes: dict[str, str] | None = None) -> Recipe:
         changes: dotted key -> value as YAML text, such as {"optimiser.lr": "5e-4"}.
 
     Raises:
-        RecipeError: if the file is no YAML mapping, a key is unknown (the closest known one is named), a value is out
+        RecipeError: if the file is not a YAML mapping, a key is unknown (the closest known one is named), a value is out
             of range, or files extend each other in a circle.
     """
     return make_recipe(read_tree(path), changes, owner=str(path))
@@ -310,7 +310,7 @@ def make_recipe(tree: dict[str, Any], changes: dict[str, str] | None = None, *, 
         try:
             value = load_yaml(text)
         except yaml.YAMLError as error:
-            raise RecipeError(f"{key} cannot be set to {text!r}: that is no YAML value.") from error
+            raise RecipeError(f"{key} cannot be set to {text!r}: that is not a YAML value.") from error
         _set(tree, key, value)
     try:
         return Recipe.model_validate(tree)

@@ -133,7 +133,7 @@ READ_ONLY = (
 )
 """More suffixes of videos that are read; `enhance_video` reads any file that FFmpeg knows."""
 STILLS = ("gif", "webp")
-"""Suffixes that mostly hold pictures: in a folder they are no videos."""
+"""Suffixes that mostly hold pictures: in a folder they are not taken for videos."""
 
 
 def find_container(path: PurePath) -> Container:
@@ -145,7 +145,7 @@ def find_container(path: PurePath) -> Container:
     container = CONTAINERS.get(path.suffix[1:].lower())
     if container is None:
         suffixes = ", ".join(f".{suffix}" for suffix in CONTAINERS)
-        raise VideoError(f"{path}: {path.suffix or 'a name without suffix'} is no video that is written: {suffixes}.")
+        raise VideoError(f"{path}: {path.suffix or 'a name without suffix'} is not a kind of video that is written: {suffixes}.")
     return container
 
 

@@ -83,7 +83,7 @@ def enhance_video(source: Path, target: Path, enhance: Enhance, advance: Callabl
         advance: called after every frame with the share of the video that is done, 0 to 1.
 
     Raises:
-        VideoError: if the source is no video, is damaged from the start, or the target's container is unknown.
+        VideoError: if the source is not a video, is damaged from the start, or the target's container is unknown.
         OSError: if the target cannot be written.
     """
     container = find_container(target)
