@@ -13,6 +13,7 @@ from urllib.parse import quote
 from undim.atomic import write_text
 from undim.images import Picture, write_picture
 from undim.metrics.evaluation import Case, Evaluation, make_sheet, sheet_order
+from undim.metrics.measures import Measure, known_measures
 from undim.metrics.protocol import PROTOCOL, PictureScores, Scores
 from undim.results.document import finite
 from undim.results.markdown import escape, section, table
@@ -122,13 +123,17 @@ def make_document(subject: ScoredSubject, measured: Evaluation) -> ScoresDocumen
         luma_input=scores.luma_input,
         luma_output=scores.luma_output,
         clipped_growth=None if growth is None else ClippedGrowth(**vars(growth)),
+        more={key: finite(value) for key, value in scores.more.items()},
         protocol=PROTOCOL,
         worst=tuple(case.name for case, _ in measured.worst),
-        images=tuple(
-            ScoredPicture(**{**vars(image), "psnr": finite(image.psnr), "psnr_gt_mean": finite(image.psnr_gt_mean)})
-            for image in scores.images
-        ),
+        images=tuple(_record(image) for image in scores.images),
     )
+
+
+def _record(image: PictureScores) -> ScoredPicture:
+    more = {key: finite(value) for key, value in image.more.items()}
+    infinite = {"psnr": finite(image.psnr), "psnr_gt_mean": finite(image.psnr_gt_mean)}
+    return ScoredPicture(**{**vars(image), **infinite, "more": more})
 
 
 def make_markdown(title: str, subject: ScoredSubject, measured: Evaluation) -> str:
@@ -210,7 +215,19 @@ def make_table(scores: Scores) -> str:
 
 def shown_columns(scores: Scores) -> list[Column]:
     """The columns that at least one picture has a value for."""
-    return [column for column in SCORE_COLUMNS if any(column.value(image) is not None for image in scores.images)]
+    columns = [*SCORE_COLUMNS, *(_column_of(key, measure) for key, measure in known_measures().items())]
+    return [column for column in columns if any(column.value(image) is not None for image in scores.images)]
+
+
+def _column_of(key: str, measure: Measure) -> Column:
+    """Of a measure that was added to those of the protocol; never a headline."""
+    return Column(
+        measure.title,
+        measure.form,
+        lambda image: image.more.get(key),
+        lambda scores: scores.more.get(key),
+        measure.caution or "not of the protocol",
+    )
 
 
 def _rows(scores: Scores, shown: Sequence[Column]) -> list[list[str]]:

@@ -50,6 +50,8 @@ class ScoredPicture(Record):
     luma_input: Number | None = None
     luma_output: Number | None = None
     clipped_growth: Number | None = None
+    more: dict[str, Number | None] = Field(default_factory=dict)
+    """Measures that were added to those of the protocol."""
     notes: tuple[str, ...] = ()
 
 
@@ -68,6 +70,8 @@ class ScoresDocument(Document, ScoredSubject):
     luma_input: Number | None = None
     luma_output: Number | None = None
     clipped_growth: ClippedGrowth | None = None
+    more: dict[str, Number | None] = Field(default_factory=dict)
+    """Means of measures that were added to those of the protocol."""
     protocol: str = ""
     worst: tuple[str, ...] = ()
     """Names of the pictures in worst/."""

@@ -288,8 +288,8 @@ def load_recipe(path: Path, changes: dict[str, str] | None = None) -> Recipe:
         changes: dotted key -> value as YAML text, such as {"optimiser.lr": "5e-4"}.
 
     Raises:
-        RecipeError: if the file is not a YAML mapping, a key is unknown (the closest known one is named), a value is out
-            of range, or files extend each other in a circle.
+        RecipeError: if the file is not a YAML mapping, a key is unknown (the closest known one is named), a value is
+            out of range, or files extend each other in a circle.
     """
     return make_recipe(read_tree(path), changes, owner=str(path))
 

@@ -145,7 +145,8 @@ def find_container(path: PurePath) -> Container:
     container = CONTAINERS.get(path.suffix[1:].lower())
     if container is None:
         suffixes = ", ".join(f".{suffix}" for suffix in CONTAINERS)
-        raise VideoError(f"{path}: {path.suffix or 'a name without suffix'} is not a kind of video that is written: {suffixes}.")
+        kind = path.suffix or "a name without suffix"
+        raise VideoError(f"{path}: {kind} is not a kind of video that is written: {suffixes}.")
     return container
 
 
