@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from undim.images import Metadata, Picture, colour, encode_picture, read_picture
+from undim.srgb import decode_srgb
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SRGB_PRIMARIES = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7139))
@@ -107,7 +108,7 @@ def by_lcms(image, source, target=SRGB, flags=ImageCms.Flags.NONE):
 CARRIED = {
     "sRGB": SRGB,
     "Display P3": rgb_profile(P3_PRIMARIES, SRGB_CURVE),
-    "sRGB as samples": rgb_profile(P3_PRIMARIES, sampled(colour.decode_srgb(np.linspace(0, 1, 1024)))),
+    "sRGB as samples": rgb_profile(P3_PRIMARIES, sampled(decode_srgb(np.linspace(0, 1, 1024)))),
     "damaged": rgb_profile(P3_PRIMARIES, b"curv"),
     "without curves": profile(b"RGB ", {}),
 }

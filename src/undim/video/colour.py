@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from undim.arrays import Doubles, Pixels
 from undim.errors import VideoError
+from undim.srgb import encode_srgb
 from undim.video.frames import side_data
 
 if TYPE_CHECKING:
@@ -116,11 +117,11 @@ def _hlg(signal: Doubles) -> Doubles:
 def _make_tone(name: str, light_of: Callable[[Doubles], Doubles], white: float) -> Tone:
     signal = np.linspace(0, 1, 65536)
     light = light_of(signal) / white
-    low = _srgb(np.minimum(light, _KNEE))
+    low = encode_srgb(np.minimum(light, _KNEE))
     top = max(float(light[-1]), _KNEE)
-    scale = _KNEE_VALUE / float(_srgb(np.array(_KNEE))) if top > 1 else 1.0
+    scale = _KNEE_VALUE / float(encode_srgb(np.array(_KNEE))) if top > 1 else 1.0
     high = np.log(np.maximum(light, _KNEE) / _KNEE) / max(np.log(top / _KNEE), 1e-9) if top > 1 else 0 * light
-    value = scale * low + (1 - _KNEE_VALUE) * high if top > 1 else _srgb(light)
+    value = scale * low + (1 - _KNEE_VALUE) * high if top > 1 else encode_srgb(light)
     steps = np.maximum(np.diff(value, prepend=0.0), _LEAST_SLOPE / 65535)
     steps[0] = 0
     value = np.cumsum(steps)
@@ -128,12 +129,6 @@ def _make_tone(name: str, light_of: Callable[[Doubles], Doubles], white: float) 
     there = np.rint(65535 * value).astype(np.uint16)
     back = np.rint(65535 * np.interp(signal, value, signal)).astype(np.uint16)
     return Tone(name, there, back)
-
-
-def _srgb(light: Doubles) -> Doubles:
-    """SRGB's curve: IEC 61966-2-1."""
-    value: Doubles = np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
-    return value
 
 
 _TRANSFERS: dict[int, tuple[str, Callable[[Doubles], Doubles], float]] = {
