@@ -96,7 +96,7 @@ def _read_stream(stream: BinaryIO, suffix: str, max_pixels: int) -> Picture:
 
 
 def _readable(codecs: tuple[Codec, ...]) -> str:
-    titles = [codec.title for codec in codecs if codec.readable]
+    titles = sorted((codec.title for codec in codecs if codec.readable), key=str.islower)  # names first
     return f"{', '.join(titles[:-1])} or {titles[-1]}"
 
 
