@@ -66,8 +66,7 @@ def test_compressed_pixels_that_end_early_are_an_error(bits, share):
 
 
 def test_interlaced_pixels_that_end_early_are_an_error():
-    from_pillow = PIXELS[::8, ::8]
-    first = b"".join(b"\0" + row.tobytes() for row in from_pillow)
+    first = b"".join(b"\0" + row.tobytes() for row in PIXELS[::8, ::8])
     with pytest.raises(PictureError, match="its pixels are 110 of "):
         read_picture(png(rows=first, interlaced=1))
 
@@ -79,8 +78,14 @@ def test_black_last_row_is_a_picture():
 
 
 def test_wrong_checksums():
-    with pytest.raises(PictureError, match="damaged: the checksum of its chunk IDAT is wrong"):
-        read_picture(png(fault=1))
+    with pytest.raises(PictureError, match="it has no header"):
+        read_picture(png(fault=1).replace(b"IHDR", b"IHDQ"))
+    with pytest.raises(PictureError, match="the checksum of its chunk PLTE is wrong"):
+        read_picture(png((b"PLTE", bytes(6), 1), kind=3, pixels=PIXELS[..., 0] % 2))
+    packed = bytearray(png())
+    packed[-20] ^= 1  # in the checksum of the pixels
+    with pytest.raises(PictureError, match="damaged"):
+        read_picture(bytes(packed))
     picture = read_picture(png((b"tEXt", b"Author\0me", 1)))
     assert picture.notes == ("its chunk tEXt is not kept: it is damaged",)
     assert picture.metadata.text == ()

@@ -105,7 +105,7 @@ def _read_stream(stream: BinaryIO, suffix: str, check_size: CheckSize) -> Pictur
 
 
 def _readable(codecs: tuple[Codec, ...]) -> str:
-    titles = [codec.title for codec in codecs if codec.readable]
+    titles = sorted((codec.title for codec in codecs if codec.readable), key=str.islower)  # names first
     return f"{', '.join(titles[:-1])} or {titles[-1]}"
 
 

@@ -44,8 +44,11 @@ _USUAL_GAMMA = (0.45, 0.46)
 class _Chunks:
     """A PNG file's chunks."""
 
-    pixels: list[tuple[bytes, bytes]] = field(default_factory=list)
-    """What makes the picture, in order."""
+    header: bytes = b""
+    pixels: list[memoryview] = field(default_factory=list)
+    """The whole chunks that make the picture, in order."""
+    compressed: list[memoryview] = field(default_factory=list)
+    """The contents of those that hold the pixels."""
     others: dict[bytes, bytes] = field(default_factory=dict)
     """The first of each other name."""
     texts: list[tuple[bytes, bytes]] = field(default_factory=list)
@@ -65,11 +68,10 @@ class Png(Codec):
 
     def decode(self, stream: BinaryIO, check_size: CheckSize) -> Stored:
         """Through Pillow, which has no mode for 16 bits of colour: those through libvips."""
-        stream.seek(len(_SIGNATURE))
-        chunks = _read_chunks(stream, check_size)
-        header = chunks.pixels[0][1]
-        file = io.BytesIO(_SIGNATURE + b"".join(_pack(name, body) for name, body in chunks.pixels))
-        if header[8] == 16:
+        stream.seek(0)
+        chunks = _read_chunks(memoryview(stream.read()), check_size)
+        file = io.BytesIO(b"".join((_SIGNATURE, *chunks.pixels)))
+        if chunks.header[8] == 16:
             pixels, alpha = split_channels(libvips.LazyPicture(file, "png").decode())
         else:
             pixels, alpha = _decode_8_bit(file, chunks, check_size)
@@ -98,35 +100,37 @@ def _pack(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))
 
 
-def _read_chunks(stream: BinaryIO, check_size: CheckSize) -> _Chunks:
-    chunks, ended = _Chunks(), False
-    while not ended:
-        head = stream.read(8)
-        if len(head) < 8:
-            break
-        length, name = int.from_bytes(head[:4]), head[4:]
-        body, told = stream.read(length), stream.read(4)
-        if len(body) < length or (len(told) < 4 and name != b"IEND"):
-            if name not in _OF_THE_PIXELS or name == b"IDAT":
-                raise PictureError(f"is damaged or truncated: the file ends inside its chunk {_word(name)}")
-            break
-        sound = told == struct.pack(">I", zlib.crc32(body, zlib.crc32(name))) or name == b"IEND"
-        if not chunks.pixels:
+def _read_chunks(data: memoryview, check_size: CheckSize) -> _Chunks:
+    chunks, at, name = _Chunks(), len(_SIGNATURE), b""
+    while name != b"IEND" and at + 8 <= len(data):
+        end = at + _FRAME + int.from_bytes(data[at : at + 4])
+        name = bytes(data[at + 4 : at + 8])
+        if end > len(data) and name != b"IEND":
+            raise PictureError(f"is damaged or truncated: the file ends inside its chunk {_word(name)}")
+        body = data[at + 8 : end - 4]
+        # Pixels have a checksum of their own inside, which is compared when they are unpacked.
+        sound = name in (b"IDAT", b"IEND") or int.from_bytes(data[end - 4 : end]) == zlib.crc32(data[at + 4 : end - 4])
+        if not chunks.header:
             _check_header(name, body, sound=sound)
             check_size((int.from_bytes(body[:4]), int.from_bytes(body[4:8])))
-        _sort_chunk(chunks, name, body, sound=sound)
-        ended = name == b"IEND"
-    if not any(name == b"IDAT" for name, _ in chunks.pixels):
+            chunks.header = bytes(body)
+        if name in _OF_THE_PIXELS and sound:
+            chunks.pixels.append(data[at:end])
+            chunks.compressed += [body] if name == b"IDAT" else []
+        else:
+            _sort_chunk(chunks, name, bytes(body), sound=sound)
+        at = end
+    if not chunks.compressed:
         raise PictureError("is damaged, or a PNG picture of a kind that is not read: it has no pixels")
-    if not ended:
+    if name != b"IEND":
         chunks.notes.append("its end marker is missing, but all of the picture is there")
-        chunks.pixels.append((b"IEND", b""))
-    elif stream.read(1 << 16).strip(b"\0"):
+        chunks.pixels.append(memoryview(_pack(b"IEND", b"")))
+    elif bytes(data[at : at + (1 << 16)]).strip(b"\0"):
         chunks.lost.append("trailer")
     return chunks
 
 
-def _check_header(name: bytes, body: bytes, *, sound: bool) -> None:
+def _check_header(name: bytes, body: memoryview, *, sound: bool) -> None:
     if name != b"IHDR" or len(body) != 13 or not sound:
         raise PictureError("is damaged, or a PNG picture of a kind that is not read: it has no header")
 
@@ -138,8 +142,6 @@ def _sort_chunk(chunks: _Chunks, name: bytes, body: bytes, *, sound: bool) -> No
         chunks.notes.append(f"its chunk {_word(name)} is not kept: it is damaged")
     elif name == b"acTL" and int.from_bytes(body[:4]) > 1:
         raise PictureError(f"is animated ({int.from_bytes(body[:4])} frames); Undim enhances still pictures")
-    elif name in _OF_THE_PIXELS:
-        chunks.pixels.append((name, body))
     elif name in _TEXT:
         chunks.texts.append((name, body))
     elif name == b"caBX":
@@ -155,25 +157,25 @@ def _word(name: bytes) -> str:
 def _decode_8_bit(file: BinaryIO, chunks: _Chunks, check_size: CheckSize) -> tuple[Pixels, Pixels | None]:
     with pillow.opened(file, "PNG", check_size) as image:
         image.load()
-        interlaced = bool(chunks.pixels[0][1][12])
+        interlaced = bool(chunks.header[12])
         # Pillow is content with a stream that ends early, and leaves the rest at 0.
         if interlaced or not np.asarray(image)[-1].any():
             _check_length(chunks)
-        _scale_transparent_colour(image, chunks.pixels[0][1][8])
+        _scale_transparent_colour(image, chunks.header[8])
         return pillow.decode(image)
 
 
 def _check_length(chunks: _Chunks) -> None:
     """Raise PictureError if the compressed pixels unpack to less than the header says."""
-    width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", chunks.pixels[0][1])
+    width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", chunks.header)
     parts = _PASSES if interlaced else ((0, 0, 1, 1),)
     expected = 0
     for left, top, right, down in parts:
         columns, rows = -(-max(width - left, 0) // right), -(-max(height - top, 0) // down)
         expected += rows * (1 + (columns * _SAMPLES[kind] * bits + 7) // 8) if columns else 0
     engine, found = zlib.decompressobj(), 0
-    for name, body in chunks.pixels:
-        rest = body if name == b"IDAT" else b""
+    for body in chunks.compressed:
+        rest: bytes | memoryview = body
         while rest and not engine.eof:
             found += len(engine.decompress(rest, 1 << 20))
             rest = engine.unconsumed_tail
