@@ -38,7 +38,9 @@ def models(
             typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-def _cost(cost: dict[str, int]) -> tuple[str, str]:
+def _cost(cost: dict[str, int] | None) -> tuple[str, str]:
+    if cost is None:  # a network without attention
+        return "-", "-"
     return f"{cost['parameters'] / 1e6:.2f} M", f"{cost['flops'] / 2**30:.2f} G"
 
 
