@@ -6,6 +6,7 @@ from undim.nets import (  # noqa: F401 - each registers its variants
     pairlie,
     restormer,
     retinexformer,
+    ruas,
     zero_dce,
 )
 from undim.nets.adr import Adr, add_adr, replace_convs
