@@ -6,6 +6,7 @@ from undim.nets import (  # noqa: F401 - each registers its variants
     pairlie,
     restormer,
     retinexformer,
+    retinexnet,
     ruas,
     zero_dce,
 )
