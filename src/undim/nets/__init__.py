@@ -3,6 +3,7 @@
 from undim.nets import (  # noqa: F401 - each registers its variants
     candela,
     cidnet,
+    enlightengan,
     kind,
     pairlie,
     restormer,
