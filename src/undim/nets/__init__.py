@@ -9,6 +9,7 @@ from undim.nets import (  # noqa: F401 - each registers its variants
     restormer,
     retinexformer,
     retinexnet,
+    rsfnet,
     ruas,
     zero_dce,
 )
