@@ -11,6 +11,7 @@ from undim.nets import (  # noqa: F401 - each registers its variants
     retinexnet,
     rsfnet,
     ruas,
+    snr_net,
     zero_dce,
 )
 from undim.nets.adr import Adr, add_adr, replace_convs
