@@ -5,6 +5,7 @@ from undim.nets import (  # noqa: F401 - each registers its variants
     cidnet,
     enlightengan,
     kind,
+    llformer,
     pairlie,
     restormer,
     retinexformer,
