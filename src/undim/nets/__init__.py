@@ -9,6 +9,7 @@ from undim.nets import (  # noqa: F401 - each registers its variants
     pairlie,
     restormer,
     retinexformer,
+    retinexmamba,
     retinexnet,
     rsfnet,
     ruas,
