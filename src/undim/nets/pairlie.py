@@ -7,6 +7,8 @@ equal those of the published checkpoint.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +23,7 @@ def _convolutions(outputs: int) -> nn.Sequential:
     """Five 3x3 convolutions over a reflected border, ReLU between them and a sigmoid at the end."""
     widths = (3, WIDTH, WIDTH, WIDTH, WIDTH, outputs)
     layers: list[nn.Module] = []
-    for inputs, outs in zip(widths[:-1], widths[1:], strict=True):
+    for inputs, outs in itertools.pairwise(widths):
         layers += [nn.ReflectionPad2d(1), nn.Conv2d(inputs, outs, 3), nn.ReLU()]
     return nn.Sequential(*layers[:-1], nn.Sigmoid())
 

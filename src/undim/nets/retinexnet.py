@@ -2,8 +2,8 @@
 
 Paper: Wei et al., "Deep Retinex Decomposition for Low-Light Enhancement", BMVC 2018.
 Licence: written from the paper. The parameter names equal those of the published TensorFlow checkpoints (MIT), "/"
-written as ".", and in `RetinexNetPort` those of a public PyTorch port, which computes something else (no licence stated;
-not read).
+written as ".", and in `RetinexNetPort` those of a public PyTorch port, which computes something else (its code states
+no licence and was not read).
 """
 
 from __future__ import annotations
