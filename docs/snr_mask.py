@@ -60,11 +60,11 @@ def row(title: str, images: list[Tensor]) -> str:
 
 
 def change_of_resetting(image: Tensor) -> tuple[float, float]:
-    """Largest change of the output with all queries and keys drawn anew: by the picture's own map, by one of ones."""
+    """Largest change of the output with all queries and keys drawn anew: by the own map, and by one of 0.6."""
     torch.manual_seed(0)
     model = create_model("snr_net_small").eval()
     changes = []
-    maps = (estimate_snr(image), torch.ones_like(image[:, :1]))
+    maps = (estimate_snr(image), torch.full_like(image[:, :1], 0.6))
     before = [model(image, snr) for snr in maps]
     for layer in model.transformer.layer_stack:
         layer.slf_attn.w_qs.reset_parameters()
@@ -91,7 +91,7 @@ def main() -> None:
             row("eval15, whole pictures", pictures),
             row(f"our485, crops of {options.size}", crops(train, options.crops, options.size)),
         ]
-        own, ones = change_of_resetting(pictures[0])
+        own, kept = change_of_resetting(pictures[0])
     print("# SNR-Net's mask on LOL-v1\n")
     print(
         "Made by `docs/snr_mask.py`. SNR-Net lets tokens attend to those whose mean of the signal-to-noise map, scaled"
@@ -110,9 +110,7 @@ def main() -> None:
         "values, whatever the queries and keys are: they get no gradient in training and can be drawn anew for free.\n"
     )
     print("Largest change of the output of `snr_net_small` (weights of seed 0) on the first picture of eval15 when the")
-    print(
-        f"queries and keys of all layers are drawn anew: {own:.3g} with the picture's own map, {ones:.3g} with ones."
-    )
+    print(f"queries and keys of all layers are drawn anew: {own:.3g} with the picture's own map, {kept:.3g} with 0.6.")
     print("\nSo DMR of SNR-Net on this set measures its values, projections and norms only.")
 
 

@@ -13,7 +13,7 @@ NETWORKS = {
     "retinexnet": {"channels": 8},
     "retinexnet_port": {"channels": 8},
     "enlightengan": {"width": 4},
-    "snr_net": {"nf": 8, "hidden": 64, "heads": 2, "layers": 2},
+    "snr_net": {"nf": 8, "ffn_width": 64, "heads": 2, "layers": 2},
     "llformer": {"dim": 4, "num_blocks": (1, 1, 1, 2), "num_refinement_blocks": 1},
     "retinexmamba": {"n_feat": 8, "num_blocks": (1, 1, 2), "d_state": 3},
     "rsfnet": {},

@@ -250,7 +250,7 @@ register(
         "llformer": Variant(LLFormer, summary="LLFormer as published"),
         "llformer_small": Variant(
             LLFormer,
-            {"dim": 4, "num_blocks": (1, 1, 1, 1), "num_refinement_blocks": 1},
+            {"dim": 6, "num_blocks": (1, 1, 1, 1), "num_refinement_blocks": 1, "ffn_expansion_factor": 1.5},
             summary="LLFormer for controlled studies on a CPU",
         ),
     }

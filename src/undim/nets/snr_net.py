@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from undim.errors import ModelError, ShapeError
 from undim.luma import REC601
 from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
+from undim.nets.hidden_channels import HiddenConv
 from undim.nets.padding import reflect
 from undim.nets.registry import Variant, register
 
@@ -103,7 +104,8 @@ class Attention(QkvAttention):
 class FeedForward(FeedForwardBase):
     """Two linear layers on each token, added to their input: B x T x width to the same shape."""
 
-    hidden_convs = ()
+    # Linear layers cannot lose hidden channels one by one yet, so networks with them are not slimmed.
+    hidden_convs: ClassVar[tuple[HiddenConv, ...]] = (HiddenConv("w_1", "makes"), HiddenConv("w_2", "reads"))
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -156,7 +158,7 @@ class SnrNet(Backbone):
         back_blocks: residual blocks after the fusion. The constructor has 10, the settings 1.
         light_blocks: residual blocks of the branch of convolutions.
         layers: of the branch of attention.
-        hidden: channels inside its feed-forward layers.
+        ffn_width: channels inside its feed-forward layers.
         heads: of its attention.
         head_width: channels of a head.
         resize: height and width, multiples of 16, that picture and map are brought to (bilinear) and the result back
@@ -176,7 +178,7 @@ class SnrNet(Backbone):
         back_blocks: int = 1,
         light_blocks: int = 6,
         layers: int = 6,
-        hidden: int = 2048,
+        ffn_width: int = 2048,
         heads: int = 8,
         head_width: int = 64,
         resize: tuple[int, int] | None = None,
@@ -198,7 +200,7 @@ class SnrNet(Backbone):
         self.upconv2 = nn.Conv2d(2 * nf, 4 * nf, 3, padding=1)
         self.HRconv = nn.Conv2d(2 * nf, nf, 3, padding=1)
         self.conv_last = nn.Conv2d(nf, 3, 3, padding=1)
-        self.transformer = Transformer(layers, PATCH**2 * nf, hidden, heads, head_width)
+        self.transformer = Transformer(layers, PATCH**2 * nf, ffn_width, heads, head_width)
         self.recon_trunk_light = blocks(light_blocks)
 
     def forward(self, image: Tensor, snr: Tensor | None = None) -> Tensor:
@@ -258,7 +260,7 @@ register(
         "snr_net": Variant(SnrNet, summary="SNR-Net as published for LOL"),
         "snr_net_small": Variant(
             SnrNet,
-            {"nf": 12, "light_blocks": 2, "layers": 2, "hidden": 192, "heads": 4, "head_width": 16},
+            {"nf": 12, "light_blocks": 2, "layers": 2, "ffn_width": 192, "heads": 4, "head_width": 16},
             summary="SNR-Net for controlled studies on a CPU",
         ),
     }

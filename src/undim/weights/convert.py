@@ -278,7 +278,7 @@ def _snr_net(state: State) -> dict[str, Any]:
         "back_blocks": _count(state, "recon_trunk"),
         "light_blocks": _count(state, "recon_trunk_light"),
         "layers": _count(state, "transformer.layer_stack"),
-        "hidden": state[f"{layer}.pos_ffn.w_1.weight"].shape[0],
+        "ffn_width": state[f"{layer}.pos_ffn.w_1.weight"].shape[0],
         "heads": state[f"{layer}.slf_attn.w_qs.weight"].shape[0] // head_width,
         "head_width": head_width,
     }
