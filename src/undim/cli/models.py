@@ -50,7 +50,9 @@ def _size(name: str) -> int:
     return find_model(name).stat().st_size
 
 
-def _cost(cost: dict[str, int]) -> tuple[str, str]:
+def _cost(cost: dict[str, int] | None) -> tuple[str, str]:
+    if cost is None:  # a network without attention
+        return "-", "-"
     return f"{cost['parameters'] / 1e6:.2f} M", f"{cost['flops'] / 2**30:.2f} G"
 
 

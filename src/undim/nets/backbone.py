@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from undim.errors import ShapeError
 from undim.nets.hidden_channels import HiddenLayer
+from undim.nets.padding import reflect
 from undim.nets.whole_picture import WholeStatistics
 
 Part = Literal["encoder", "latent", "decoder"]
@@ -142,6 +143,18 @@ class Backbone(nn.Module, ABC):
         Raises:
             ShapeError: if the shape is another one or a side is below 8 pixels.
         """
+        self.check(image)
+        height, width = image.shape[-2:]
+        if torch.compiler.is_exporting() or self.multiple_of <= MINIMUM_SIZE:
+            return F.pad(image, (0, -width % self.multiple_of, 0, -height % self.multiple_of), mode="reflect")
+        return reflect(image, 0, -width % self.multiple_of, 0, -height % self.multiple_of)
+
+    def check(self, image: Tensor) -> None:
+        """See that pictures have a shape that the network takes.
+
+        Raises:
+            ShapeError: if it is not N x 3 x H x W or a side is below 8 pixels.
+        """
         if image.ndim != 4 or image.shape[1] != 3:
             raise ShapeError(f"Pictures must have the shape N x 3 x H x W. Got {tuple(image.shape)}.")
         height, width = image.shape[-2:]
@@ -150,7 +163,6 @@ class Backbone(nn.Module, ABC):
                 f"Pictures must be at least {MINIMUM_SIZE} x {MINIMUM_SIZE} pixels. Got {height} x {width}: extend the"
                 " picture first (undim.Enhancer does)."
             )
-        return F.pad(image, (0, -width % self.multiple_of, 0, -height % self.multiple_of), mode="reflect")
 
     def attention_sites(self) -> list[Site]:
         """All attention layers, in the order of the module tree."""

@@ -155,7 +155,7 @@ def count_flops(model: nn.Module, size: int = 256, rule: FlopsRule = "fvcore") -
             if isinstance(module, FrozenPogKernel):
                 handles.append(module.register_forward_hook(operators.add_unfrozen))
         with torch.no_grad(), operators:
-            torch.func.functional_call(model, shapes, torch.empty(1, 3, size, size, device="meta"))
+            torch.func.functional_call(model, shapes, torch.empty(1, 3, size, size, device="meta"), tie_weights=False)
     finally:
         for handle in handles:
             handle.remove()

@@ -180,7 +180,7 @@ class Measurements:
             return next(found, None)
         name, _, kind = network.rpartition("_")
         figures = json.loads((files("undim") / "networks.json").read_text(encoding="utf-8")).get(name, {})
-        known = figures.get({"base": "base", "pog": "adr"}.get(kind), {}).get("parameters")
+        known = (figures.get({"base": "base", "pog": "adr"}.get(kind)) or {}).get("parameters")
         return None if known is None else int(known)
 
     def data_of(self, study: str) -> str:

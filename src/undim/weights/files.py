@@ -59,6 +59,7 @@ def save_model(spec: ModelSpec, model: Backbone, path: Path, *, overwrite: bool 
             f"{path} exists: allow overwriting, or choose another name.", code="file-exists", subject=str(path)
         )
     weights = {name: _compact(tensor.detach().cpu().contiguous()) for name, tensor in model.state_dict().items()}
+    weights = _apart(weights)
     with torch.device("meta"):
         expected = spec.build().state_dict()
     check_state(weights, expected, "The model")
@@ -81,6 +82,16 @@ def round_to_half(model: Backbone) -> Backbone:
         for parameter, values in zip(model.parameters(), rounded, strict=True):
             parameter.copy_(values)
     return model
+
+
+def _apart(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights, each in memory of its own: a layer that stands under two names is written twice."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in weights.items():
+        apart[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return apart
 
 
 def _compact(tensor: Tensor) -> Tensor:
