@@ -71,8 +71,8 @@ class Tiff(Codec):
         page, lost = _choose(pages)
         if _is_camera_raw(stream, header, page):
             return decode_raw(stream, check_size)
+        check_size((page.integer(tiff_blocks.WIDTH, 0), page.integer(tiff_blocks.HEIGHT, 0)))
         layout = tiff_blocks.read_layout(page)
-        check_size((layout.width, layout.height))
         if layout.photometric in _OTHER_COLOURS:
             raise PictureError(
                 f"has {_OTHER_COLOURS[layout.photometric]} colours, which are not read; convert it to RGB first"
