@@ -150,7 +150,8 @@ class Kind(Convolutional):
         if not self.heuristics:
             return restored * adjusted
         dimmed = restored * dim_dark(reflectance) * adjusted
-        return illumination * image + (1 - illumination) * dimmed
+        blended: Tensor = illumination * image + (1 - illumination) * dimmed
+        return blended
 
 
 def dim_dark(reflectance: Tensor) -> Tensor:

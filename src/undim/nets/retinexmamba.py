@@ -129,7 +129,8 @@ class ScanFourWays(nn.Module):
         scanned = scanned + self.Ds.view(DIRECTIONS, -1, 1) * sequences
         forth = scanned[:, :2] + scanned[:, 2:].flip(-1)
         columns = forth[:, 1].unflatten(-1, (width, height)).transpose(2, 3).flatten(2)
-        return forth[:, 0] + columns
+        joined: Tensor = forth[:, 0] + columns
+        return joined
 
 
 class Blocks(nn.Module):

@@ -7,6 +7,8 @@ published checkpoint.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,14 +37,16 @@ def _scalars(value: float) -> nn.ModuleList:
 def shrink_pixels(values: Tensor, threshold: Tensor) -> Tensor:
     """Shorten the colour vector of each pixel of N x 3 x H x W by the threshold, at most to zero."""
     lengths = torch.linalg.vector_norm(values, dim=1, keepdim=True)
-    return (1 - threshold / (lengths + EPS)).clamp_min(0) * values
+    shortened: Tensor = (1 - threshold / (lengths + EPS)).clamp_min(0) * values
+    return shortened
 
 
 def shrink_pictures(values: Tensor, threshold: Tensor) -> Tensor:
     """Shorten each picture of N x 3 x H x W as a whole, its length being sqrt(sum of the lengths of its pixels)."""
     lengths = torch.linalg.vector_norm(values, dim=1, keepdim=True)
     length = (lengths.sum(dim=(2, 3), keepdim=True) + EPS).sqrt()
-    return (1 - threshold / (length + EPS)).clamp_min(0) * values
+    shortened: Tensor = (1 - threshold / (length + EPS)).clamp_min(0) * values
+    return shortened
 
 
 class FactorNet(nn.Module):
@@ -72,14 +76,16 @@ class FactorNet(nn.Module):
         """The specular part E of one factor; the steps' names are the paper's."""
         sparse = diffuse = dual = torch.zeros_like(image)
         for number in range(STEPS):
-            step = self.step[factor][number]
+            step, of_sparse, of_diffuse = (
+                cast("nn.ParameterList", numbers[factor])[number] for numbers in (self.step, self.lmbda_E, self.lmbda_A)
+            )
             if number == 0:
-                sparse = shrink_pixels(image, self.lmbda_E[factor][number] / step)
-                diffuse = shrink_pictures(image - sparse, self.lmbda_A[factor][number] / step)
+                sparse = shrink_pixels(image, of_sparse / step)
+                diffuse = shrink_pictures(image - sparse, of_diffuse / step)
                 dual = image / torch.linalg.vector_norm(image, dim=(1, 2, 3), keepdim=True).clamp_min(EPS)
                 continue
-            sparse = shrink_pixels(image - diffuse - dual / step, self.lmbda_E[factor][number] / step)
-            diffuse = shrink_pictures(image - sparse - dual / step, self.lmbda_A[factor][number] / step)
+            sparse = shrink_pixels(image - diffuse - dual / step, of_sparse / step)
+            diffuse = shrink_pictures(image - sparse - dual / step, of_diffuse / step)
             dual = dual + step * (sparse + diffuse - image)
         return sparse
 

@@ -8,6 +8,7 @@ equal those of the published checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -42,12 +43,13 @@ class Operation(nn.Module):
     def __init__(self, kind: OpKind, channels: int) -> None:
         super().__init__()
         self.residual = kind.startswith("residual")
-        self.op = {
+        make: dict[str, Callable[[], nn.Module]] = {
             "skip": nn.Identity,
             "conv3": lambda: nn.Conv2d(channels, channels, 3, padding=1),
             "residual1": lambda: nn.Conv2d(channels, channels, 1),
             "residual3": lambda: nn.Conv2d(channels, channels, 3, padding=2, dilation=2),
-        }[kind]()
+        }
+        self.op = make[kind]()
 
     def forward(self, features: Tensor) -> Tensor:
         """Transform N x C x H x W."""

@@ -46,7 +46,7 @@ def selective_scan(inputs: Tensor, steps: Tensor, decay: Tensor, to_state: Tenso
     kernel = _find_kernel() if inputs.is_cuda and inputs.dtype == torch.float32 else None
     if kernel is not None:
         return _by_kernel(kernel, inputs, steps, decay, to_state, from_state)
-    scanned: Tensor = _Scan.apply(inputs, steps, decay, to_state, from_state)
+    scanned: Tensor = _Scan.apply(inputs, steps, decay, to_state, from_state)  # type: ignore[no-untyped-call]  # of torch
     return scanned
 
 
@@ -81,12 +81,12 @@ class _Stretch:
     c x G x n x 1 x M. States are G x n x D x M, A is G x n x D x 1.
     """
 
+    start: Tensor
+    """The state that the stretch begins with, G x n x D x B."""
     inputs: Tensor
     steps: Tensor
     to_state: Tensor
     from_state: Tensor
-    start: Tensor
-    """The state that the stretch begins with, G x n x D x B."""
 
     def decays(self, decay: Tensor) -> Tensor:
         """What is left of a state after each chunk: G x n x D x M."""
@@ -143,12 +143,14 @@ class _Layout:
     def _fold(self, part: Tensor) -> Tensor:
         """B x G x D x (K c) as c x G x D x (B K), filled with zeros: a step of no length changes no state."""
         padded = F.pad(part, (0, -part.shape[-1] % self.chunk)).unflatten(-1, (-1, self.chunk))
-        return padded.permute(4, 1, 2, 0, 3).flatten(-2)
+        folded: Tensor = padded.permute(4, 1, 2, 0, 3).flatten(-2)
+        return folded
 
     def unfold(self, folded: Tensor, batch: int, length: int) -> Tensor:
         """The way back, without what was filled."""
         chunks = folded.unflatten(-1, (batch, -1))  # (c, G, D, B, K)
-        return chunks.permute(3, 1, 2, 4, 0).flatten(-2)[..., :length]
+        sequence: Tensor = chunks.permute(3, 1, 2, 4, 0).flatten(-2)[..., :length]
+        return sequence
 
 
 class _Scan(torch.autograd.Function):
@@ -171,7 +173,7 @@ class _Scan(torch.autograd.Function):
         outputs = torch.empty_like(inputs)
         for begin, end, parts in layout.cut([inputs, steps], [to_state, from_state]):
             starts.append(state)
-            stretch = _Stretch(*parts, start=state)
+            stretch = _Stretch(state, *parts)
             states, state = stretch.starts(rate)
             seen = []
             for step in range(len(stretch.steps)):
@@ -183,7 +185,7 @@ class _Scan(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # untyped in torch
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:  # noqa: ANN401 - see forward
         inputs, steps, rate, to_state, from_state, *starts = ctx.saved_tensors
         layout: _Layout = ctx.layout
@@ -194,7 +196,7 @@ class _Scan(torch.autograd.Function):
         cuts = list(layout.cut([inputs, steps, gradient], [to_state, from_state]))
         for start, (begin, end, parts) in zip(reversed(starts), reversed(cuts), strict=True):
             wanted = parts.pop(2)
-            later, of_rate_here, gradients = _gradients(_Stretch(*parts, start=start), rate, wanted, later)
+            later, of_rate_here, gradients = _gradients(_Stretch(start, *parts), rate, wanted, later)
             of_rate += of_rate_here
             for whole, part in zip(found, gradients, strict=True):
                 whole[..., begin:end] = layout.unfold(part, batch, end - begin)
