@@ -189,7 +189,8 @@ class Measurements:
 
     def backbone_of(self, study: str) -> str:
         """The architecture that a study is about, whatever its size: "candela" of candela_tiny."""
-        return str(self.cells[study][0].recipe.get("model", {}).get("name", "")).partition("_")[0]
+        name = str(self.cells[study][0].recipe.get("model", {}).get("name", ""))
+        return name.removesuffix("_small").removesuffix("_tiny")
 
     def ablations(self) -> list[str]:
         """The studies of a base, and of ADR on it: those called a_..., without that of POG's controls."""
