@@ -55,7 +55,7 @@ def test_the_page_s_backbone_gets_everything_without_an_edit_to_the_package(foll
         assert torch.equal(model.decoder[2].temperature, torch.ones(1, 1, 1))
         assert not torch.equal(model(picture), expected)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-    assert set(followed.redundancy.layers) == {"encoder.0", "decoder.2"}
+    assert set(followed.redundancy.ratios) == {"encoder.0", "decoder.2"}
 
     smaller, spec = cut_down(model, followed.spec, Cut(blocks=("decoder.0",), hidden={"encoder.1": (0, 2, 5)}))
     assert spec.overrides == {"blocks": 1, "hidden": {"encoder.1": 3}}

@@ -130,5 +130,5 @@ def test_checkpoints_are_whole_and_hold_no_code(tmp_path, monkeypatch):
         with pytest.raises(CheckpointError, match="cannot be read"):
             load_checkpoint(tmp_path)
     save_checkpoint([1, 2], tmp_path)
-    with pytest.raises(CheckpointError, match="no checkpoint"):
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
         load_checkpoint(tmp_path)

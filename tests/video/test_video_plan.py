@@ -83,7 +83,7 @@ def test_one_file_and_an_output_of_a_given_name():
         (["none*"], "out", UsageError, "No file matches"),
         (["in/.hidden/../pic.jpg/.."], "out", UsageError, "no file or folder"),
         (["in", "two"], "clear.mp4", UsageError, "takes one file"),
-        (["in/a.mp4"], "clear.jpg", VideoError, "no video that is written"),
+        (["in/a.mp4"], "clear.jpg", VideoError, "is not a kind of video that is written"),
         (["in/__MACOSX/../pic.jpg", "one.dv"], "one.dv/x", UsageError, "is not a folder"),
     ],
 )
