@@ -110,8 +110,10 @@ def test_what_a_container_does_not_take_is_named_and_another_codec_taken(tmp_pat
     make_video(tmp_path / "a.mp4")
     summary = files.enhance_video(tmp_path / "a.mp4", tmp_path / "b.webm", brighten, lambda _share: None)
     told = [
-        "its codec was H.264 and is now VP9, which loses a little: "
-        "files of this kind do not take it, or hardly any player shows it in them",
+        (
+            "its codec was H.264 and is now VP9, which loses a little: "
+            "files of this kind do not take it, or hardly any player shows it in them"
+        ),
         "not copied, since files of this kind do not take it: audio stream 1 (aac)",
     ]
     assert list(summary.notes) == told
