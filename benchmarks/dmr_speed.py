@@ -21,7 +21,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from undim.nets import create_model
-from undim.redundancy import DmrResult, Settings, dmr, layers
+from undim.redundancy import DmrResult, WalkSettings, dmr, layers
 
 
 def find_limit(name: str, size: int, kind: str) -> tuple[int, float]:
@@ -64,7 +64,7 @@ def main() -> None:
 
         def measure(*, fast: bool) -> tuple[float, DmrResult]:
             begun = clock()
-            result = dmr(model, images, kind=options.kind, settings=Settings(fast=fast))  # noqa: B023 - called here
+            result = dmr(model, images, kind=options.kind, settings=WalkSettings(fast=fast))  # noqa: B023 - called here
             return clock() - begun, result
 
         pairs: list[tuple[float, float]] = []

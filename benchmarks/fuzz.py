@@ -2,15 +2,17 @@
 
     python benchmarks/fuzz.py [--count 500] [--formats jpg png ...] [--seed 0] [--model tiny] [--keep FOLDER]
 
-For each format, pictures of several kinds (grey, alpha, 16 bits, metadata) are written and mutated: bytes flipped, set
-to extremes or exchanged, parts cut out, doubled or zeroed, the end cut off, numbers in the header changed. Half of the
-PNGs get sound checksums again, so that the damage is not found at once. Each file must come out as a picture or as a
-one-line reason within the time-out. What does not is kept with --keep, and the exit status is 1.
+For each format, pictures of several kinds (grey, alpha, 16 bits, metadata of every kind) are written and mutated: bytes
+flipped, set to extremes or exchanged, parts cut out, doubled or zeroed, the end cut off, numbers in the header changed.
+Half of the PNGs get sound checksums again, so that the damage is not found at once. TIFF's seeds are a grid of layouts,
+sample types and compressions that tifffile writes. Each file must come out as a picture or as a one-line reason within
+the time-out, and be written again in its own format. What does not is kept with --keep, and the exit status is 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import faulthandler
 import io
 import sys
@@ -19,15 +21,18 @@ import traceback
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import tifffile
+from PIL import Image, ImageCms
 
 from undim import Enhancer
 from undim.cli.lines import without_codec_noise
 from undim.errors import PictureError
-from undim.images import FORMATS, encode_picture, read_picture
+from undim.images import FORMATS, encode_picture, ifd, read_picture
 from undim.images.picture import Metadata, Picture
 
 TIMEOUT = 20
@@ -43,8 +48,21 @@ def seeds(form: str) -> list[bytes]:
     deep = colour.astype(np.uint16) * np.uint16(257)
     alpha = colour[..., 0]
     exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"
+    everything = Metadata(
+        exif=exif,
+        icc=ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes(),
+        xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>",
+        dpi=(300, 300),
+        xmp_extension=(b"http://ns.adobe.com/xmp/extension/\0" + bytes(60),),
+        photoshop=b"8BIM\x04\x04\0\0\0\0\0\x0a\x1c\x02\x78\0\5night",
+        text=((b"tEXt", b"Author\0me"), (b"zTXt", b"Comment\0\0" + zlib.compress(b"dark"))),
+        comments=(b"a comment",),
+        segments=((0xE4, b"other"),),
+        geography=ifd.Directory("<", {33550: ifd.Entry(12, 3, bytes(24))}),
+        tags=ifd.Directory("<", {269: ifd.Entry(2, 5, b"name\0")}),
+    )
     pictures = [
-        Picture(colour, None, Metadata(exif=exif, xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>", dpi=(72, 72))),
+        Picture(colour, None, everything),
         Picture(colour[..., 1]),
         Picture(colour, alpha),
         Picture(deep),
@@ -53,6 +71,41 @@ def seeds(form: str) -> list[bytes]:
     for picture in pictures:
         stream = io.BytesIO()
         encode_picture(picture, stream, form, None)
+        files.append(stream.getvalue())
+    return files + (tiff_grid(colour) if form == "tif" else jpeg_kinds(colour) if form == "jpg" else [])
+
+
+def tiff_grid(colour: npt.NDArray[np.uint8]) -> list[bytes]:
+    """Strips and tiles, chunky and planar, of four types and each compression that tifffile writes of them."""
+    files = []
+    types: tuple[npt.NDArray[np.generic], ...] = (
+        colour,
+        colour.astype(np.uint16) * np.uint16(257),
+        (colour / 255).astype(np.float32),
+        colour / 255,
+    )
+    compressions = ("none", "lzw", "zlib", "packbits", "zstd", "lzma", "jpeg", "jpeg2000", "webp", "lerc")
+    blocks: tuple[dict[str, object], ...] = ({"rowsperstrip": 16}, {"tile": (32, 32)})
+    for samples, name, block, planar in product(types, compressions, blocks, (False, True)):
+        stream, stored = io.BytesIO(), samples.transpose(2, 0, 1).copy() if planar else samples
+        options = {**block, "planarconfig": "separate" if planar else "contig"}
+        with contextlib.suppress(Exception):  # what tifffile does not write of a type
+            tifffile.imwrite(stream, stored, photometric="rgb", compression=name, **options)
+            files.append(stream.getvalue())
+    return files
+
+
+def jpeg_kinds(colour: npt.NDArray[np.uint8]) -> list[bytes]:
+    """Progressive, with restarts, and of four inks."""
+    files = []
+    image = Image.fromarray(colour)
+    for kind, options in (
+        (image, {"progressive": True}),
+        (image, {"restart_marker_rows": 1}),
+        (image.convert("CMYK"), {}),
+    ):
+        stream = io.BytesIO()
+        kind.save(stream, "JPEG", **options)
         files.append(stream.getvalue())
     return files
 
@@ -114,7 +167,9 @@ def mutants(form: str, count: int, seed: int) -> Iterator[bytes]:
 def feed(content: bytes, enhancer: Enhancer) -> str:
     """What becomes of one file: "picture", "refused", or the fault."""
     try:
-        pixels: npt.NDArray[np.generic] = enhancer(read_picture(content, max_pixels=MAX_PIXELS).pixels)
+        picture = read_picture(content, max_pixels=MAX_PIXELS)
+        pixels: npt.NDArray[np.generic] = enhancer(picture.pixels)
+        encode_picture(picture, io.BytesIO())
     except PictureError as error:
         return "refused" if str(error) and "\n" not in str(error) else f"reason of several lines: {error!r}"
     except BaseException:

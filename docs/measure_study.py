@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 from undim.atomic import write_text
 from undim.cli.main import main as undim
+from undim.paper.measured import FILES, AnyMeasuredDocument
+from undim.results.laboratory import DiversityDocument
+from undim.results.scores import ScoresDocument
 from undim.study.cells import WEIGHTS, read_cells, read_plan
 
 COMPARED = ("base", "pog")
@@ -54,9 +55,9 @@ def main() -> None:
     parser.add_argument("--unpaired", type=lambda text: text.split(","), default=["dicm", "mef"])
     parser.add_argument("--only", choices=("redundancy", "table10"))
     options = parser.parse_args()
-    name = read_plan(options.study)["name"]
+    name = read_plan(options.study).name
     for cell in read_cells(options.study):
-        variant, seed = cell["variant"], cell["seed"]
+        variant, seed = cell.variant, cell.seed
         weights = options.study / "runs" / f"{variant}-s{seed}" / WEIGHTS
         if variant not in (options.variants or [variant]) or seed not in (options.seeds or [seed]):
             continue
@@ -79,17 +80,21 @@ def measure(words: list[str], verb: str, weights: Path, place: Path, options: ar
     """Run a command of Undim's that writes VERB.json and VERB.md, and keep both, unless these weights' are there."""
     checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
     work, target = options.work / checksum[:16] / place, options.output / "measured" / place
-    if (target / f"{verb}.json").is_file():
-        there = json.loads((target / f"{verb}.json").read_text())
-        if checksum in (there.get("sha256"), there.get("checkpoint_sha256")):
-            return
+    kind = FILES[f"{verb}.json"]
+    if (target / f"{verb}.json").is_file() and checksum == checksum_of(kind.read(target / f"{verb}.json")):
+        return
     status = undim([*words, "-o", str(work)])
     if status:
         raise SystemExit(status)
     target.mkdir(parents=True, exist_ok=True)
     write_text(target / f"{verb}.md", unplaced((work / f"{verb}.md").read_text(), options.study))
-    content = json.loads((work / f"{verb}.json").read_text())
-    write_text(target / f"{verb}.json", unplaced(shorten(content), options.study))
+    found = shorten(kind.read(work / f"{verb}.json"))
+    write_text(target / f"{verb}.json", unplaced(found.text(indent=None), options.study))
+
+
+def checksum_of(document: AnyMeasuredDocument) -> str | None:
+    """Of the weights that were measured."""
+    return document.checkpoint_sha256 if isinstance(document, ScoresDocument) else document.sha256
 
 
 def unplaced(text: str, study: Path) -> str:
@@ -98,14 +103,14 @@ def unplaced(text: str, study: Path) -> str:
     return text.replace(where, "").replace(where.replace("_", r"\_"), "")
 
 
-def shorten(content: dict[str, Any]) -> str:
-    """The text of VERB.json, with the kernels of the most diverse generator alone: those are drawn."""
-    if content.get("verb") == "diversity":
-        layers = content["result"]["layers"]
-        drawn = max(layers.values(), key=lambda layer: float(layer["cosine_distance"]))
-        for layer in layers.values():
-            layer["kernels"] = layer["kernels"] if layer is drawn else []
-    return json.dumps(content, allow_nan=False, ensure_ascii=False) + "\n"
+def shorten(document: AnyMeasuredDocument) -> AnyMeasuredDocument:
+    """What VERB.json holds, with the kernels of the most diverse generator alone: those are drawn."""
+    if not isinstance(document, DiversityDocument):
+        return document
+    layers = document.result.layers
+    drawn = max(layers, key=lambda name: layers[name].cosine_distance)
+    kept = {name: one if name == drawn else one.model_copy(update={"kernels": ()}) for name, one in layers.items()}
+    return document.model_copy(update={"result": document.result.model_copy(update={"layers": kept})})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import BinaryIO
 def replacing(target: Path) -> Iterator[BinaryIO]:
     """A new file beside `target` that takes its name when the block ends, and vanishes if it raises.
 
-    Its `name` is its path, for writers that open files themselves.
+    Its `name` is its path, for writers that open files themselves. Where a file is replaced, its mode and, as far as
+    the system allows it, its owner stay.
 
     Raises:
         OSError: if it cannot be made, filled or moved; a file that was there is intact.
@@ -25,6 +27,7 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         with draft.open("x+b") as stream:
             yield stream
             stream.flush()
+            _keep_mode(target, draft)
             os.fsync(stream.fileno())
         draft.replace(target)
     except BaseException as error:
@@ -34,6 +37,19 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
             # The draft's name says nothing to its reader.
             raise OSError(error.errno, error.strerror, str(target)) from error
         raise
+
+
+def _keep_mode(target: Path, draft: Path) -> None:
+    """Give a draft the mode and owner of the file that it is about to replace."""
+    try:
+        found = target.stat()
+    except OSError:  # a new file, for which the umask decided
+        return
+    if hasattr(os, "chown"):
+        with suppress(OSError):  # only the superuser gives files away; first, since it takes set-user bits off
+            os.chown(draft, found.st_uid, found.st_gid)
+    with suppress(OSError):
+        draft.chmod(stat.S_IMODE(found.st_mode))
 
 
 def write_text(target: Path, text: str) -> None:

@@ -20,11 +20,26 @@ class UndimError(Exception):
     """Base of all errors that are about what the user gave, not about a fault in Undim.
 
     The command line prints the message as one line and exits with a non-zero status.
+
+    Args:
+        message: what was received, what is allowed and what to do.
+        code: what kind of error it is, for programs: a word that does not change, such as "too-large". A front door
+            adds its own words by it, such as the option to give; empty where nothing is to be added.
+        subject: what the error is about, such as the name of an argument, a path or a model; empty if nothing is named.
     """
+
+    def __init__(self, message: str = "", *, code: str = "", subject: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.subject = subject
 
 
 class PictureError(UndimError):
     """A picture cannot be read, is too large, or cannot be written."""
+
+
+class CancelledError(PictureError):
+    """A call was asked to end before it was through, or its deadline passed (code "cancelled" or "deadline")."""
 
 
 class VideoError(UndimError):

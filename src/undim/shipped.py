@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from undim.errors import ModelError, suggest
@@ -11,33 +12,65 @@ DEFAULT_MODEL = "photo"
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 """Holds `<name>.onnx`, `<name>.safetensors` and the model card `<name>.md` of each shipped model."""
+ONNX, WEIGHTS = ".onnx", ".safetensors"
+"""Suffixes of a model file that runtimes run, and of the weights of the same network for PyTorch."""
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """What a user chooses by."""
+
+    purpose: str
+    parameters: int
+    licence: str
+
+
+_RESEARCH = "research use, as the data it was trained on"
+SHIPPED = {
+    "photo": ShippedModel("any dark photograph (the default)", 1_481_835, _RESEARCH),
+    "lol": ShippedModel("comparing on LOL-v1, whose scenes it remembers", 1_482_477, _RESEARCH),
+    "tiny": ShippedModel("phones and video", 94_601, _RESEARCH),
+}
+"""The models in the package, in the order in which they are told."""
 
 
 def list_shipped_models() -> list[str]:
     """Names of the models in the package, sorted."""
-    return sorted(path.stem for path in MODELS_FOLDER.glob("*.onnx"))
+    return sorted(path.stem for path in MODELS_FOLDER.glob(f"*{ONNX}"))
 
 
-def find_model(model: str | os.PathLike[str]) -> Path:
-    """The file of a shipped model's name, or of a path that ends in `.onnx` or has a folder in it.
+def find_model(model: str | os.PathLike[str], reads: str = ONNX) -> Path:
+    """The file of a shipped model's name, or of a path that has a model file's suffix or a folder in it.
+
+    Args:
+        model: name or path.
+        reads: suffix of the files that will do. Of the two files of one network, `WEIGHTS` takes the other one too
+            where the path names an .onnx file: the weights lie beside it.
 
     Raises:
-        ModelError: if there is no such model or file.
+        ModelError: if there is no such model or file, or it is weights alone where those will not do.
     """
     text = os.fspath(model)
-    if not isinstance(model, str) or text.lower().endswith(".onnx") or Path(text).name != text:
-        path = Path(text)
-        if path.suffix.lower() == ".safetensors" and path.is_file():
-            raise ModelError(f"{text} holds weights for PyTorch: undim export {text} -o FILE.onnx makes what is run.")
-        if path.is_file():
-            return path
-        raise ModelError(f"There is no model file {text!r}. Give a .onnx file or one of: {_shipped()}.")
     names = list_shipped_models()
-    if text in names:
-        return MODELS_FOLDER / f"{text}.onnx"
-    raise ModelError(
-        f"There is no model {text!r}.{suggest(text, names)} Shipped: {_shipped()}; or give the path of a .onnx file."
-    )
+    if isinstance(model, str) and text in names:
+        return MODELS_FOLDER / f"{text}{reads}"
+    path = Path(text)
+    if isinstance(model, str) and path.suffix.lower() not in (ONNX, WEIGHTS) and path.name == text:
+        raise ModelError(
+            f"There is no model {text!r}.{suggest(text, names)} Shipped: {_shipped()}; or give the path of a .onnx"
+            " file.",
+            subject=text,
+        )
+    if not path.is_file():
+        raise ModelError(f"There is no model file {text!r}. Give a .onnx file or one of: {_shipped()}.", subject=text)
+    if path.suffix.lower() == WEIGHTS and reads != WEIGHTS:
+        raise ModelError(
+            f"{text} holds weights for PyTorch: take the runtime torch, or undim export {text} -o FILE.onnx makes what"
+            " the others run.",
+            code="weights",
+            subject=text,
+        )
+    return path
 
 
 def _shipped() -> str:

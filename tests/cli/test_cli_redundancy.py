@@ -11,6 +11,7 @@ from PIL import Image
 from torch import nn
 
 from undim.cli.main import main
+from undim.shipped import MODELS_FOLDER
 from undim.weights.files import AdrSpec, ModelSpec, load_model, read_spec, save_model
 
 NUMBERS = itertools.count()
@@ -180,7 +181,8 @@ def test_bare_parameters_on_the_command_line(lol, module, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("candela.onnx",), "opens networks in PyTorch"),
+        ((str(MODELS_FOLDER / "tiny.onnx"),), "opens networks in PyTorch"),
+        (("candela.onnx",), "There is no model"),
         (("{weights}", "--stage", "latnt"), "Did you mean 'latent'"),
         (("{weights}", "--kind", "("), "regular expression"),
         (("{weights}", "--device", "tpu"), "no device"),

@@ -2,6 +2,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -172,7 +173,8 @@ def test_json(folder, undim):
         ("in/deep/c.webp", "out/deep/c.webp", "done"),
     ]
     for item in report["files"]:
-        assert set(item) == {"input", "output", "status", "reason", "seconds"}
+        assert set(item) == {"input", "output", "status", "reason", "notes", "seconds"}
+        assert item["notes"] == []
         assert item["seconds"] >= 0
         assert (item["reason"] is None) == (item["status"] == "done")
 
@@ -214,7 +216,7 @@ def test_closed_stdin_is_not_needed_for_files_and_named_for_pipes(folder, undim,
 
 
 def test_picture_that_needs_too_much_memory_does_not_cost_the_others(folder, undim, monkeypatch):
-    monkeypatch.setattr("undim.machine.free_memory", lambda: 10**6)
+    monkeypatch.setattr("undim.enhance.memory.free_memory", lambda: 10**6)
     Image.new("L", (100, 100)).save("in/large.png")
     status, _, err = undim("in", "-o", "out")
     assert (status, err[-1]) == (1, "undim: 3 done, 0 skipped, 1 failed")
@@ -465,3 +467,74 @@ def test_nothing_is_reported_and_nothing_left_in_the_home_folder(folder, gain):
     subprocess.run(words, env={**kept, "HOME": str(home)}, check=True)
     assert Path("a.png").is_file()
     assert list(home.iterdir()) == []
+
+
+def test_help_shows_names_not_types(capsys):
+    for verb in (["enhance"], ["train"], ["study", "report"], ["redundancy", "dmr"]):
+        assert main([*verb, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert not re.search(r"<[\w\[\] ]+>|\{|\}", text)
+    assert main(["enhance", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Usage: undim enhance [OPTIONS] PATH...\n" in text
+    assert re.search(r"^  PATH\.\.\. +Pictures, folders", text, re.MULTILINE)
+
+
+def test_a_file_whose_name_begins_with_a_dash(folder, undim):
+    Path("in/a.png").rename("-dash.png")
+    status, _, err = undim("-dash.png", "-o", "out")
+    assert status == 2
+    assert "To name the file '-dash.png', put -- before it, or write ./-dash.png" in err[0]
+    assert undim("./-dash.png", "-o", "out")[0] == 0
+    assert Path("out/-dash.png").is_file()
+
+
+def test_pictures_with_one_output_do_not_stop_the_others(folder, undim):
+    Image.open("in/a.png").save("in/a.gif")
+    status, out, _ = undim("in", "-o", "out", "--json")
+    assert status == 0
+    assert [item["output"] for item in json.loads(out)["files"]] == [
+        "out/a.gif.png",
+        "out/a.png.png",
+        "out/b.jpg",
+        "out/deep/c.webp",
+    ]
+
+
+def test_videos_are_told_of(folder, undim):
+    for name in ("x.mp4", "y.MOV"):
+        Path("in", name).write_bytes(b"\0\0\0\x18ftypisom")
+    status, _, err = undim("in", "-o", "out")
+    assert status == 0
+    assert err[0] == "undim: note: 2 videos were passed over, such as in/x.mp4: undim video makes them clear"
+    status, _, err = undim("in/x.mp4", "-o", "out2")
+    assert status == 1
+    assert err[0] == "undim: failed: in/x.mp4: is a video, not a picture (undim video makes a video clear)"
+    status, out, _ = undim("in", "-o", "out3", "--json")
+    assert status == 0
+    assert json.loads(out)["done"] == 3
+
+
+def test_exposure_is_the_librarys(folder, undim, gain):
+    assert undim("in/a.png", "-o", "plain.png", "--exposure", "0")[0] == 0
+    assert undim("in/a.png", "-o", "same.png")[0] == 0
+    assert Path("plain.png").read_bytes() == Path("same.png").read_bytes()
+    assert undim("in/a.png", "-o", "up.png", "--exposure", "0.5", "--strength", "0.5")[0] == 0
+    expected = Enhancer(gain)(np.asarray(Image.open("in/a.png")), strength=0.5, exposure=0.5)
+    np.testing.assert_array_equal(np.asarray(Image.open("up.png")), expected)
+    status, _, err = undim("in/a.png", "-o", "no.png", "--exposure", "3")
+    assert status == 2
+    assert "exposure is 3.0; allowed: -2 (darker) to +2 (brighter) stops (--exposure)" in err[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are of POSIX")
+def test_the_mode_of_a_replaced_file_stays(folder, undim):
+    Path("in/a.png").chmod(0o600)
+    assert undim("in/a.png", "-o", "in/a.png", "--overwrite")[0] == 0
+    assert Path("in/a.png").stat().st_mode & 0o777 == 0o600
+    Path("in/b.jpg").chmod(0o664)
+    assert undim("in", "-o", "out")[0] == 0
+    assert undim("in", "-o", "out", "--overwrite")[0] == 0
+    mask = os.umask(0)
+    os.umask(mask)
+    assert Path("out/b.jpg").stat().st_mode & 0o777 == 0o666 & ~mask

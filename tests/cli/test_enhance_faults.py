@@ -133,7 +133,8 @@ def test_bombs_and_values_that_are_no_numbers(folder, undim):
         tifffile.imwrite(f"in/{name}.tif", values, photometric="rgb")
     status, err = undim("in", "-o", "out")
     assert (status, err[-1]) == (1, "undim: 2 done, 0 skipped, 5 failed")
-    large = "has 60000 x 60000 = 3600000000 pixels, more than the limit max_pixels (--max-pixels) of 200000000"
+    large = "has 60000 x 60000 = 3600000000 pixels, more than the limit max_pixels of 200000000"
+    large += " (--max-pixels N allows larger ones)"
     bad = "has 3 values that are not finite (NaN or infinite); replace them first"
     assert sorted(err[:-1]) == [
         f"undim: failed: in/bomb.png: {large}",

@@ -12,9 +12,8 @@ from undim.data.darkening import (
     darken,
     dim,
     draw_darkening,
-    to_linear,
-    to_srgb,
 )
+from undim.srgb import decode_srgb, encode_srgb
 
 FLAT = np.ones(3, np.float32)
 
@@ -22,27 +21,27 @@ FLAT = np.ones(3, np.float32)
 def test_the_transfer_curve_is_that_of_srgb():
     grey = np.linspace(0, 1, 256, dtype=np.float32)
     light = rgb2xyz(np.repeat(grey[:, None, None], 3, 2))[:, 0, 1]  # Y of a grey is its linear light
-    assert np.allclose(to_linear(grey), light, atol=1e-5)
-    assert np.allclose(to_srgb(to_linear(grey)), grey, atol=1e-5)
+    assert np.allclose(decode_srgb(grey), light, atol=1e-5)
+    assert np.allclose(encode_srgb(decode_srgb(grey)), grey, atol=1e-5)
     assert np.allclose(
-        to_srgb(light.astype(np.float32)), xyz2rgb(rgb2xyz(np.repeat(grey[:, None, None], 3, 2)))[:, 0, 0]
+        encode_srgb(light.astype(np.float32)), xyz2rgb(rgb2xyz(np.repeat(grey[:, None, None], 3, 2)))[:, 0, 0]
     )
 
 
 def test_one_stop_halves_the_light():
     picture = np.random.default_rng(0).random((8, 9, 3), np.float32)
-    assert np.allclose(to_linear(dim(picture, np.ones((8, 9), np.float32))), to_linear(picture) / 2, atol=1e-6)
+    assert np.allclose(decode_srgb(dim(picture, np.ones((8, 9), np.float32))), decode_srgb(picture) / 2, atol=1e-6)
     assert np.allclose(dim(picture, np.zeros((8, 9), np.float32)), picture, atol=1e-6)
 
 
 def test_noise_has_the_stated_variance():
     light, shot, read = 0.05, 2e-3, 1e-3
-    picture = np.full((400, 400, 3), to_srgb(np.float32(light)), np.float32)
+    picture = np.full((400, 400, 3), encode_srgb(np.float32(light)), np.float32)
     none = np.zeros((1, 1), np.float32)
     seen = darken(
         picture, np.zeros((400, 400), np.float32), Darkening(FLAT, shot, read, none, none), np.random.default_rng(0)
     )
-    measured = to_linear(seen)
+    measured = decode_srgb(seen)
     assert measured.mean() == pytest.approx(light, rel=0.01)
     assert measured.var() == pytest.approx(light * shot + read**2, rel=0.05)
     assert np.allclose(seen * 255, np.rint(seen * 255), atol=1e-3)
@@ -52,7 +51,7 @@ def test_balance_changes_red_and_blue_against_green():
     none = np.zeros((1, 1), np.float32)
     draw = Darkening(np.array([0.5, 1, 1.5], np.float32), 0, 0, none, none)
     seen = darken(np.full((4, 4, 3), 0.5, np.float32), np.zeros((4, 4), np.float32), draw, None)
-    assert np.allclose(to_linear(seen)[0, 0] / to_linear(np.float32(0.5)), [0.5, 1, 1.5], atol=1e-4)
+    assert np.allclose(decode_srgb(seen)[0, 0] / decode_srgb(np.float32(0.5)), [0.5, 1, 1.5], atol=1e-4)
 
 
 @pytest.fixture(scope="module")

@@ -307,7 +307,7 @@ def test_any_two_folders(tmp_path):
         ({}, "needs two folders"),
         ({"low": low}, "needs two folders"),
         ({"low": low, "high": tmp_path / "absent"}, "absent is not a folder"),
-        ({"low": low, "high": high, "root": tmp_path}, "instead of --root"),
+        ({"low": low, "high": high, "root": tmp_path}, "instead of a root"),
     ):
         with pytest.raises(DataError, match=message):
             find_pairs("folder", "test", **arguments)

@@ -46,5 +46,5 @@ def test_small_and_odd_sizes():
 def test_weights_for_pytorch_say_how_they_become_a_model(tmp_path):
     path = tmp_path / "net.safetensors"
     path.write_bytes(b"weights")
-    with pytest.raises(ModelError, match=r"undim export .*net.safetensors -o FILE.onnx makes what is run"):
+    with pytest.raises(ModelError, match=r"undim export .*net.safetensors -o FILE.onnx makes what the others run"):
         Enhancer(path)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from tiny_models import psnr
-from undim import Enhancer
+from undim import Enhancer, machine
 from undim.enhance import memory, tiling
 from undim.enhance.convert import to_batch
 from undim.enhance.survey import look_at_all, look_at_whole
@@ -267,15 +267,15 @@ def test_too_little_memory_even_for_the_smallest_tiles(tileable, half_dark, monk
 
 
 def test_container_limit_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
-    monkeypatch.setattr(memory, "_machine_memory", lambda: 5000)
-    assert memory.free_memory() == 5000
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "_machine_memory", lambda: 5000)
+    assert machine.free_memory() == 5000
     (tmp_path / "memory.max").write_text("max\n")
     (tmp_path / "memory.current").write_text("700\n")
     (tmp_path / "memory.stat").write_text("anon 600\ninactive_file 50\n")
-    assert memory.free_memory() == 5000
+    assert machine.free_memory() == 5000
     (tmp_path / "memory.max").write_text("1000\n")
-    assert memory.free_memory() == 350
+    assert machine.free_memory() == 350
 
 
 @pytest.mark.parametrize("tile", [1, 255, -8, True, 512.0, "512"])

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from undim.images import Metadata, Picture, colour, encode_picture, read_picture
+from undim.srgb import decode_srgb
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SRGB_PRIMARIES = ((0.4361, 0.2225, 0.0139), (0.3851, 0.7169, 0.0971), (0.1431, 0.0606, 0.7139))
@@ -107,7 +108,7 @@ def by_lcms(image, source, target=SRGB, flags=ImageCms.Flags.NONE):
 CARRIED = {
     "sRGB": SRGB,
     "Display P3": rgb_profile(P3_PRIMARIES, SRGB_CURVE),
-    "sRGB as samples": rgb_profile(P3_PRIMARIES, sampled(colour.decode_srgb(np.linspace(0, 1, 1024)))),
+    "sRGB as samples": rgb_profile(P3_PRIMARIES, sampled(decode_srgb(np.linspace(0, 1, 1024)))),
     "damaged": rgb_profile(P3_PRIMARIES, b"curv"),
     "without curves": profile(b"RGB ", {}),
 }
@@ -183,21 +184,67 @@ def test_grey_profiles(rgb):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), rgb[..., 0])
     assert (notes, Image.open(io.BytesIO(data)).info["icc_profile"]) == ((), source)
     data, notes = written(toned, "webp")
-    assert notes == ("webp holds no grey colour profile: the picture became sRGB",)
+    assert notes == ("the grey colour profile is not kept: WebP files do not take it, the picture became sRGB",)
     shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))[..., 0].astype(int)
     assert np.abs(shown - by_lcms(grey, source)[..., 0]).mean() < 6
 
 
-def test_picture_becomes_srgb_where_the_format_holds_no_profile(rgb):
+def bmp_profile(data):
+    """What a BMP of version 5 says of its colours: the space, and the profile behind the pixels."""
+    (space,) = struct.unpack_from("<I", data, 70)
+    offset, size = struct.unpack_from("<II", data, 126)
+    return space, data[14 + offset :][:size]
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_bmp_keeps_a_profile_behind_the_pixels(rgb, alpha):
     for name in ("Display P3", "sRGB as samples"):
         picture = read_picture(encoded(Image.fromarray(rgb), "PNG", icc_profile=CARRIED[name]))
+        picture = replace(picture, alpha=rgb[..., 0] if alpha else None)
         data, notes = written(picture, "bmp")
-        assert notes == ("bmp holds no colour profile: the picture became sRGB",)
-        expected = by_lcms(Image.fromarray(rgb), CARRIED[name], flags=ImageCms.Flags.BLACKPOINTCOMPENSATION)
-        np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(data))), expected, atol=2)
+        assert notes == ()
+        assert bmp_profile(data) == (0x4D424544, CARRIED[name])
+        shown = np.asarray(Image.open(io.BytesIO(data)))
+        np.testing.assert_array_equal(shown[..., :3], rgb)
+        back = read_picture(data)
+        assert back.metadata.icc == CARRIED[name]
+        np.testing.assert_array_equal(back.pixels, rgb)
+
+
+def test_bmp_profile_gives_its_tones_away_and_back(rgb):
     linear = rgb_profile(SRGB_PRIMARIES, LINEAR)
     data, _ = written(read_picture(encoded(Image.fromarray(rgb), "PNG", icc_profile=linear)), "bmp")
-    np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(data))), by_lcms(Image.fromarray(rgb), linear), atol=2)
+    picture = read_picture(data)
+    assert picture.toned
+    np.testing.assert_allclose(picture.pixels / 257, by_lcms(Image.fromarray(rgb), linear), atol=1.01)
+    again, notes = written(picture, None)
+    assert (again, notes) == (data, ())
+
+
+def calibrated_bmp(rgb, primaries, exponent):
+    """A BMP whose header of version 4 names primaries and gammas."""
+    height, width = rgb.shape[:2]
+    head = struct.pack("<2sIHHI", b"BM", 0, 0, 0, 14 + 108)
+    head += struct.pack("<IiiHHIIiiII16xI", 108, width, -height, 1, 24, 0, 0, 0, 0, 0, 0, 0)
+    head += struct.pack("<9I3I", *(round(value * 2**30) for value in primaries), *(round(exponent * 65536),) * 3)
+    rows = b"".join((row[:, ::-1].tobytes()).ljust((width * 3 + 3) // 4 * 4, b"\0") for row in rgb)
+    return head + rows
+
+
+def test_bmp_of_calibrated_colours(rgb):
+    xyz = (0.4124, 0.2126, 0.0193, 0.3576, 0.7152, 0.1192, 0.1805, 0.0722, 0.9505)
+    assert read_picture(calibrated_bmp(rgb, xyz, 2.2)).metadata.icc is None  # sRGB, as it is usually rounded
+    picture = read_picture(calibrated_bmp(rgb, xyz, 1.0))
+    expected = by_lcms(Image.fromarray(rgb), rgb_profile(SRGB_PRIMARIES, LINEAR))
+    np.testing.assert_allclose(picture.pixels / 257, expected, atol=1.01)
+    assert read_picture(calibrated_bmp(rgb, (0,) * 9, 0)).metadata.icc is None
+
+
+def test_grey_picture_becomes_srgb_in_bmp(rgb):
+    picture = read_picture(encoded(Image.fromarray(rgb[..., 0]), "PNG", icc_profile=grey_profile(gamma(1.5))))
+    data, notes = written(picture, "bmp")
+    assert notes == ("the grey colour profile is not kept: BMP files do not take it, the picture became sRGB",)
+    np.testing.assert_allclose(np.asarray(Image.open(io.BytesIO(data))), picture.pixels / 257, atol=0.51)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "TIFF"])
@@ -239,7 +286,7 @@ def test_cmyk_without_or_with_a_damaged_profile_says_so():
 def test_profile_of_another_colour_model_is_left_out(rgb):
     grey = read_picture(encoded(Image.fromarray(rgb[..., 0]), "PNG", icc_profile=SRGB))
     assert grey.metadata.icc is None
-    assert "profile is for another colour model" in grey.notes[0]
+    assert grey.notes == ("the colour profile is not kept: it is for another colour model",)
 
 
 @pytest.mark.parametrize("cut", [10, 130, 140, 300])
@@ -249,12 +296,6 @@ def test_damaged_profiles_are_carried_not_used(rgb, cut):
     assert colour.tone_curves(broken) is None
     data, _ = written(picture, "tif")
     np.testing.assert_array_equal(read_picture(data).pixels, rgb)
-
-
-def test_damaged_profile_does_not_lose_the_picture_where_it_cannot_be_held(rgb):
-    data, notes = written(Picture(rgb, metadata=Metadata(icc=CARRIED["Display P3"][:200])), "bmp")
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), rgb)
-    assert notes == ("bmp holds no colour profile, and this one is damaged",)
 
 
 @pytest.mark.parametrize("name", ["gamma 1.8", "gamma 2.2", "Rec. 709"])

@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 
 from undim.errors import PictureError
 from undim.images import FORMATS, Metadata, Picture, encode_picture, read_picture, write_picture
+from undim.images.formats import named
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
@@ -132,17 +133,21 @@ def test_png_orientation_is_applied_once(deep, behind):
     assert (parsed(picture.metadata.exif)[0x0112], parsed(picture.metadata.exif)[0x010F]) == (1, "Maker")
 
 
+HDR = "its colours, HDR by numbers in place of a profile, were taken for sRGB"
+
+
 @pytest.mark.parametrize(
-    ("numbers", "kind"), [((9, 16), "HDR"), ((12, 13), "wide-gamut"), ((1, 13), None), ((2, 2), None)]
+    ("numbers", "profile", "notes"),
+    [((9, 16), None, (HDR,)), ((9, 18), None, (HDR,)), ((12, 13), True, ()), ((1, 13), None, ()), ((2, 2), None, ())],
 )
-def test_colours_named_by_numbers_are_not_passed_over(deep, numbers, kind):
+def test_colours_named_by_numbers_are_not_passed_over(deep, numbers, profile, notes):
     picture = read_picture(png(2, deep, (b"cICP", bytes([*numbers, 0, 1]))))
     np.testing.assert_array_equal(picture.pixels, deep)
-    said = f"its colours, {kind} by numbers in place of a profile, were taken for sRGB"
-    assert picture.notes == ((said,) if kind else ())
+    assert (picture.metadata.icc is not None, picture.notes) == (bool(profile), notes)
     avif = bytearray(bytes_of(Picture(deep, bits=8), "avif")[0])
     struct.pack_into(">HH", avif, avif.index(b"colrnclx") + 8, *numbers)
-    assert read_picture(bytes(avif)).notes == ((said,) if kind else ())
+    picture = read_picture(bytes(avif))
+    assert (picture.metadata.icc is not None, picture.notes) == (bool(profile), notes)
 
 
 TIFFS = {
@@ -219,7 +224,7 @@ def test_tiff_metadata_and_orientation(tmp_path, deep):
     np.testing.assert_array_equal(read_picture(tmp_path / "turned.tif").pixels, np.rot90(deep, -1))
 
 
-@pytest.mark.parametrize("kind", [np.float32, np.float16])
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.float16])
 def test_floating_point_tiff_from_0_to_1_becomes_16_bits(tmp_path, deep, kind):
     values = (deep / 65535).astype(kind)
     tifffile.imwrite(tmp_path / "f.tif", values, photometric="rgb")
@@ -246,10 +251,10 @@ def test_floating_point_tiff_that_is_no_picture(tmp_path, value, reason):
         read_picture(tmp_path / "f.tif")
 
 
-@pytest.mark.parametrize("kind", [np.int16, np.int8, np.uint32, np.int32, np.float64])
+@pytest.mark.parametrize("kind", [np.int16, np.int8, np.uint32, np.int32])
 def test_other_kinds_of_tiff_are_refused(tmp_path, kind):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8, 3), kind), photometric="rgb")
-    with pytest.raises(PictureError, match=r"signed or 32-bit integer|out of range"):
+    with pytest.raises(PictureError, match="signed or 32-bit integer"):
         read_picture(tmp_path / "a.tif")
 
 
@@ -265,14 +270,15 @@ def test_pages_and_smaller_copies_of_deep_tiffs(tmp_path, deep):
 
 def test_avif_keeps_more_than_8_bits(ramp):
     data, notes = bytes_of(Picture(ramp), "avif")
-    assert notes == ("avif holds 12 bits per sample: its 16 were rounded",)
+    assert notes == ("its 16 bits per sample were rounded to 12: AVIF files hold no more",)
     assert np.abs(imageio.imread(data).astype(int) - ramp / 257).mean() < 1  # by another library, in 8 bits
     back = read_picture(data)
     assert (back.pixels.dtype, back.depth) == (np.uint16, 16)
     assert np.abs(back.pixels.astype(int) - ramp).mean() < 65535 / 1024
     assert len(np.unique(back.pixels[..., 1])) > 40  # of 48 rows; 8 bits know ten levels of this gradient
+    assert bytes_of(back, "avif")[1] == ()  # 12 bits stay 12
     _, notes = bytes_of(Picture(ramp, format="avif"), None)
-    assert notes == ("avif holds 12 bits per sample: its 16 were rounded",)
+    assert notes == ("its 16 bits per sample were rounded to 12: AVIF files hold no more",)
 
 
 def test_deep_avif_white_is_white_and_alpha_and_metadata_stay(ramp):
@@ -301,7 +307,7 @@ def test_deep_avif_is_turned_once(ramp):
 @pytest.mark.parametrize("form", ["jpg", "webp", "bmp"])
 def test_formats_of_8_bits_round_and_say_so(deep, form):
     data, notes = bytes_of(Picture(deep, deep[..., 0] if form != "jpg" else None), form)
-    assert notes == (f"{form} holds 8 bits per sample: its 16 were rounded",)
+    assert notes == (f"its 16 bits per sample were rounded to 8: {named(form).title} files hold no more",)
     if form == "bmp":
         np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data)))[..., :3], np.rint(deep / 257))
 
@@ -336,7 +342,7 @@ def test_limit_is_compared_before_decoding(deep, form):
 
 
 def test_libvips_that_cannot_be_loaded_is_named(deep, monkeypatch):
-    from undim.images import libvips
+    from undim.images.codecs import libvips
 
     libvips._library.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "pyvips", None)

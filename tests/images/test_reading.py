@@ -240,7 +240,7 @@ def test_limit_is_compared_before_decoding_and_without_pillows_warning(recwarn):
 def test_limit_is_inclusive(rgb, form):
     data = encoded(Image.fromarray(rgb), form)
     assert read_picture(data, max_pixels=63).size == (9, 7)
-    with pytest.raises(PictureError, match=r"limit max_pixels \(--max-pixels\) of 62"):
+    with pytest.raises(PictureError, match="limit max_pixels of 62"):
         read_picture(data, max_pixels=62)
 
 

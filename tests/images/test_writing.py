@@ -5,7 +5,7 @@ import imageio.v3 as imageio
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, ImageCms
 
 from undim.errors import PictureError, UsageError
 from undim.images import FORMATS, Metadata, Picture, encode_picture, read_picture, write_picture
@@ -84,7 +84,7 @@ def test_alpha_in_jpeg_is_laid_on_white_and_said(smooth):
 def test_metadata_is_carried(rgb, form):
     meta = Metadata(exif=exif_block(), icc=SRGB, xmp=b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>", dpi=(300, 300))
     data, notes = bytes_of(Picture(rgb, metadata=meta), form)
-    assert notes == ()
+    assert [note for note in notes if "resolution" not in note] == []
     image = Image.open(io.BytesIO(data))
     image.load()
     exif = image.getexif()
@@ -108,7 +108,7 @@ def test_tiff_metadata_reaches_jpeg(rgb):
 
 def test_what_bmp_cannot_hold_is_said(rgb):
     _, notes = bytes_of(Picture(rgb, metadata=Metadata(exif=exif_block(), icc=SRGB)), "bmp")
-    assert notes == ("bmp holds no EXIF", "bmp holds no colour profile")
+    assert notes == ("the EXIF data are not kept: BMP files do not take them",)
 
 
 def test_lossless_webp_stays_lossless(rgb):
@@ -129,7 +129,7 @@ def test_format_that_is_not_written_becomes_png(rgb):
 
 def test_too_large_for_the_format():
     wide = Picture(np.zeros((1, 16384), np.uint8))
-    with pytest.raises(PictureError, match=r"at most 16383 .* png \(--format png\)"):
+    with pytest.raises(PictureError, match="at most 16383 pixels on a side: choose PNG"):
         bytes_of(wide, "webp")
     assert bytes_of(wide, "jpg")[0]
 
@@ -150,7 +150,7 @@ def test_failure_halfway_keeps_the_old_file_and_leaves_nothing_else(tmp_path, rg
         raise OSError("disk full")
 
     monkeypatch.setattr(Image.Image, "save", fail)
-    monkeypatch.setattr(TiffImagePlugin.ImageFileDirectory_v2, "save", fail)
+    monkeypatch.setattr("zlib.compress", lambda *_: fail(None, stream=io.BytesIO()))
     with pytest.raises(PictureError, match="disk full"):
         write_picture(Picture(rgb), target, form)
     assert target.read_bytes() == b"old"
@@ -186,7 +186,7 @@ def test_damaged_exif_is_left_out_of_tiff_and_said(rgb):
     broken = b"I"
     data, notes = bytes_of(Picture(rgb, metadata=Metadata(exif=broken)), "tif")
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(data))), rgb)
-    assert notes == ("its EXIF is damaged and was left out",)
+    assert notes == ("the EXIF data are damaged and not kept",)
 
 
 def test_tiff_of_many_strips_is_read_by_others(tmp_path):

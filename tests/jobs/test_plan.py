@@ -109,13 +109,78 @@ def test_contradictions(tree):
     assert plan(["in/a.jpg"], "clear.jpeg", "jpg")[0].format == "jpg"
 
 
-def test_two_inputs_with_one_output(tree):
+def test_pictures_that_would_become_one_file_get_their_old_suffix_into_the_name(tree):
+    image = Image.new("L", (2, 2))
+    image.save("in/a.png")
+    image.save("in/a.gif")
+    assert pairs(plan(["in"], "out", "png")) == [
+        ("in/a.gif", "out/a.gif.png", "png"),
+        ("in/a.jpg", "out/a.jpg.png", "png"),
+        ("in/a.png", "out/a.png.png", "png"),
+        ("in/deep/b.PNG", "out/deep/b.png", "png"),
+        ("in/deep/c.gif", "out/deep/c.png", "png"),
+    ]
+    assert [str(task.target) for task in plan(["in"], "out")][:3] == ["out/a.gif.png", "out/a.jpg", "out/a.png.png"]
+
+
+def test_a_name_with_an_old_suffix_is_not_taken_from_another_picture(tree):
+    for name in ("a.png", "a.gif", "a.gif.png"):
+        Image.new("L", (2, 2)).save(f"in/{name}")
+    targets = {task.source: str(task.target) for task in plan(["in"], "out")}
+    assert targets["in/a.gif"] == "out/a.gif.png"
+    assert targets["in/a.gif.png"] == "out/a.gif.png.png"
+    assert len(set(targets.values())) == len(targets)
+
+
+def test_pictures_of_one_name_are_refused_alone(tree):
     Path("lone").rename("a.jpg")
-    with pytest.raises(UsageError, match=r"'in/a.jpg' and 'a.jpg' would both become 'out/a.jpg'"):
-        plan(["in", "a.jpg"], "out")
-    Image.new("L", (2, 2)).save("in/a.png")
-    with pytest.raises(UsageError, match="both become"):
-        plan(["in"], "out", "png")
+    tasks = plan(["in", "a.jpg"], "out")
+    refused = {task.source: task.refusal for task in tasks if task.refusal is not None}
+    assert set(refused) == {"in/a.jpg", "a.jpg"}
+    assert "would become 'out/a.jpg', as in/a.jpg would" in refused["a.jpg"]
+    assert [str(task.target) for task in tasks if task.refusal is None] == ["out/deep/b.PNG", "out/deep/c.png"]
+
+
+def test_a_name_once_given_stays_whatever_arrives_later(tree):
+    Image.new("L", (2, 2)).save("in/b.gif")
+    given = {task.source: task.target for task in plan(["in"], "out")}
+    assert str(given["in/b.gif"]) == "out/b.png"
+    Image.new("L", (2, 2)).save("in/b.png")
+    targets = {task.source: str(task.target) for task in plan(["in"], "out", given=given)}
+    assert targets["in/b.gif"] == "out/b.png"
+    assert targets["in/b.png"] == "out/b.png.png"
+
+
+def test_what_macos_and_windows_leave_and_hidden_folders_are_passed_over(tree):
+    companion = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
+    for name in ("._a.jpg", "deep/._b.PNG", "__MACOSX/a.jpg", ".thumbnails/a.jpg", ".hidden/deep/x.png", "Thumbs.db"):
+        path = Path("in", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(companion)
+    Image.new("L", (2, 2)).save("in/._real.jpg")  # a picture that somebody called so
+    assert [task.source for task in plan(["in"], "out")] == [
+        "in/._real.jpg",
+        "in/a.jpg",
+        "in/deep/b.PNG",
+        "in/deep/c.gif",
+    ]
+    assert [task.source for task in plan(["in/._a.jpg"], "out")] == ["in/._a.jpg"]
+    assert len(plan(["in/.hidden"], "out")) == 1  # what is named is meant
+
+
+def test_videos_in_a_folder_are_told_of_and_one_that_is_named_is_refused(tree):
+    Path("in/clip.MP4").write_bytes(b"\0\0\0\x18ftypmp42")
+    Path("in/deep/code.ts").write_text("const a = 1;")
+    Path("in/deep/film.ts").write_bytes(b"G@\0\x10")
+    seen = []
+    assert len(plan(["in"], "out", on_video=seen.append)) == 3
+    assert seen == ["in/clip.MP4", "in/deep/film.ts"]
+    [task] = plan(["in/clip.MP4"], "out")
+    assert (task.refusal, task.code) == ("is a video, not a picture", "video")
+    Path("clips").mkdir()
+    Path("in/clip.MP4").rename("clips/clip.mp4")
+    with pytest.raises(UsageError, match="no picture in 'clips', but 1 video"):
+        plan(["clips"], "out")
 
 
 def test_the_same_input_twice_is_one(tree):
@@ -130,8 +195,8 @@ def test_output_on_an_input(tree):
     assert plan(["in/a.jpg"], "in", overwrite=True)[0].target == Path("in/a.jpg")
     Path("in/a").mkdir()
     Image.new("L", (2, 2)).save("in/a/b.PNG")
-    with pytest.raises(UsageError, match="replace the input"):
-        plan(["in/a", "in/deep/b.PNG"], "in/deep", overwrite=True)
+    refused = [task.refusal for task in plan(["in/a", "in/deep/b.PNG"], "in/deep", overwrite=True)]
+    assert all("would become 'in/deep/b.PNG'" in refusal for refusal in refused)
 
 
 def test_output_inside_the_input_is_left_out(tree):

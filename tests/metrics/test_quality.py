@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from undim.errors import ModelError, ShapeError
+from undim.metrics.evaluation import Evaluation
 from undim.metrics.networks import network_enhancer
 from undim.metrics.protocol import Scores, measure, score
 from undim.metrics.quality import (
@@ -19,6 +20,8 @@ from undim.metrics.quality import (
     psnr_gt_mean,
     ssim,
 )
+from undim.metrics.report import make_document
+from undim.results.scores import ScoredSubject
 from undim.training.losses import ssim_index
 
 
@@ -91,6 +94,10 @@ def test_sizes_and_types_are_checked(measure):
         measure(reference / 255, reference / 255)
 
 
+def document_of(scores):
+    return make_document(ScoredSubject(), Evaluation(scores, ()))
+
+
 def test_scores_average_pictures():
     output, reference = pictures()
     other, target = pictures(1)
@@ -99,7 +106,7 @@ def test_scores_average_pictures():
     assert scores.ssim == pytest.approx((ssim(output, reference) + ssim(other, target)) / 2)
     ratios = [log_brightness_ratio(output, reference), log_brightness_ratio(other, target)]
     assert scores.brightness_error == pytest.approx(math.sqrt(sum(r * r for r in ratios) / 2))
-    assert [image["name"] for image in scores.as_dict()["images"]] == ["a", "b"]
+    assert [image.name for image in document_of(scores).images] == ["a", "b"]
 
 
 def test_networks_are_clamped_and_rounded():
@@ -147,8 +154,8 @@ def test_without_reference_or_input_measures_are_absent():
     assert alone.luma_output == pytest.approx(mean_luma(output))
     assert "two blocks" in alone.notes[0]  # 40 x 56 is too small for NIQE
     assert alone.niqe is None
-    means = Scores((alone,)).as_dict()
-    assert [means[key] for key in ("psnr", "ssim", "niqe", "brightness_error", "clipped_growth")] == [None] * 5
+    means = document_of(Scores((alone,)))
+    assert [means.psnr, means.ssim, means.niqe, means.brightness_error, means.clipped_growth] == [None] * 5
     mixed = Scores((alone, measure("b", output, reference)))
     assert mixed.psnr == pytest.approx(psnr(output, reference))
 
@@ -157,8 +164,8 @@ def test_an_infinite_psnr_is_null_with_a_note():
     _, reference = pictures()
     scores = score(lambda low: low, [("same", reference, reference)])
     assert scores.psnr == math.inf
-    assert scores.as_dict()["psnr"] is None
-    assert any("infinite" in note for note in scores.as_dict()["images"][0]["notes"])
+    assert document_of(scores).psnr is None
+    assert any("infinite" in note for note in document_of(scores).images[0].notes)
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def test_a_shared_convolution_stays_shared():
 def test_replacing_needs_a_match_and_zero_padding():
     with pytest.raises(ModelError, match="pass the network"):
         replace_convs(nn.Conv2d(3, 3, 1))
-    with pytest.raises(ModelError, match="no regular expression"):
+    with pytest.raises(ModelError, match="not a regular expression"):
         replace_convs(nn.Sequential(nn.Conv2d(3, 3, 1)), where="[")
     with pytest.raises(ModelError, match="nothing"):
         replace_convs(nn.Sequential(nn.Conv2d(3, 3, 1)), where="nothing")

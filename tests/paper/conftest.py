@@ -17,11 +17,35 @@ def write(path, content):
 
 
 def scores(psnr, data="lol-v1", **more):
-    return {"data": data, "split": "test", "psnr": psnr, "ssim": 0.8, "niqe": 4.0, "images": [{}] * 15, **more}
+    images = [{"name": str(number)} for number in range(15)]
+    return {"data": data, "split": "test", "psnr": psnr, "ssim": 0.8, "niqe": 4.0, "images": images, **more}
 
 
 def laboratory(result, data="lol-v1"):
     return {"data": data, "split": "val", "seeds": [0, 1, 2], "pictures": ["a", "b"], "result": result}
+
+
+def reset_change(change, changes=()):
+    """What resetting a layer or a group does, `changes` for each draw and each picture."""
+    lists = {key: [0.0] for key in ("per_seed", "poi_per_seed")}
+    return {"change": change, "interval": None, "poi": 0.0, "changes": list(changes), **lists}
+
+
+def resets(psnr, groups, layers, gains=()):
+    """What reset and poi measure."""
+    more = {"mean_psnr": 20.0, "seeds": [0], "gains": list(gains), "correlation": None}
+    return {"psnr": psnr, "groups": groups, "layers": layers, **more}
+
+
+def ratios(mean):
+    """What dmr measures."""
+    lists = {key: [] for key in ("seeds", "per_seed", "per_image")}
+    return {"mean": mean, "interval": None, "layers": {}, "non_finite": 0, "adr_kept": None, **lists}
+
+
+def pruned(name, psnr, dmr):
+    """A row of prune."""
+    return {"name": name, "psnr": psnr, "dmr": dmr, "chroma": 1.0, "interval": None, "non_finite": 0}
 
 
 def cell(variant, seed, psnr):
@@ -60,6 +84,12 @@ def make_file():
 
 
 @pytest.fixture
+def make_resets():
+    """`resets` and `reset_change`."""
+    return resets, reset_change
+
+
+@pytest.fixture
 def make_cell():
     """`cell`."""
     return cell
@@ -79,22 +109,21 @@ def results(tmp_path):
         write(folder / f"restormer_base-s{seed}" / "lol-v1" / "results.json", scores(psnr, iterations=500, seed=seed))
     write(folder / "tiny" / "lol-v1" / "results.json", scores(21.5, seed=7))
     write(folder / "tiny" / "dicm" / "results.json", {**scores(None, "dicm"), "split": None, "ssim": None})
-    groups = {"attention, all": {"change": -3.5}, "feedforward, latent": {"change": 0.25}}
-    layers = {f"l{place}": {"change": -place, "changes": [[-place, -place]]} for place in range(7)}
-    resets = {"groups": groups, "psnr": [20.0, 21.0], "layers": layers}
-    write(folder / "restormer_base" / "lol-v1" / "reset.json", laboratory(resets))
+    groups = {"attention, all": reset_change(-3.5), "feedforward, latent": reset_change(0.25)}
+    layers = {f"l{place}": reset_change(-place, [[-place, -place]]) for place in range(7)}
+    write(folder / "restormer_base" / "lol-v1" / "reset.json", laboratory(resets([20.0, 21.0], groups, layers)))
     for seed, changes in ((0, FALLING), (1, UNEVEN)):
-        small = {"groups": {"attention, all": {"change": -2.0 - seed}}, "psnr": LEVELS}
-        small["layers"] = {"l0": {"change": 0.0, "changes": [changes]}}
+        small = resets(LEVELS, {"attention, all": reset_change(-2.0 - seed)}, {"l0": reset_change(0.0, [changes])})
         path = folder / f"a_restormer_small.base-s{seed}" / "lol-v1" / "reset.json"
         write(path, laboratory(small) | {"iterations": 800})
-    quantised = [{"name": "quantised, 4 bits", "psnr": 9.0, "dmr": 20.0}]
+    quantised = [pruned("quantised, 4 bits", 9.0, 20.0)]
     write(folder / "a_restormer_small.base-s0" / "lol-v1" / "prune.json", laboratory({"rows": quantised}))
-    write(folder / "restormer_base" / "lol-v1" / "dmr.json", laboratory({"mean": 33.25}))
-    rows = [{"name": "unchanged", "psnr": 20.0, "dmr": 33.25}, {"name": "FPGM", "psnr": 11.0, "dmr": 30.0}]
+    write(folder / "restormer_base" / "lol-v1" / "dmr.json", laboratory(ratios(33.25)))
+    rows = [pruned("unchanged", 20.0, 33.25), pruned("FPGM", 11.0, 30.0)]
     write(folder / "restormer_base" / "lol-v1" / "prune.json", laboratory({"rows": rows}))
     gains = [{"layer": "attn", "seed": 0, "picture": 1, "before": 12.0, "after": 13.5}]
-    poi = {"layers": {"a": {"poi": 20.0}, "b": {"poi": 40.0}}, "gains": gains}
+    shares = {name: reset_change(0.0) | {"poi": poi} for name, poi in (("a", 20.0), ("b", 40.0))}
+    poi = resets([12.0, 12.0], {}, shares, gains)
     write(folder / "restormer_base" / "lol-v1" / "poi.json", laboratory(poi))
     cells = [cell(variant, seed, 20.0 + seed) for variant in ("base", "pog") for seed in (0, 1)]
     write_study(folder / "studies" / "a", "a_candela_tiny", cells)

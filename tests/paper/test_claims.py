@@ -77,7 +77,7 @@ def test_kernels_that_become_alike_in_training(judge):
     def train(cell):
         end = {"base": 1.0, "dynamic": 1e-2 * (1 + 0.1 * cell["seed"]), "pog": 1e-1 * (1 + 0.2 * cell["seed"])}
         cell["diversity_over_training"] = [
-            {"step": step, "layers": {"p1": {"cosine_distance": distance, "variation": 0.1}}}
+            {"step": step, "layers": {"p1": {"cosine_distance": distance, "variation": 0.1, "effective_rank": 1.0}}}
             for step, distance in ((0, 1.0), (3000, end[cell["variant"]]))
         ]
 
@@ -128,14 +128,15 @@ def test_claims_that_resets_judge(results, tmp_path):
     assert layers.endswith("not run.")  # all feedforward layers were not reset in any of these
 
 
-def test_all_feedforward_layers_against_all_attention_layers(make_file, tmp_path):
+def test_all_feedforward_layers_against_all_attention_layers(make_file, make_resets, tmp_path):
+    resets, reset_change = make_resets
     for seed, changes in ((0, (-2.0, -3.0)), (1, (-2.5, -3.6))):
         groups = {
-            f"{kind}, all": {"change": change}
+            f"{kind}, all": reset_change(change)
             for kind, change in zip(("attention", "feedforward"), changes, strict=True)
         }
         content = {"data": "lol-v1", "split": "test", "seeds": [0], "pictures": ["1"]}
-        content["result"] = {"groups": groups, "psnr": [20.0], "layers": {}}
+        content["result"] = resets([20.0], groups, {})
         make_file(tmp_path / "in" / f"net.pog-s{seed}" / "lol-v1" / "reset.json", content)
     assert main(["paper", "claims", "--results", str(tmp_path / "in"), "-o", str(tmp_path)]) == 0
     page = json.loads((tmp_path / "claims.json").read_text())

@@ -12,9 +12,11 @@ from undim.cli.paper import MAKERS, NAMES
 from undim.nets import list_models
 from undim.paper.harm import ALIKE, ALL, CORRELATION, HIGH, LAYERS, LOW, NONE, SOME
 from undim.paper.measured import Measurements
+from undim.paper.networks import RECIPES
 from undim.paper.pages import make_markdown, published
 from undim.paper.restoration_tables import make_table6
-from undim.paper.rows import RECIPES
+from undim.results.page import PageDocument
+from undim.results.study import StudiesDocument
 from undim.study.plan import load_study
 
 PROJECT = Path(__file__).parents[2]
@@ -27,8 +29,8 @@ def made(results, tmp_path):
     out = tmp_path / "out"
     assert main(["paper", "all", "--results", str(results), "-o", str(out)]) == 0
     pages = {name: json.loads((out / f"{name}.json").read_text()) for name in NAMES}
-    for name, page in pages.items():
-        assert (out / f"{name}.md").read_text() == make_markdown(page)
+    for name in pages:
+        assert (out / f"{name}.md").read_text() == make_markdown(PageDocument.read(out / f"{name}.json"))
     return {name: {(row["label"], row["column"]): row for row in page["rows"]} for name, page in pages.items()}
 
 
@@ -102,7 +104,8 @@ def test_harm_is_compared_over_trainings(results, make_cell, make_study, tmp_pat
     cells = []
     for seed, by_layer in enumerate(changes):
         one = make_cell("static", seed, 20.0)
-        one["redundancy"]["layers"] = {f"l{n}": {"psnr_change": change} for n, change in enumerate(by_layer)}
+        layers = {f"l{n}": {"psnr_change": change, "dmr": 30.0, "poi": 10.0} for n, change in enumerate(by_layer)}
+        one["redundancy"]["layers"] = layers
         cells.append(one)
     make_study(results / "studies" / "t", "t2_dynamic", cells)
     assert main(["paper", "harm", "--results", str(results), "-o", str(tmp_path)]) == 0
@@ -187,7 +190,14 @@ def test_figure_1_shows_the_pictures_that_gain(results, tmp_path):
 
 def test_pictures_of_ones_own_stand_in_the_figure_they_belong_to(results, make_file, tmp_path):
     for network, psnr in (("tiny", 20.0), ("photo", None)):
-        content = {"data": "folder", "split": None, "psnr": psnr, "ssim": None, "niqe": 3.0, "images": [{}]}
+        content = {
+            "data": "folder",
+            "split": None,
+            "psnr": psnr,
+            "ssim": None,
+            "niqe": 3.0,
+            "images": [{"name": "cat"}],
+        }
         make_file(results / network / "folder" / "results.json", content)
         save(results / network / "folder" / "images", ["cat", "cup", "dog"], 100 if psnr is None else 50)
     assert main(["paper", "figure6", "figure7", "--results", str(results), "-o", str(tmp_path)]) == 0
@@ -201,7 +211,7 @@ def test_pictures_of_ones_own_stand_in_the_figure_they_belong_to(results, make_f
 
 @pytest.mark.parametrize("elsewhere", ["studies", "tiny"])
 def test_a_sheet_stays_where_its_pictures_are_not(results, make_file, tmp_path, elsewhere):
-    content = {"data": "folder", "split": None, "psnr": None, "ssim": None, "niqe": 3.0, "images": [{}]}
+    content = {"data": "folder", "split": None, "psnr": None, "ssim": None, "niqe": 3.0, "images": [{"name": "cat"}]}
     make_file(results / "photo" / "folder" / "results.json", content)
     save(results / "photo" / "folder" / "images", ["cat"], 100)
     assert main(["paper", "figure7", "--results", str(results), "-o", str(tmp_path)]) == 0
@@ -213,13 +223,12 @@ def test_a_sheet_stays_where_its_pictures_are_not(results, make_file, tmp_path, 
 
 
 def test_plots_are_made_of_studies_and_of_measured_kernels(results, make_file, make_cell, make_study, tmp_path):
-    layer = {"cosine_distance": 0.1, "effective_rank": 2.0, "kernels": [[0.0, 1.0, 2.0], [0.5, 1.0, 2.0]]}
-    over_training = [
-        {"step": step, "layers": {"p1": {"cosine_distance": 0.1 / step, "variation": 0.1}}} for step in (10, 20)
-    ]
+    diverse = {"cosine_distance": 0.1, "variation": 0.1, "effective_rank": 2.0}
+    layer = {"kind": "pog", "weights": 3, **diverse, "kernels": [[0.0, 1.0, 2.0], [0.5, 1.0, 2.0]]}
+    over_training = [{"step": step, "layers": {"p1": {**diverse, "cosine_distance": 0.1 / step}}} for step in (10, 20)]
     cells = [{**make_cell("pog", seed, 20.0), "diversity_over_training": over_training} for seed in (0, 1)]
     make_study(results / "studies" / "a2", "a_restormer_small", cells)
-    study = {"split": None, "seeds": [], "pictures": ["a", "b"], "result": {"layers": {"p1": layer}}}
+    study = {"split": None, "seeds": [], "pictures": ["a", "b"], "result": {"pictures": 2, "layers": {"p1": layer}}}
     make_file(results / "a_restormer_small.pog-s0" / "lol-v1" / "diversity.json", {"data": "lol-v1", **study})
     assert main(["paper", "figure2", "figure5", "--results", str(results), "-o", str(tmp_path)]) == 0
     for name in ("figure2", "figure5"):
@@ -239,9 +248,8 @@ def test_table_6_has_every_system_of_the_paper():
 def test_committed_pages_are_made_of_their_json(path):
     from undim.study.report import make_markdown as make_study
 
-    page = json.loads(path.read_text())
-    make = make_study if path.stem == "study" else make_markdown
-    assert path.with_suffix(".md").read_text() == make(page)
+    made = make_study(StudiesDocument.read(path)) if path.stem == "study" else make_markdown(PageDocument.read(path))
+    assert path.with_suffix(".md").read_text() == made
 
 
 def assert_alike(found, expected, place):
@@ -264,11 +272,11 @@ def test_committed_pages_are_of_the_committed_measurements():
     ours = Measurements([PROJECT / "docs" / "results"])
     for name, make in MAKERS.items():
         committed = json.loads((PROJECT / "docs" / "results" / f"{name}.json").read_text())
-        assert_alike(json.loads(json.dumps(make(ours).as_dict())), committed, name)
+        assert_alike(json.loads(make(ours).document().text()), committed, name)
     studies = json.loads((PROJECT / "docs" / "results" / "study.json").read_text())["studies"]
     assert [study["name"] for study in studies] == sorted(ours.studies)
     for study in studies:
-        rows = json.loads(json.dumps(ours.studies[study["name"]]["rows"]))
+        rows = [json.loads(row.model_dump_json()) for row in ours.studies[study["name"]].rows]
         assert_alike(rows, study["rows"], study["name"])
 
 

@@ -14,7 +14,6 @@ from undim.nets import create_model
 from undim.paper.pages import Entry, Page
 from undim.weights.files import ModelSpec, save_model
 
-UNEVEN = {"layer": {"change": 0.0, "changes": [[0.1, 0.2]]}}
 SETTINGS = {"dims": [4, 4, 4], "heads": [1, 1], "global_width": 2}
 
 
@@ -98,12 +97,7 @@ def test_no_measure_leaves_trainings_alone(runs, tmp_path):
             {"seeds": [0], "pictures": []},
             "is damaged, measure it anew: result: Field required",
         ),
-        (
-            "net/lol-v1/reset.json",
-            {"seeds": [0], "pictures": ["1"], "result": {"psnr": [20.0], "groups": {}, "layers": UNEVEN}},
-            "layer has not a change for each of 1 pictures",
-        ),
-        ("net/lol-v1/prune.json", [1], "is no result of undim evaluate or undim redundancy"),
+        ("net/lol-v1/prune.json", [1], "is not a result of undim evaluate or undim redundancy"),
     ],
 )
 def test_damaged_measurements_are_named(make_file, tmp_path, capsys, place, content, message):
@@ -116,11 +110,30 @@ def test_damaged_measurements_are_named(make_file, tmp_path, capsys, place, cont
     assert len(told.splitlines()) == 1
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"rows": [{"label": "x"}]}'])
-def test_a_damaged_page_whose_sheet_would_stay_is_named(tmp_path, capsys, text):
+def test_changes_of_other_pictures_than_there_are_are_named(make_file, make_resets, tmp_path, capsys):
+    resets, reset_change = make_resets
+    result = resets([20.0], {}, {"layer": reset_change(0.0, [[0.1, 0.2]])})
+    path = tmp_path / "in" / "net" / "lol-v1" / "reset.json"
+    make_file(path, {"data": "lol-v1", "seeds": [0], "pictures": ["1"], "result": result})
+    assert main(["paper", "table1", "--results", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
+    assert "layer has not a change for each of 1 pictures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read: it is not JSON"),
+        ("[1]", "is not what undim paper writes"),
+        ('{"rows": [{"label": "x"}]}', "is damaged, delete it: name: Field required"),
+    ],
+)
+def test_a_damaged_page_whose_sheet_would_stay_is_named(tmp_path, capsys, text, message):
     (tmp_path / "figure6.json").write_text(text)
     assert main(["paper", "figure6", "--no-measure", "-o", str(tmp_path)]) == 2
-    assert "figure6.json is no page of undim paper: delete it." in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert str(tmp_path / "figure6.json") in told
+    assert message in told
+    assert len(told.splitlines()) == 1
     assert (tmp_path / "figure6.json").read_text() == text
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from undim.errors import ModelError, ShapeError, UsageError
 from undim.nets import add_adr, create_model
-from undim.redundancy import Settings, dmr, layers, reset
+from undim.redundancy import WalkSettings, dmr, layers, reset
 from undim.redundancy.journal import Journal
 from undim.redundancy.ratios import CEILING
 
@@ -126,7 +126,7 @@ def test_the_fast_path_gives_the_plain_loops_ratios(name):
     images = pictures()
     chosen = layers(model, "attention")
     fast = dmr(model, images, seeds=(0, 1))
-    slow = dmr(model, images, seeds=(0, 1), settings=Settings(fast=False))
+    slow = dmr(model, images, seeds=(0, 1), settings=WalkSettings(fast=False))
     assert fast.notes == slow.notes  # nothing fell back
     assert list(fast.ratios) == [layer.name for layer in chosen]
     for layer in chosen:
@@ -138,14 +138,14 @@ def test_the_fast_path_gives_the_plain_loops_ratios(name):
 
 def test_without_room_for_activations_nothing_changes():
     model, images = made("restormer_small"), pictures()
-    tight = dmr(model, images, settings=Settings(budget=20_000))
+    tight = dmr(model, images, settings=WalkSettings(budget=20_000))
     assert tight.per_layer == pytest.approx(dmr(model, images).per_layer, abs=1e-5)
 
 
 def test_batches_change_nothing():
     model = made("restormer_small")
     images = [*pictures(1), *pictures(1), *pictures(3)]
-    together = dmr(model, images, settings=Settings(batch=4))
+    together = dmr(model, images, settings=WalkSettings(batch=4))
     assert together.per_image == pytest.approx(dmr(model, images).per_image, abs=1e-3)
 
 
@@ -202,7 +202,7 @@ def test_weights_read_by_an_ancestor_are_no_obstacle():
     model = nn.Sequential(Early(0.1))
     result = dmr(model, pictures(), kind="branch")
     assert not result.notes
-    assert result.ratios == dmr(model, pictures(), kind="branch", settings=Settings(fast=False)).ratios
+    assert result.ratios == dmr(model, pictures(), kind="branch", settings=WalkSettings(fast=False)).ratios
 
 
 def test_hidden_reads_of_a_layer_are_found_by_the_rehearsal():
@@ -222,7 +222,7 @@ def test_hidden_reads_of_a_layer_are_found_by_the_rehearsal():
     model = Tied()
     result = dmr(model, pictures(), kind="last")
     assert "plain loop was taken for 1 of 1 layers" in result.notes[0]
-    assert result.ratios == dmr(model, pictures(), kind="last", settings=Settings(fast=False)).ratios
+    assert result.ratios == dmr(model, pictures(), kind="last", settings=WalkSettings(fast=False)).ratios
     assert "forward" in model.first.__dict__
 
 
@@ -237,7 +237,7 @@ def test_activations_changed_in_place_are_not_reused():
     )
     result = dmr(model, pictures(), kind="^[024]$")
     assert not result.notes
-    assert result.ratios == dmr(model, pictures(), kind="^[024]$", settings=Settings(fast=False)).ratios
+    assert result.ratios == dmr(model, pictures(), kind="^[024]$", settings=WalkSettings(fast=False)).ratios
 
 
 def test_a_killed_run_continues(tmp_path):

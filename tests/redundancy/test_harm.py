@@ -119,8 +119,10 @@ def test_a_killed_run_continues_with_harm(tmp_path):
     model, couples = Planted(), pairs(3)
     expected = harmfulness(model, couples, kind="good|bad", seeds=(0, 1))
     path = tmp_path / "poi.jsonl"
-    with Journal(path, {}) as journal:
-        harmfulness(model, couples[:2], kind="good|bad", seeds=(0, 1), journal=journal)
+    steps = [1] * 4
+    with Journal(path, {}) as journal, pytest.raises(IndexError):
+        harmfulness(model, couples, kind="good|bad", seeds=(0, 1), journal=journal, done=steps.pop)
+    assert 0 < len(journal.records) < 6
     with Journal(path, {}) as journal:
         again = harmfulness(model, couples, kind="good|bad", seeds=(0, 1), journal=journal)
         complete = harmfulness(model, couples, kind="good|bad", seeds=(0, 1), journal=journal)

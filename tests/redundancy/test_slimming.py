@@ -8,7 +8,7 @@ from undim.errors import ModelError, UsageError
 from undim.nets import count_flops
 from undim.nets.adr import Adr
 from undim.nets.hidden_channels import hidden_layers
-from undim.redundancy import Cut, Measured, bottleneck_energy, cut_down, dmr, harmfulness, propose, units
+from undim.redundancy import Cut, Evidence, bottleneck_energy, cut_down, dmr, harmfulness, propose, units
 from undim.redundancy.slimming import pattern_of
 from undim.weights.files import AdrSpec, ModelSpec, load_model, save_model
 
@@ -52,7 +52,7 @@ def silence(model, name):
 def measured(model, **others):
     """Equal measures, but for some layers' DMR."""
     names = [layer.name for group in units(model) for layer in group]
-    return {name: Measured(others.get(name.replace(".", "_"), 20.0), 0.0) for name in names}
+    return {name: Evidence(others.get(name.replace(".", "_"), 20.0), 0.0) for name in names}
 
 
 @pytest.mark.parametrize("name", list(SPECS))
@@ -111,7 +111,7 @@ def test_useless_layers_are_proposed_first():
     kind = pattern_of(layers)
     ratios = dmr(model, images, kind=kind).per_layer
     harm = harmfulness(model, [(image, image * 2) for image in images], kind=kind).layers
-    found = {layer.name: Measured(ratios[layer.name], harm[layer.name].poi) for layer in layers}
+    found = {layer.name: Evidence(ratios[layer.name], harm[layer.name].poi) for layer in layers}
     before = {name: value.clone() for name, value in model.state_dict().items()}
     proposal = propose(model, spec, found, energy=bottleneck_energy(model, images))
     smaller, _ = cut_down(model, spec, proposal.cut)
@@ -174,7 +174,7 @@ def test_what_cannot_go_is_refused():
     model, spec = built("candela_tiny"), SPECS["candela_tiny"]
     with pytest.raises(ModelError, match="as many of each"):
         cut_down(model, spec, Cut(("encoder1.0",)))
-    with pytest.raises(ModelError, match="is no block"):
+    with pytest.raises(ModelError, match="is not a block"):
         cut_down(model, spec, Cut(("decoder2.0",)))  # its attention
     with pytest.raises(ModelError, match="has no hidden channels"):
         cut_down(model, spec, Cut(hidden={"decoder2.0": (0,)}))

@@ -14,8 +14,9 @@ from onnx import helper
 
 from tiny_models import psnr, save_model, save_unary
 from undim import Enhancer
+from undim.cancellation import NEVER, Cancellation
 from undim.enhance.survey import look_at_whole
-from undim.errors import ModelError, PictureError, UsageError
+from undim.errors import CancelledError, ModelError, PictureError, UsageError
 from undim.runtimes import choice
 from undim.runtimes.base import OutOfMemoryError, Runtime, WholePicture
 from undim.runtimes.by_onnxruntime import OnnxRuntime
@@ -151,37 +152,42 @@ def test_torch_needs_the_weights(gain):
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in RUNTIMES])
-def test_stop(name, network):
+def test_a_run_that_is_asked_to_end_does_and_leaves_nothing_behind(name, network):
     runtime = open_runtime(name, network, threads=1)
+    cancellation = Cancellation()
     ended = []
 
     def work():
         try:
-            while True:
-                runtime.run(dark_batch(1, 3, 256, 256), more=True)
+            with runtime.under(cancellation):
+                while True:
+                    runtime.run(dark_batch(1, 3, 256, 256), more=True)
         except PictureError as error:
             ended.append(str(error))
 
     thread = threading.Thread(target=work)
     thread.start()
     time.sleep(0.2)
-    runtime.stop()
+    cancellation.cancel()
     thread.join(60)
     assert ended == ["was stopped"]
-    with pytest.raises(PictureError, match="was stopped"):
+    with pytest.raises(CancelledError, match="was stopped"), runtime.under(cancellation):
         runtime.run(dark_batch(1, 3, 8, 8))
+    fresh = open_runtime(name, network, threads=1)  # the next run is as if nothing had been
+    np.testing.assert_array_equal(runtime.run(dark_batch(1, 3, 256, 256)), fresh.run(dark_batch(1, 3, 256, 256)))
 
 
 @needs("openvino")
 def test_a_run_in_progress_is_cancelled(network):
     runtime = open_runtime("openvino", network, threads=1)
+    cancellation = Cancellation()
     cancelled = []
 
     class Request:
         model_inputs = ()
 
         def start_async(self, _):
-            runtime.stop()
+            cancellation.cancel()
 
         def cancel(self):
             cancelled.append(True)
@@ -190,7 +196,7 @@ def test_a_run_in_progress_is_cancelled(network):
             raise RuntimeError("Infer Request was canceled")
 
     runtime._request = lambda *_: Request()
-    with pytest.raises(PictureError, match="was stopped"):
+    with pytest.raises(CancelledError, match="was stopped"), runtime.under(cancellation):
         runtime.run(dark_batch(1, 3, 8, 8))
     assert cancelled
 
@@ -265,11 +271,8 @@ class Fake(Runtime):
     def __init__(self, value, precision="float32", name="openvino"):
         self.value, self.precision, self.name = value, precision, name
 
-    def infer(self, outputs, feeds, *, more):  # noqa: ARG002
+    def infer(self, outputs, feeds, *, more, cancellation=NEVER):  # noqa: ARG002
         return [np.full_like(feeds["image"], self.value) for _ in outputs]
-
-    def _interrupt(self):
-        pass
 
 
 def test_what_is_not_finite_is_made_in_float32_and_said_once(caplog):
@@ -283,9 +286,6 @@ def test_what_is_not_finite_is_made_in_float32_and_said_once(caplog):
         "openvino gave values that are not finite in bfloat16; it goes on in float32"
     ]
     assert str(runtime) == "openvino float32"
-    runtime.stop()
-    with pytest.raises(PictureError, match="stopped"):
-        runtime.run(dark_batch(1, 3, 8, 8))
 
 
 def test_finite_output_stays_reduced():
@@ -379,9 +379,9 @@ def test_what_fails_is_not_chosen(timed, gain, monkeypatch):
 def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # the specification: to be ignored
     monkeypatch.setattr("pathlib.Path.home", lambda: tmp_path)
-    monkeypatch.setattr(choice.sys, "platform", "linux")
+    monkeypatch.setattr("undim.machine.sys.platform", "linux")
     assert choice.cache_file() == tmp_path / ".cache" / "undim" / "runtimes.json"
-    monkeypatch.setattr(choice.sys, "platform", "darwin")
+    monkeypatch.setattr("undim.machine.sys.platform", "darwin")
     assert choice.cache_file() == tmp_path / "Library" / "Caches" / "undim" / "runtimes.json"
 
 
@@ -395,7 +395,4 @@ def test_auto_goes_by_the_size_of_the_work(timed, gain, monkeypatch):
     assert (enhancer(large) == 128).all()  # what Fake makes
     assert not (enhancer(small) == 128).all()  # the same as before
     assert enhancer.runtime == "onnxruntime float32 and openvino float32"
-    assert (Enhancer(gain, runtime="auto", many=True)(small) == 128).all()
-    enhancer.stop()
-    with pytest.raises(PictureError, match="stopped"):
-        enhancer(large)
+    assert (Enhancer(gain, runtime="auto", expect_many=True)(small) == 128).all()

@@ -6,10 +6,22 @@ import pytest
 from scipy import stats
 
 from undim.errors import UsageError
-from undim.study.cells import CellFile, distance_gained, read_cell
-from undim.study.report import make_markdown, merge_cells, write_study_report
+from undim.results.study import CellDocument, KernelsAtStep, PlanDocument, StudiesDocument
+from undim.study import report
+from undim.study.cells import distance_gained
+from undim.study.report import make_markdown, write_study_report
 
 PLAN = {"name": "s", "about": "A test", "base": "base", "variants": {"base": "alone", "pog": ""}, "seeds": [0, 1, 2]}
+
+
+def merge_cells(plan, cells):
+    """The table of a study, as JSON has it."""
+    study = report.merge_cells(PlanDocument(**plan), [CellDocument(**cell) for cell in cells])
+    return study.model_dump(mode="json")
+
+
+def page_of(study):
+    return make_markdown(StudiesDocument(studies=[study]))
 
 
 def make_cell(variant, seed, psnr, dmr=40.0, diversity=None):
@@ -79,9 +91,9 @@ def test_what_was_validated_at_its_end_alone_is_not_called_flat():
     cells[1]["curve"] = {"step": [10], "psnr": [21.0]}
     study = merge_cells(PLAN, cells)
     assert study["progress"] == {"psnr": pytest.approx(21), "last_share": None, "last_gain": None, "steps": 10}
-    text = make_markdown({"studies": [study | {"plot": None}]})
+    text = page_of(study)
     assert "ends after 10 steps at 21.00 dB on val; it was validated at its end alone" in text
-    assert "+1.00 dB" in make_markdown({"studies": [merge_cells(PLAN, made()) | {"plot": None}]})
+    assert "+1.00 dB" in page_of(merge_cells(PLAN, made()))
 
 
 def test_a_study_without_its_base_or_without_cells():
@@ -107,7 +119,7 @@ def test_the_page_is_made_of_its_json_alone(tmp_path):
     assert told == ["s: not run: pog-s2"]
     result = json.loads((out / "study.json").read_text())
     page = (out / "study.md").read_text()
-    assert page == make_markdown(result)
+    assert page == make_markdown(StudiesDocument.read(out / "study.json"))
     assert "| pog | 2 | 21.05 ± 0.78 | +0.55 [" in page
     assert "DMR cannot be told apart (-0.75 dB, -3.93 to +2.43)" in page
     assert "the last 20 % of its training added +1.00 dB" in page
@@ -138,14 +150,17 @@ def test_kernels_that_are_zero_for_all_pictures_are_alike():
 def test_what_becomes_of_kernels_in_training_is_told_in_decades():
     def layers(first, second):
         return {
-            "p1": {"cosine_distance": first, "variation": first},
-            "p2": {"cosine_distance": second, "variation": second},
+            "p1": {"cosine_distance": first, "variation": first, "effective_rank": 1.0},
+            "p2": {"cosine_distance": second, "variation": second, "effective_rank": 1.0},
         }
 
-    grown = [{"step": 0, "layers": layers(1e-4, 0.0)}, {"step": 9, "layers": layers(1e-2, 0.5)}]
+    def at(step, first, second):
+        return KernelsAtStep(step=step, layers=layers(first, second))
+
+    grown = [at(0, 1e-4, 0.0), at(9, 1e-2, 0.5)]
     assert distance_gained(grown) == pytest.approx(2)  # the second kernels are zero at the start
     assert distance_gained([grown[1], grown[1]]) is None  # its start was not measured
-    assert distance_gained([grown[0], {"step": 9, "layers": layers(0.0, 0.5)}]) is None
+    assert distance_gained([grown[0], at(9, 0.0, 0.5)]) is None
     assert distance_gained([]) is None
 
 
@@ -191,12 +206,15 @@ def test_damaged_cells_are_named(tmp_path, change, message):
 def test_a_layer_that_nothing_changes_has_no_dmr():
     cell = make_cell("base", 0, 20.0)
     cell["redundancy"]["layers"] = {"latent": {"dmr": None, "poi": 0.0, "psnr_change": 0.0}}
-    assert CellFile.model_validate(cell).redundancy.layers["latent"]["dmr"] is None
+    assert CellDocument.model_validate(cell).redundancy.layers["latent"].dmr is None
 
 
 def test_a_plan_whose_base_is_no_variant_is_refused(tmp_path):
     folder = write_folder(tmp_path / "s", {**PLAN, "base": "none"})
-    with pytest.raises(UsageError, match=r"plan.json names no base among its variants"):
+    with pytest.raises(
+        UsageError,
+        match=r"plan.json is damaged, delete it, and run undim study anew: Value error, the base 'none' is not among",
+    ):
         write_study_report([folder], tmp_path)
 
 
@@ -207,8 +225,8 @@ def test_folders_that_hold_no_study_are_refused(tmp_path):
     with pytest.raises(UsageError, match="same name as another, 's'"):
         write_study_report([first, second], tmp_path)
     (first / "cells" / "x.json").write_text('{"format": 1')
-    with pytest.raises(UsageError, match=r"x.json cannot be read: it is no JSON"):
+    with pytest.raises(UsageError, match=r"x.json cannot be read: it is not JSON"):
         write_study_report([first], tmp_path)
     (first / "cells" / "x.json").write_text(json.dumps({**make_cell("base", 0, 20.0), "format": 2}))
     with pytest.raises(UsageError, match="has format 2"):
-        read_cell(first / "cells" / "x.json")
+        CellDocument.read(first / "cells" / "x.json")

@@ -12,19 +12,19 @@ import numpy as np
 import pytest
 
 from undim.errors import UsageError
-from undim.study.cells import read_cell
+from undim.results.study import CellDocument
 from undim.study.plan import load_study
-from undim.study.runner import Place, find_places, run_study
+from undim.study.runner import Slot, find_places, run_study
 from undim.training.recipe import load_recipe
 from undim.weights.files import load_model
 
-PLACES = [Place(0, 1, None)]
+PLACES = [Slot(0, 1, None)]
 
 
 def timeless(folder):
     """All cells without what the clock says."""
     return {
-        path.name: {key: value for key, value in read_cell(path).items() if key != "time"}
+        path.name: {key: value for key, value in CellDocument.read(path).as_json().items() if key != "time"}
         for path in (folder / "cells").glob("*.json")
     }
 
@@ -58,7 +58,7 @@ def test_a_study_killed_at_random_moments_ends_as_an_unbroken_one(study_file, tm
         process.kill()
         killed += process.wait() == -signal.SIGKILL
         for path in (broken / "cells").glob("*"):
-            read_cell(path)  # nothing half-written, no drafts
+            CellDocument.read(path)  # nothing half-written, no drafts
     assert killed >= 3  # on a fast machine it may end before the last
     subprocess.run(command, check=True, capture_output=True)
     assert timeless(broken) == timeless(whole)
@@ -72,7 +72,9 @@ def test_cells_hold_what_the_run_says_and_are_done_once(study_file, tmp_path):
     folder = tmp_path / "study"
     told = []
     assert run_study(load_study(study_file), folder, PLACES, told.append) == []
-    base, further, pog = (read_cell(folder / "cells" / f"{name}-s0.json") for name in ("base", "further", "pog"))
+    base, further, pog = (
+        CellDocument.read(folder / "cells" / f"{name}-s0.json").as_json() for name in ("base", "further", "pog")
+    )
     model = load_model(folder / "runs" / "pog-s0" / "average.safetensors")
     assert pog["cost"]["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert pog["cost"]["adr_parameters"] == pog["cost"]["parameters"] - base["cost"]["parameters"]
@@ -138,14 +140,14 @@ def kill_worker(run):
 def test_places_are_cores_or_shares_of_the_gpus(monkeypatch):
     monkeypatch.setattr("undim.study.runner._visible_gpus", list)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
-    assert find_places() == [Place(number, 1, None) for number in range(6)]
-    assert find_places(threads=2) == [Place(number, 2, None) for number in range(3)]
-    assert find_places(2) == [Place(0, 1, None), Place(1, 1, None)]
+    assert find_places() == [Slot(number, 1, None) for number in range(6)]
+    assert find_places(threads=2) == [Slot(number, 2, None) for number in range(3)]
+    assert find_places(2) == [Slot(0, 1, None), Slot(1, 1, None)]
     with pytest.raises(UsageError, match="no CUDA device"):
         find_places(device="cuda")
     monkeypatch.setattr("undim.study.runner._visible_gpus", lambda: ["0", "1"])
-    assert find_places() == [Place(0, 3, "0"), Place(1, 3, "1")]
+    assert find_places() == [Slot(0, 3, "0"), Slot(1, 3, "1")]
     assert [place.gpu for place in find_places(3)] == ["0", "1", "0"]
-    assert find_places(1, device="cpu") == [Place(0, 1, None)]
-    assert Place(0, 3, "GPU-7").environment()["CUDA_VISIBLE_DEVICES"] == "GPU-7"
-    assert Place(0, 3, None).environment()["OMP_NUM_THREADS"] == "3"
+    assert find_places(1, device="cpu") == [Slot(0, 1, None)]
+    assert Slot(0, 3, "GPU-7").environment()["CUDA_VISIBLE_DEVICES"] == "GPU-7"
+    assert Slot(0, 3, None).environment()["OMP_NUM_THREADS"] == "3"

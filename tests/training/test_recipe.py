@@ -132,7 +132,7 @@ def test_extending_in_a_circle_or_nothing_is_refused(tmp_path):
         ({"batch": "0"}, "batch: Input should be greater than or equal to 1"),
         ({"batch": "two"}, "batch"),
         ({"steps.a": "1"}, "steps is a value"),
-        ({"steps": "["}, "no YAML value"),
+        ({"steps": "["}, "not a YAML value"),
         ({"seed": "-1"}, "seed"),
         ({"optimiser.lr": ".inf"}, "optimiser.lr"),
         ({"optimiser.name": "sgd"}, "optimiser.name: Input should be 'adamw' or 'adam'"),
@@ -140,7 +140,7 @@ def test_extending_in_a_circle_or_nothing_is_refused(tmp_path):
         ({"loss": "{l1: 0, ssim: 0, hvi: 1}"}, "loss: at least one of"),
         ({"progressive": "[{steps: 1, crops: 16, batch: 2}]"}, "Did you mean 'progressive.crop'"),
         ({"model.adr": "null", "model.freeze": "backbone"}, "leaves nothing to train"),
-        ({"model.fresh": "'['"}, "is no regular expression"),
+        ({"model.fresh": "'['"}, "is not a regular expression"),
         ({"precision": "16-mixed"}, "precision"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_foreign_network_is_refused(tmp_path):
     assert_refused(
         {"conv.weight": torch.ones(3)},
         tmp_path,
-        "no checkpoint of restormer, retinexformer, cidnet.* nearest, .*begins with",
+        "not a checkpoint of restormer, retinexformer, cidnet.* nearest, .*begins with",
     )
 
 

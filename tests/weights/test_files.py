@@ -64,7 +64,7 @@ def test_an_existing_file_is_kept_unless_overwriting_is_asked_for(saved):
     spec, model, path = saved
     before = path.read_bytes()
     torch.nn.init.zeros_(model.trans.density_k)
-    with pytest.raises(UsageError, match="--overwrite"):
+    with pytest.raises(UsageError, match="allow overwriting"):
         save_model(spec, model, path)
     assert path.read_bytes() == before
     save_model(spec, model, path, overwrite=True)

@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from undim.cli.lines import one_line, put, say, without_codec_noise
-from undim.enhance.tiling import Tile, check_tile
+from undim.cli.hints import tell, with_hint
+from undim.cli.lines import put, say, without_codec_noise
+from undim.cli.options import read_strength, read_tile
+from undim.cli.progress import Shares, bar
 from undim.errors import PictureError, UsageError
-from undim.images import FORMATS, MAX_PIXELS, read_picture
+from undim.images import FORMATS, MAX_PIXELS
+from undim.jobs.options import EnhanceOptions, open_enhancer
 from undim.jobs.plan import STREAM, Task, plan
-from undim.jobs.run import Outcome, Settings, run_tasks
+from undim.jobs.run import Outcome, run_tasks
+from undim.jobs.series import check_series, find_common_look
 from undim.jobs.watch import PAUSE, Arrivals
-from undim.runtimes.precision import PrecisionWish, check_precision
-from undim.runtimes.table import DEFAULT_RUNTIME, PAYS_FOR_PICTURES, RUNTIMES, RuntimeWish, check_runtime
+from undim.runtimes.precision import PrecisionWish
+from undim.runtimes.table import DEFAULT_RUNTIME, PAYS_FOR_PICTURES, RUNTIMES, find_runtime
 from undim.shipped import DEFAULT_MODEL, find_model
 
 if TYPE_CHECKING:
     from undim.enhance.enhancer import Enhancer
     from undim.runtimes.base import WholePicture
-
-Strength = float | Literal["auto"]
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the enhancer is to do."""
-
-    model: str
-    tile: Tile
-    strength: Strength
-    fast: bool
-    series: bool
-    runtime: RuntimeWish
-    precision: PrecisionWish
 
 
 def enhance(
@@ -66,7 +52,10 @@ def enhance(
             help="A folder; for one picture also a file such as clear.jpg, or - for standard output.",
         ),
     ],
-    model: Annotated[str, typer.Option(help="Name of a shipped model, or an .onnx file.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str,
+        typer.Option(help="A shipped model (undim models lists them), an .onnx file, or a .safetensors for torch."),
+    ] = DEFAULT_MODEL,
     form: Annotated[
         str | None,
         typer.Option("--format", metavar="|".join(FORMATS), help="Output format and suffix; default: as the input."),
@@ -79,6 +68,10 @@ def enhance(
         str,
         typer.Option(metavar="0..1|auto", help="How much: 0 the input, 1 all; auto: only where a picture is dark."),
     ] = "1",
+    exposure: Annotated[
+        float,
+        typer.Option(metavar="-2..2", help="Brighter or darker by so many stops, after that; white stays white."),
+    ] = 0.0,
     fast: Annotated[
         bool, typer.Option("--fast", help="Run the network on a reduced copy of pictures from 3 megapixels on.")
     ] = False,
@@ -103,7 +96,7 @@ def enhance(
         str,
         typer.Option(
             metavar="auto|float32|bfloat16",
-            help="What the network computes in; auto: bfloat16 where it is at hand and not seen.",
+            help="What the network computes in; auto: bfloat16 where the processor has it and the loss is not visible.",
         ),
     ] = "auto",
     watch: Annotated[
@@ -117,36 +110,52 @@ def enhance(
     """Make dark pictures clear.
 
     Outputs have the names of the inputs; those that exist are kept unless --overwrite is given. In a folder, files
-    without a picture's suffix are ignored; a file named on the command line is always tried.
+    without a picture's suffix and hidden folders are passed over; a file named on the command line is always tried.
 
     Exit status: 0 all well, 1 some pictures failed, 2 wrong usage or model, 130 or 143 stopped.
     """
-    _check(quality, jobs, max_pixels)
+    if jobs < 1:
+        raise UsageError(f"--jobs is {jobs}; allowed: 1 or more.")
     if output == STREAM and as_json:
         raise UsageError("--json and -o - both print to standard output; leave one of them out.")
     if output == STREAM and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("-o - would print a picture to the terminal; redirect it, or give a file.")
-    find_model(model)
-    means = (read_runtime(runtime), read_precision(precision))
-    wishes = Wishes(model, read_tile(tile), read_strength(strength), fast, series, *means)
-    settings = Settings(quality, max_pixels, overwrite)
+    options = EnhanceOptions(
+        model=model,
+        strength=read_strength(strength),
+        exposure=exposure,
+        fast=fast,
+        tile=read_tile(tile),
+        runtime=runtime,
+        precision=cast("PrecisionWish", precision),
+        form=form,
+        quality=quality,
+        max_pixels=max_pixels,
+        overwrite=overwrite,
+    )
+    find_model(model, reads(runtime))
     if watch:
         if series or as_json or output == STREAM or len(paths) != 1 or not Path(paths[0]).is_dir():
             raise UsageError("--watch takes one folder and -o FOLDER, without --series and --json.")
-        return _watch(lambda: plan(paths, output, form, overwrite=overwrite), wishes, jobs, settings)
-    tasks = plan(paths, output, form, overwrite=overwrite)
-    if series and any(task.source == STREAM for task in tasks):
-        raise UsageError("--series looks at all pictures first, and standard input can be read only once: give files.")
-    outcomes, ran = _run(tasks, wishes, jobs, settings)
-    failed = sum(outcome.status == "failed" for outcome in outcomes)
+        return _watch(paths, output, options, jobs)
+    videos: list[str] = []
+    tasks = plan(paths, output, form, overwrite=overwrite, on_video=videos.append)
+    if series:
+        check_series(tasks)
+    if videos:
+        count = f"{len(videos)} {'video was' if len(videos) == 1 else 'videos were'}"
+        say(f"note: {count} passed over, such as {videos[0]}: undim video makes them clear")
+    enhancer = open_enhancer(options, expect_many=len(tasks) >= PAYS_FOR_PICTURES)
+    look = _common_look(tasks, enhancer, options) if series else None
+    outcomes = _run(tasks, enhancer, options, jobs, look)
     if as_json:
-        put(f"{json.dumps({**report(outcomes), 'runtime': ran}, indent=2)}\n".encode())
+        put(f"{json.dumps({**report(outcomes), 'runtime': enhancer.runtime}, indent=2)}\n".encode())
     elif output == STREAM:
         for outcome in outcomes:
             put(outcome.content or b"")
     else:
         say(summary(outcomes))
-    return 1 if failed else 0
+    return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
 def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
@@ -157,7 +166,8 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
             "input": outcome.task.source,
             "output": None if outcome.task.target is None else os.fspath(outcome.task.target),
             "status": outcome.status,
-            "reason": outcome.reason,
+            "reason": _reason(outcome) or "; ".join(outcome.notes) or None,
+            "notes": list(outcome.notes),
             "seconds": round(outcome.seconds, 3),
         }
         for outcome in outcomes
@@ -172,170 +182,76 @@ def summary(outcomes: Sequence[Outcome]) -> str:
     return f"{counts['done']} done, {counts['skipped']} skipped{kept}, {counts['failed']} failed"
 
 
-def read_tile(text: str) -> Tile:
-    """What `--tile` says: "auto", 0 or a side in pixels.
-
-    Raises:
-        UsageError: if it says something else.
-    """
-    tile: Tile = int(text) if text.isascii() and text.isdecimal() else "auto"
-    if tile == "auto" != text:
-        raise UsageError(f"--tile is {text!r}; allowed: auto, 0 (never cut a picture), or a side in pixels.")
-    check_tile(tile)
-    return tile
+def reads(runtime: str) -> str:
+    """Suffix of the model files that a runtime reads; "auto" reads what the default does."""
+    return find_runtime(DEFAULT_RUNTIME if runtime == "auto" else runtime).reads
 
 
-def read_runtime(text: str) -> RuntimeWish:
-    """What `--runtime` says.
-
-    Raises:
-        UsageError: if there is no such runtime, or it is not installed.
-    """
-    check_runtime(text)
-    return cast("RuntimeWish", text)
-
-
-def read_precision(text: str) -> PrecisionWish:
-    """What `--precision` says.
-
-    Raises:
-        UsageError: if there is no such precision.
-    """
-    check_precision(text)
-    return cast("PrecisionWish", text)
-
-
-def read_strength(text: str) -> Strength:
-    """What `--strength` says: "auto" or a number from 0 to 1.
-
-    Raises:
-        UsageError: if it says something else.
-    """
-    try:
-        strength: Strength = "auto" if text == "auto" else float(text)
-    except ValueError:
-        strength = math.nan
-    if strength != "auto" and not 0 <= strength <= 1:
-        raise UsageError(f"--strength is {text}; allowed: 0 (the input) to 1 (fully enhanced), or auto.")
-    return strength
-
-
-def _check(quality: int | None, jobs: int, max_pixels: int) -> None:
-    if quality is not None and not 1 <= quality <= 100:
-        raise UsageError(f"--quality is {quality}; allowed: 1 to 100.")
-    if jobs < 1:
-        raise UsageError(f"--jobs is {jobs}; allowed: 1 or more.")
-    if max_pixels < 1:
-        raise UsageError(f"--max-pixels is {max_pixels}; allowed: 1 or more.")
-
-
-def _run(tasks: Sequence[Task], wishes: Wishes, jobs: int, settings: Settings) -> tuple[list[Outcome], str]:
-    """What became of the tasks, and what ran the network."""
-    enhancer = _open(wishes, many=len(tasks) >= PAYS_FOR_PICTURES)
-    look = _common_look(enhancer, tasks, settings) if wishes.series else None
-    return _run_with(enhancer, tasks, wishes.strength, look, jobs, settings), enhancer.runtime
-
-
-def _open(wishes: Wishes, *, many: bool) -> Enhancer:
-    from undim.enhance.enhancer import Enhancer  # ONNX Runtime loads only after all usage errors are told
-
-    return Enhancer(
-        wishes.model,
-        tile=wishes.tile,
-        fast=wishes.fast,
-        runtime=wishes.runtime,
-        precision=wishes.precision,
-        many=many,
-    )
-
-
-def _watch(look: Callable[[], list[Task]], wishes: Wishes, jobs: int, settings: Settings) -> int:
+def _watch(paths: Sequence[str], output: str, options: EnhanceOptions, jobs: int) -> int:
     """Enhance what arrives until Ctrl-C; the exit status."""
-    enhancer = _open(wishes, many=True)
+    enhancer = open_enhancer(options, expect_many=True)
     outcomes: list[Outcome] = []
+    given: dict[str, Path] = {}
     told = ""
 
     def there() -> list[Task]:
         nonlocal told
         try:
-            return look()
-        except UsageError as error:  # the folder is empty, or two pictures would have one output
+            tasks = plan(paths, output, options.form, overwrite=options.overwrite, given=given)
+        except UsageError as error:  # the folder is empty, say
             if str(error) != told and outcomes:
-                say(f"waiting: {error}")
+                say(f"waiting: {tell(error)}")
             told = str(error)
             return []
+        given.update((task.source, task.target) for task in tasks if task.target is not None)
+        return tasks
 
     arrivals = Arrivals(there)
     say("watching; Ctrl-C stops")
     with suppress(KeyboardInterrupt):
         while True:
             if tasks := arrivals.ready():
-                outcomes += _run_with(enhancer, tasks, wishes.strength, None, jobs, settings)
+                outcomes += _run(tasks, enhancer, options, jobs)
                 say(summary(outcomes))
             time.sleep(PAUSE)
     say(summary(outcomes))
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 
 
-def _run_with(
-    enhancer: Enhancer,
-    tasks: Sequence[Task],
-    strength: Strength,
-    look: WholePicture | None,
-    jobs: int,
-    settings: Settings,
+def _run(
+    tasks: Sequence[Task], enhancer: Enhancer, options: EnhanceOptions, jobs: int, look: WholePicture | None = None
 ) -> list[Outcome]:
     ended: dict[int, Outcome] = {}
-    steps = run_tasks(
-        tasks,
-        lambda pixels: enhancer(pixels, strength=strength, look=look),
-        settings,
-        jobs=jobs,
-        read_stream=_read_stdin,
-        stop=enhancer.stop,
-    )
-    with without_codec_noise(), _progress(len(tasks)) as (advance, tell), closing(steps):
-        for index, outcome in steps:
-            ended[index] = outcome
-            if outcome.status == "failed":
-                tell(f"failed: {outcome.task.source}: {outcome.reason}")
-            elif outcome.status == "done" and outcome.reason:
-                tell(f"note: {outcome.task.source}: {outcome.reason}")
-            advance()
+    with without_codec_noise(), bar(len(tasks)) as shown:
+        shares = Shares(shown.advance)
+        steps = run_tasks(
+            tasks, enhancer, options, jobs=jobs, look=look, read_stream=_read_stdin, progress=shares.reach
+        )
+        with closing(steps):
+            for index, outcome in steps:
+                ended[index] = outcome
+                _tell(outcome, shown.tell)
+                shares.reach(index, 1.0)
     return [ended[index] for index in range(len(tasks))]
 
 
-def _common_look(enhancer: Enhancer, tasks: Sequence[Task], settings: Settings) -> WholePicture | None:
-    """What all pictures of a series are to share; what cannot be read is told when its turn comes."""
-    from undim.enhance.survey import average
+def _tell(outcome: Outcome, line: Callable[[str], None]) -> None:
+    if outcome.status == "failed":
+        line(f"failed: {outcome.task.source}: {_reason(outcome)}")
+    for note in outcome.notes:
+        line(f"note: {outcome.task.source}: {note}")
 
-    looks: list[WholePicture] = []
-    with without_codec_noise(), _progress(len(tasks)) as (advance, _):
-        for task in tasks:
-            with suppress(PictureError):
-                if task.refusal is None:
-                    looks.append(enhancer.survey(read_picture(task.source, max_pixels=settings.max_pixels).pixels))
-            advance()
-    return average(looks) if looks else None
+
+def _reason(outcome: Outcome) -> str | None:
+    return None if outcome.reason is None else with_hint(outcome.reason, outcome.code)
+
+
+def _common_look(tasks: Sequence[Task], enhancer: Enhancer, options: EnhanceOptions) -> WholePicture | None:
+    with without_codec_noise(), bar(len(tasks)) as shown:
+        return find_common_look(tasks, enhancer, options.max_pixels, lambda: shown.advance(1))
 
 
 def _read_stdin() -> bytes:
     if sys.stdin is None:  # where the command was started with it closed
         raise PictureError("cannot be read: standard input is closed")
     return sys.stdin.buffer.read()
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[tuple[Callable[[], None], Callable[[str], None]]]:
-    """A bar on a terminal, nothing otherwise; yields a call for each step and one for a line between."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        yield (lambda: None), say
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=total)
-        # `out` neither wraps nor reads markup.
-        yield partial(bar.advance, task), lambda text: console.out(f"undim: {one_line(text)}", highlight=False)

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 
 from undim.arrays import Bytes
 from undim.cli.lines import put, say
-from undim.cli.results import prepare, progress
-from undim.data.entries import SETS, PairedSet, Split
-from undim.data.sets import SPLITS, find_note, find_pairs, find_pictures, group_by_name, list_sets, numerically
+from undim.cli.progress import progress
+from undim.cli.results import prepare
+from undim.data.entries import SETS, PairedSet
+from undim.data.sets import SPLITS, list_sets
 from undim.enhance.enhancer import Enhancer
-from undim.errors import CheckpointError, DataError, ModelError, UndimError, UsageError
-from undim.metrics.evaluation import Case, cases_without_reference, check_cases, evaluate_cases
+from undim.errors import ModelError, UndimError, UsageError
+from undim.metrics.evaluation import check_cases, evaluate_cases, find_cases
 from undim.metrics.networks import network_enhancer
 from undim.metrics.report import summary, versions, write_report
-from undim.shipped import MODELS_FOLDER, find_model, list_shipped_models
-from undim.weights.files import load_model, read_spec
-from undim.weights.foreign import describe_failure, load_network, names_factory
-from undim.weights.run_files import MEASURED
-
-FOLDER = "folder"
-"""The data set that is given by its folders."""
+from undim.results.scores import ScoredSubject
+from undim.weights.devices import choose_device
+from undim.weights.files import read_spec
+from undim.weights.foreign import describe_failure, open_network
+from undim.weights.subjects import Subject, find_subject
 
 
 def evaluate(
@@ -70,9 +68,10 @@ def evaluate(
     if worst < 0:
         raise UsageError(f"--worst is {worst}; allowed: 0 or more.")
     cases, chosen, notes = find_cases(data, root, low, high, split)
-    subject = load_subject(model, weights, multiple_of, device)
-    if subject.told:
-        say(subject.told)
+    found = find_subject(model, weights=weights, multiple_of=multiple_of)
+    subject = _open(found, device)
+    if found.kind == "run" and found.weights is not None:
+        say(f"{model}: {found.weights.name} is measured")
     with progress("reading", len(cases)) as done:
         check_cases(cases, done)
     prepare(output)
@@ -80,44 +79,26 @@ def evaluate(
         measured = evaluate_cases(
             cases, subject.enhance, worst=worst, images=output / "images" if save_images else None, done=done
         )
-    facts: dict[str, object] = {
-        "model": model,
-        "data": data,
-        "split": chosen,
-        "seed": _number(subject.notes.get("seed")),
-        "iterations": _number(subject.notes.get("iterations", subject.notes.get("steps"))),
-        "checkpoint": None if subject.file is None else subject.file.name,
-        "checkpoint_sha256": None if subject.file is None else hashlib.sha256(subject.file.read_bytes()).hexdigest(),
-        "device": subject.device,
-        "versions": versions(subject.runtime),
-        "notes": [*notes, *subject.cautions, *_leak(subject, data, chosen)],
-    }
+    scored = ScoredSubject(
+        model=model,
+        data=data,
+        split=chosen,
+        seed=_number(subject.notes.get("seed")),
+        iterations=_number(subject.notes.get("iterations", subject.notes.get("steps"))),
+        checkpoint=None if subject.file is None else subject.file.name,
+        checkpoint_sha256=None if subject.file is None else hashlib.sha256(subject.file.read_bytes()).hexdigest(),
+        device=subject.device,
+        versions=versions(subject.runtime),
+        notes=(*notes, *subject.cautions, *_leak(subject, data, chosen)),
+    )
     title = f"{model} on {data} ({f'{chosen}, ' if chosen else ''}{len(cases)} pictures)"
-    write_report(output, title, facts, measured)
+    write_report(output, title, scored, measured)
     put(f"{title}: {summary(measured.scores)}\n".encode())
 
 
-def find_cases(
-    data: str, root: Path | None, low: Path | None, high: Path | None, split: str | None
-) -> tuple[list[Case], Split | None, list[str]]:
-    """The pictures to measure, the split that they are (None without references), and notes about them."""
-    alone = data == FOLDER and low is not None and high is None
-    if alone or (data in SETS and not isinstance(SETS[data], PairedSet)):
-        if split is not None:
-            raise UsageError(f"--split is for sets with references. {data} has none: leave it out.")
-        if not alone and (low is not None or high is not None):
-            raise UsageError(f"--low and --high belong to --data {FOLDER}; {data} takes --root DIR.")
-        pictures = _pictures_in(low) if alone and low is not None else find_pictures(data, root)
-        return cases_without_reference(pictures), None, []
-    chosen = _split(split or "test")
-    pairs = find_pairs(data, chosen, root, low=low, high=high)
-    note = find_note(data, root, low=low, high=high)
-    return [Case(pair.name, pair.low, pair.high) for pair in pairs], chosen, [note] if note else []
-
-
 @dataclass(frozen=True)
-class Subject:
-    """What is measured."""
+class _Opened:
+    """A subject that is ready to run."""
 
     enhance: Callable[[Bytes], Bytes]
     runtime: str
@@ -125,60 +106,31 @@ class Subject:
     device: str
     file: Path | None
     """The file that its figures belong to."""
-    notes: dict[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
     """What the file says about its training."""
-    told: str = ""
-    """A line for the terminal: which of several files was taken."""
     cautions: tuple[str, ...] = ()
     """Lines for the results."""
 
 
-def load_subject(model: str, weights: Path | None = None, multiple_of: int = 1, device: str = "auto") -> Subject:
-    """Find and load what the command line names, see `evaluate`.
+def _open(subject: Subject, device: str) -> _Opened:
+    """Load a subject: an .onnx file and a shipped model into ONNX Runtime, all others into PyTorch.
 
     Raises:
-        UndimError: if it cannot be used, or the options do not fit it.
+        UndimError: if it cannot be used, or the device does not fit it.
     """
-    chosen = find_device(device)
-    if model not in list_shipped_models() and names_factory(model):
-        network = load_network(model, weights, multiple_of).to(chosen)
-        missing = "checkpoint_sha256 is null: the factory was called without --weights, and no file was read for it"
-        return Subject(
-            partial(_guarded, network_enhancer(network), model),
-            "torch",
-            chosen,
-            weights,
-            cautions=() if weights is not None else (missing,),
-        )
-    if weights is not None or multiple_of != 1:
-        raise UsageError(f"--weights and --multiple-of belong to package.module:factory. Got the model {model!r}.")
-    path, told = Path(model), ""
-    if model not in list_shipped_models() and path.is_dir():
-        there = [name for name in MEASURED if (path / name).is_file()]
-        if not there:
-            raise CheckpointError(f"The folder {path} holds neither {' nor '.join(MEASURED)}.")
-        path = path / there[0]
-        told = f"{model}: {there[0]} is measured"
-    if path.suffix == ".safetensors":
-        spec = read_spec(path)
-        enhance = network_enhancer(load_model(path).to(chosen))
-        return Subject(partial(_guarded, enhance, model), "torch", chosen, path, spec.notes, told)
-    if path.suffix in (".pth", ".pt", ".ckpt"):
-        raise UsageError(
-            f"{path} does not say which network it belongs to: run undim convert first, or give"
-            " package.module:factory with --weights."
-        )
-    if path.suffix != ".onnx" and path.name != model and not path.is_file():
-        raise ModelError(
-            f"There is no model {model!r}. Give a shipped model's name, an .onnx or Undim .safetensors file, the folder"
-            " of a training run, or package.module:factory."
-        )
-    file = find_model(model)
-    if device == "cuda":
-        raise UsageError(f"{file.name} runs in ONNX Runtime on the CPU; for --device cuda give a .safetensors file.")
-    twin = file.with_suffix(".safetensors")
-    notes = read_spec(twin).notes if file.parent == MODELS_FOLDER and twin.is_file() else {}
-    return Subject(Enhancer(model), "onnxruntime", "cpu", file, notes)
+    chosen = choose_device(device)
+    if subject.onnx is not None:
+        if device == "cuda":
+            raise UsageError(
+                f"{subject.onnx.name} runs in ONNX Runtime on the CPU; for --device cuda give a .safetensors file."
+            )
+        notes = {} if subject.weights is None else read_spec(subject.weights).notes
+        return _Opened(Enhancer(subject.onnx), "onnxruntime", "cpu", subject.onnx, notes)
+    network, spec = open_network(subject)
+    enhance = partial(_guarded, network_enhancer(network.to(chosen)), subject.name)
+    missing = "checkpoint_sha256 is null: the factory was called without --weights, and no file was read for it"
+    cautions = () if subject.weights is not None else (missing,)
+    return _Opened(enhance, "torch", chosen, subject.weights, {} if spec is None else spec.notes, cautions)
 
 
 def _guarded(enhance: Callable[[Bytes], Bytes], model: str, pixels: Bytes) -> Bytes:
@@ -192,46 +144,13 @@ def _guarded(enhance: Callable[[Bytes], Bytes], model: str, pixels: Bytes) -> By
         raise ModelError(f"{model} failed on a picture of {width} x {height}: {describe_failure(error)}.") from error
 
 
-def find_device(name: str) -> str:
-    """Of auto, cpu and cuda, what PyTorch is to run on: cuda where auto finds one.
-
-    Raises:
-        UsageError: for another name, or for cuda where there is none.
-    """
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"There is no device {name!r}. Known: auto, cpu, cuda.")
-    there = torch.cuda.is_available()
-    if name == "cuda" and not there:
-        raise UsageError("PyTorch finds no CUDA device here; leave --device out or give cpu.")
-    if name == "cpu" or not there:
-        return "cpu"
-    torch.backends.cudnn.allow_tf32 = False  # figures of convolutions in float32, as on the CPU
-    return "cuda"
-
-
-def _split(name: str) -> Split:
-    for split in SPLITS:
-        if split == name:
-            return split
-    raise UsageError(f"There is no split {name!r}. Known: {', '.join(SPLITS)}.")
-
-
-def _pictures_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder.")
-    groups = group_by_name(folder)
-    if not groups:
-        raise DataError(f"{folder} holds no pictures.")
-    return [path for name in sorted(groups, key=numerically) for path in groups[name]]
-
-
 def _number(note: str | None) -> int | None:
     """The number that a note begins with."""
     found = re.match(r"\d+", note or "")
     return int(found[0]) if found else None
 
 
-def _leak(subject: Subject, data: str, split: str | None) -> list[str]:
+def _leak(subject: _Opened, data: str, split: str | None) -> list[str]:
     """Cautions if the model was trained on this split, or on the set that shares pictures with this one."""
     entry = SETS[data]
     trained = subject.notes.get("data", "")

@@ -8,12 +8,20 @@ from typing import Annotated
 import typer
 
 from undim.errors import UsageError
+from undim.nets.backbone import Backbone
 from undim.weights.export import export_onnx
-from undim.weights.files import load_model, read_spec, round_to_half, save_model
+from undim.weights.files import round_to_half, save_model
+from undim.weights.foreign import open_network
+from undim.weights.subjects import find_subject
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A .safetensors file that Undim wrote.")],
+    checkpoint: Annotated[
+        str,
+        typer.Argument(
+            help="A .safetensors file that Undim wrote, the folder of a training run, or a shipped model's name."
+        ),
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The .onnx file to write; with --half also .safetensors.")
     ],
@@ -31,12 +39,14 @@ def export(
         raise UsageError(f"{output}: there is no folder {output.parent}: make it first.")
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists. Allow overwriting (--overwrite) or choose another name.")
-    spec = read_spec(checkpoint)
-    model = load_model(checkpoint)
+    subject = find_subject(checkpoint)
+    network, spec = (None, None) if subject.kind == "factory" else open_network(subject)
+    if spec is None or not isinstance(network, Backbone):
+        raise UsageError(f"Only Undim's own networks are exported. Got {checkpoint!r}.")
     if half:
-        round_to_half(model)
+        round_to_half(network)
     if output.suffix == ".onnx":
-        export_onnx(model, output, metadata={"architecture": spec.architecture, **spec.notes})
+        export_onnx(network, output, metadata={"architecture": spec.architecture, **spec.notes})
     else:
-        save_model(spec, model, output, overwrite=overwrite)
+        save_model(spec, network, output, overwrite=overwrite)
     typer.echo(f"{output}: {spec.architecture}, {output.stat().st_size / 1e6:.1f} MB.")

@@ -9,19 +9,22 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import re
 import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, cast
 
 import typer
 from typer.main import get_command
 
+from undim.cli.hints import tell
 from undim.cli.lines import one_line, put, say
 from undim.errors import UndimError, UsageError, suggest
 from undim.version import __version__
@@ -55,6 +58,10 @@ VERBS: dict[str, Verb] = {
     "convert": Verb("undim.cli.convert:convert", "Convert a public checkpoint to a file of weights.", extra="torch"),
 }
 
+_OPTION = re.compile(r"(--[a-z-]+ )<([^<>\n]*)>")
+_METAVARS = {"path": "PATH", "int": "N", "float": "NUMBER"}
+"""What stands for an option's value in the help, by a part of the name of its type; NAME for others."""
+
 OK, SOME_FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 TERMINATED = 128 + signal.SIGTERM
 
@@ -79,12 +86,12 @@ def _run(words: list[str]) -> int:
             with _notes():
                 return _dispatch(words)
     except UndimError as error:
-        say(f"error: {_flat(str(error))}")
+        say(f"error: {_flat(tell(error))}")
         return MISUSED
     except _CommandLineError as error:
         context = getattr(error, "ctx", None)
         command = f"undim {words[0]}" if context is None else context.command_path
-        say(f"error: {_flat(error.format_message())} ({command} --help lists the options)")
+        say(f"error: {_flat(error.format_message())}{_dash_hint(words)} ({command} --help lists the options)")
         return MISUSED
     except typer.Exit as stop:
         return stop.exit_code
@@ -168,11 +175,32 @@ def _dispatch(words: list[str]) -> int:
 def _command(name: str, verb: Verb) -> Any:  # noqa: ANN401 - Click's Command, from one of two packages
     module, _, attribute = verb.target.partition(":")
     target = getattr(importlib.import_module(module), attribute)
-    if isinstance(target, typer.Typer):
-        return get_command(target)
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command(name)(target)
-    return get_command(app)
+    app = target
+    if not isinstance(app, typer.Typer):
+        app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        app.command(name)(target)
+    command = get_command(app)
+    for one in (command, *getattr(command, "commands", {}).values()):
+        one.get_help = partial(_help, one.get_help)
+    return command
+
+
+def _help(get_help: Callable[[Any], str], context: Any) -> str:  # noqa: ANN401 - Click's Context, likewise
+    """The help with PATH... in place of {PATH}... and PATH <list[str]>, and NAME in place of <str>."""
+    text = re.sub(r"\{([^{}\n]+)\}", lambda found: found[1].upper().removesuffix("..."), get_help(context))
+    return re.sub(r"^(  )(\S+) <(list\[)?[^<>\n]*>(.*)$", _argument, _OPTION.sub(_value, text), flags=re.MULTILINE)
+
+
+def _value(found: re.Match[str]) -> str:
+    """An option's value by the name of its type."""
+    name = next((name for kind, name in _METAVARS.items() if kind in found[2]), "NAME")
+    return f"{found[1]}{name}".ljust(len(found[0]))
+
+
+def _argument(found: re.Match[str]) -> str:
+    """An argument without the name of its type."""
+    name = found[2].upper().removesuffix("...") + ("..." if found[3] else "")
+    return f"{found[1]}{name}".ljust(len(found[0]) - len(found[4])) + found[4]
 
 
 def _overview() -> str:
@@ -182,6 +210,15 @@ def _overview() -> str:
         f"Usage: undim COMMAND ...\n\nMake dark photographs clear.\n\nCommands:\n{verbs}\n\n"
         "undim COMMAND --help lists its options; undim --version prints the version.\n"
     )
+
+
+def _dash_hint(words: Sequence[str]) -> str:
+    """What to do where a file was taken for an option."""
+    before = words[: words.index("--")] if "--" in words else words
+    name = next((word for word in before if word.startswith("-") and word != "-" and os.path.lexists(word)), None)
+    if name is None:
+        return ""
+    return f". To name the file {one_line(name)!r}, put -- before it, or write ./{one_line(name)}"
 
 
 def _flat(message: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,8 +14,10 @@ import typer
 from undim.cli.results import prepare
 from undim.errors import UsageError, suggest
 from undim.paper import claims, figures, harm, redundancy_tables, restoration_tables
+from undim.paper.commands import MeasuredKind, Measurement
 from undim.paper.measured import Measurements
 from undim.paper.pages import Page, write_page
+from undim.results.scores import ScoresDocument
 from undim.weights.run_files import AVERAGE
 
 MAKERS: dict[str, Callable[[Measurements], Page]] = {
@@ -79,7 +82,7 @@ def paper(
         roots = list(dict.fromkeys([*roots, output]))
     ours = Measurements(roots)
     jobs = _find_jobs(wanted, runs, output, ours) if measure else []
-    failed = [words for words in jobs if not _run(words)]
+    failed = [job for job in jobs if not _run(job)]
     if jobs:
         ours = Measurements(roots)
     for name in wanted:
@@ -91,42 +94,58 @@ def paper(
         raise UsageError(f"{len(failed)} of {len(jobs)} measurements failed, see above: their figures are not run.")
 
 
-def _find_jobs(names: Sequence[str], runs: Path, output: Path, ours: Measurements) -> list[tuple[str, ...]]:
-    """What pages are made of and finished trainings can give, but was not measured: words of Undim's commands."""
+@dataclass(frozen=True)
+class _Job:
+    """A finished training that is to be measured."""
+
+    what: Measurement
+    folder: Path
+    target: Path
+
+    def words(self) -> list[str]:
+        """Undim's command."""
+        kind = self.what.kind
+        verb = ["evaluate"] if kind is ScoresDocument else ["redundancy", kind.NAME]
+        split = [] if kind is ScoresDocument else ["--split", "test"]
+        images = ["--save-images"] if self.what.save_images else []
+        return [*verb, str(self.folder), "--data", self.what.data, *split, "-o", str(self.target), *images]
+
+
+def _find_jobs(names: Sequence[str], runs: Path, output: Path, ours: Measurements) -> list[_Job]:
+    """What pages are made of and finished trainings can give, but was not measured."""
     nothing = Measurements([])
-    commands: dict[str, None] = {}
+    wanted: dict[Measurement, None] = {}
     for name in names:
         page = MAKERS[name](nothing) if name in MAKERS else PICTURES[name](nothing, [], output)
-        commands |= dict.fromkeys((entry.command or "").rpartition(" && ")[2] for entry in page.entries)
-    jobs: dict[tuple[Path, str], tuple[str, ...]] = {}
-    for command in commands:
-        words = shlex.split(command)
-        run = next((word for word in words if word.startswith("runs/")), None)
-        if words[:1] != ["undim"] or run is None:
-            continue
-        verb = "results" if words[1] == "evaluate" else words[2]
-        name = run.removeprefix("runs/")
-        trained = re.compile(re.escape(name) + r"(?:-s(\d+))?")
-        place = Path(words[words.index("-o") + 1])
-        network, data = place.parent.name, place.name
-        there = {document.seed for document in ours.documents.get((network, data, verb), [])}
-        for folder in sorted(runs.glob(f"{name}*")):
-            match = trained.fullmatch(folder.name)
-            seed = None if match is None or match[1] is None else int(match[1])
-            if match is None or not (folder / AVERAGE).is_file() or seed in there or (seed is None and there):
+        wanted |= {one.making: None for one in page.entries if isinstance(one.making, Measurement)}
+    jobs: dict[tuple[Path, MeasuredKind], _Job] = {}
+    for what in wanted:
+        for seed, folder in _finished(runs, what.run) if what.run is not None else ():
+            there = {one.seed for one in ours.findings(what.network, what.data, what.kind)}
+            if seed in there or (seed is None and there):
                 continue
-            target = output / (network if seed is None else f"{network}-s{seed}") / data
-            changed = {run: str(folder), str(place): str(target)}
-            job = tuple(changed.get(word, word) for word in words[1:])
-            jobs[target, verb] = max(job, jobs.get((target, verb), ()), key=len)  # with --save-images, where one has it
+            name = what.network if seed is None else f"{what.network}-s{seed}"
+            target = output / name / what.data
+            if what.save_images or (target, what.kind) not in jobs:  # with pictures, where one page wants them
+                jobs[target, what.kind] = _Job(what, folder, target)
     return list(jobs.values())
 
 
-def _run(words: Sequence[str]) -> bool:
+def _finished(runs: Path, name: str) -> Iterator[tuple[int | None, Path]]:
+    """The folders of finished trainings of that name, with the seed that the folder's name ends in."""
+    trained = re.compile(re.escape(name) + r"(?:-s(\d+))?")
+    for folder in sorted(runs.glob(f"{name}*")):
+        match = trained.fullmatch(folder.name)
+        if match is not None and (folder / AVERAGE).is_file():
+            yield None if match[1] is None else int(match[1]), folder
+
+
+def _run(job: _Job) -> bool:
     from undim.cli.main import INTERRUPTED, main
 
+    words = job.words()
     typer.echo(f"undim {shlex.join(words)}", err=True)
-    status = main(list(words))
+    status = main(words)
     if status >= INTERRUPTED:
         raise typer.Exit(status)
     return status == 0

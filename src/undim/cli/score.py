@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from undim.cli.lines import put
-from undim.cli.results import prepare, progress
+from undim.cli.progress import progress
+from undim.cli.results import prepare
 from undim.errors import UsageError
 from undim.metrics.evaluation import cases_of_outputs, check_cases, evaluate_cases
-from undim.metrics.report import dump_results, make_results, make_table, summary, versions, write_report
+from undim.metrics.report import make_document, make_table, summary, versions, write_report
+from undim.results.scores import ScoredSubject
 
 
 def score(
@@ -37,18 +39,15 @@ def score(
         prepare(output)
     with progress("measuring", len(cases)) as done:
         measured = evaluate_cases(cases, worst=0 if output is None else worst, done=done)
-    facts: dict[str, object] = {
-        "model": None,
-        "outputs": str(outputs),
-        "references": str(references),
-        **dict.fromkeys(("data", "split", "seed", "iterations", "checkpoint", "checkpoint_sha256")),
-        "versions": versions(),
-        "notes": ["checkpoint_sha256 is null: the pictures were there already, and nothing says what made them"],
-    }
-    results = make_results(facts, measured)
+    subject = ScoredSubject(
+        outputs=str(outputs),
+        references=str(references),
+        versions=versions(),
+        notes=("checkpoint_sha256 is null: the pictures were there already, and nothing says what made them",),
+    )
     if output is not None:
-        write_report(output, f"{outputs} against {references} ({len(cases)} pictures)", facts, measured)
+        write_report(output, f"{outputs} against {references} ({len(cases)} pictures)", subject, measured)
     if as_json:
-        put(dump_results(results).encode())
+        put(make_document(subject, measured).text().encode())
     else:
         put(f"{make_table(measured.scores)}\n{summary(measured.scores)}\n".encode())

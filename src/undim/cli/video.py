@@ -1,89 +1,200 @@
-"""`undim video`: a dark video to a clear one."""
+"""`undim video`: dark videos to clear ones."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from undim.arrays import Pixels
-from undim.cli.enhance import read_precision, read_runtime, read_tile
-from undim.cli.lines import say
-from undim.errors import UsageError
-from undim.runtimes.table import DEFAULT_RUNTIME
+from undim.cli.lines import one_line, put, say, without_codec_noise
+from undim.cli.options import read_tile
+from undim.jobs.options import EnhanceOptions, open_enhancer
+from undim.runtimes.precision import PrecisionWish
+from undim.runtimes.table import DEFAULT_RUNTIME, find_runtime
 from undim.shipped import DEFAULT_MODEL, find_model
+
+if TYPE_CHECKING:
+    from undim.enhance.enhancer import Enhancer
+    from undim.video.plan import VideoPlan, VideoTask
+    from undim.video.run import VideoOutcome
+
+TOLD_EVERY = 10.0
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 def video(
-    source: Annotated[Path, typer.Argument(metavar="IN", show_default=False, help="Any video that FFmpeg reads.")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH",
+            show_default=False,
+            help="Videos that FFmpeg reads, folders (with sub-folders), or patterns in quotes.",
+        ),
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="OUT", show_default=False, help="A file such as clear.mp4.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            show_default=False,
+            help="A folder; for one video also a file such as clear.mp4.",
+        ),
     ],
     model: Annotated[str, typer.Option(help="Name of a shipped model, or an .onnx file.")] = DEFAULT_MODEL,
     strength: Annotated[float, typer.Option(metavar="0..1", help="How much: 0 the input, 1 all.")] = 1.0,
+    exposure: Annotated[
+        float, typer.Option(metavar="-2..2", help="Brighter or darker by so many stops; white stays white.")
+    ] = 0.0,
     tile: Annotated[str, typer.Option(metavar="auto|0|N", help="As of undim enhance.")] = "auto",
     runtime: Annotated[str, typer.Option(metavar="NAME", help="As of undim enhance.")] = DEFAULT_RUNTIME,
     precision: Annotated[str, typer.Option(metavar="NAME", help="As of undim enhance.")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> int:
-    """Make a dark video clear, without flicker: all frames of a scene share one look, which follows the scene slowly.
+    """Make dark videos clear, without flicker: all frames of a scene share one look, which follows the scene slowly.
 
-    Sound, subtitles, chapters, metadata, time stamps and colour tags are copied; the codec is the input's where it can
-    be written. A run that is stopped leaves no output. Exit status: 0 all well, 1 the input is damaged or cut off, and
-    what could be read of it is written, 2 wrong usage, no video or no model, 130 or 143 stopped.
+    Sound, subtitles, chapters, covers, metadata, time stamps and colour tags are copied; the codec is the input's where
+    it can be written; what is not kept is noted. A run that is stopped leaves no half-written output. In a folder,
+    files without a video's suffix are ignored, and outputs that exist are kept unless --overwrite is given.
+
+    Exit status: 0 all well, 1 a video failed, or is damaged or cut off (what could be read of it is written), 2 wrong
+    usage, no model, or the one file that was given is not a video, 130 or 143 stopped.
     """
-    if not 0 <= strength <= 1:
-        raise UsageError(f"--strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).")
-    find_model(model)
-    side = read_tile(tile)
-    means = read_runtime(runtime), read_precision(precision)
-    if not source.is_file():
-        raise UsageError(f"{source} is no file.")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists: give another name, or --overwrite.")
-    if output.exists() and output.samefile(source):
-        raise UsageError(f"{output} is the input itself: give another name.")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"{output}: there is no folder {output.parent}: make it first.")
-    from undim.enhance.enhancer import Enhancer  # ONNX Runtime and FFmpeg load only after all usage errors are told
-    from undim.video.files import enhance_video
-    from undim.video.steady import SteadyLook
+    options = EnhanceOptions(
+        model=model,
+        strength=strength,
+        exposure=exposure,
+        tile=read_tile(tile),
+        runtime=runtime,
+        precision=cast("PrecisionWish", precision),
+        overwrite=overwrite,
+    )
+    find_model(model, find_runtime(DEFAULT_RUNTIME if runtime == "auto" else runtime).reads)
+    from undim.video.plan import plan  # FFmpeg loads only after the options are checked
 
-    enhancer = Enhancer(model, tile=side, runtime=means[0], precision=means[1], many=True)
-    steady = SteadyLook(enhancer.survey)
+    planned = plan(paths, output, overwrite=overwrite)
+    enhancer = open_enhancer(options, expect_many=True)
+    with without_codec_noise(), _progress() as (advance, tell):
+        outcomes = _run(planned, enhancer, options, advance, tell, raises=not as_json)
+    if as_json:
+        put(f"{json.dumps({**report(outcomes), 'runtime': enhancer.runtime}, indent=2)}\n".encode())
+    elif planned.lone:
+        say(f"{outcomes[0].frames} frames, {outcomes[0].cuts} cuts")
+    else:
+        say(summary(outcomes))
+    return 0 if all(outcome.status != "failed" and outcome.whole for outcome in outcomes) else 1
 
-    def enhance(pixels: Pixels, time: float) -> Pixels:
-        return enhancer(pixels, strength=strength, look=steady(pixels, time))
 
-    with _progress() as advance:
-        summary = enhance_video(source, output, enhance, advance)
-    if summary.damaged:
-        say(f"note: {source}: {summary.damaged} packets are damaged and were left out")
-    for name in summary.left_out:
-        say(f"note: {source}: the {name} is not copied: {output.suffix} files do not take it")
-    if summary.missing:
-        say(
-            f"note: {source}: is cut off: it ends {summary.missing:.1f} s before the time that its header says; what is"
-            " there was written"
-        )
-    say(f"{summary.frames} frames, {steady.cuts} cuts")
-    return 1 if summary.damaged or summary.missing else 0
+def report(outcomes: Sequence[VideoOutcome]) -> dict[str, object]:
+    """What `--json` prints: counts, and one entry per video in the order of the inputs."""
+    counts = {status: sum(outcome.status == status for outcome in outcomes) for status in ("done", "skipped", "failed")}
+    files = [
+        {
+            "input": os.fspath(outcome.task.source),
+            "output": None if outcome.task.target is None else os.fspath(outcome.task.target),
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "notes": list(outcome.notes),
+            "whole": outcome.whole,
+            "frames": outcome.frames,
+            "cuts": outcome.cuts,
+            "seconds": round(outcome.seconds, 3),
+        }
+        for outcome in outcomes
+    ]
+    return {**counts, "files": files}
+
+
+def summary(outcomes: Sequence[VideoOutcome]) -> str:
+    """The counts in words."""
+    counts = report(outcomes)
+    kept = " (their outputs exist; --overwrite replaces them)" if counts["skipped"] else ""
+    return f"{counts['done']} done, {counts['skipped']} skipped{kept}, {counts['failed']} failed"
+
+
+def _run(
+    planned: VideoPlan,
+    enhancer: Enhancer,
+    options: EnhanceOptions,
+    advance: Callable[[VideoTask, float], None],
+    tell: Callable[[str], None],
+    *,
+    raises: bool,
+) -> list[VideoOutcome]:
+    """What became of the videos; the failure of one with an output of a given name is raised, if that is wanted."""
+    from undim.video.run import run_task, run_tasks
+
+    outcomes = []
+    if planned.lone and raises:
+        steps: Iterator[VideoOutcome] = (run_task(task, enhancer, options, advance) for task in planned.tasks)
+    else:
+        steps = run_tasks(planned.tasks, enhancer, options, advance)
+    for outcome in steps:
+        outcomes.append(outcome)
+        if outcome.status == "failed":
+            tell(f"failed: {outcome.task.source}: {outcome.reason}")
+        for note in outcome.notes:
+            tell(f"note: {outcome.task.source}: {note}")
+    return outcomes
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[float], None]]:
-    """A bar with the time left on a terminal, nothing otherwise; yields a call that takes the share that is done."""
+def _progress() -> Iterator[tuple[Callable[[VideoTask, float], None], Callable[[str], None]]]:
+    """A bar with the time left on a terminal, a line now and then otherwise.
+
+    Yields a call that takes a task and the share of it that is done, and one for a line between.
+    """
     if sys.stderr is None or not sys.stderr.isatty():
-        yield lambda _share: None
+        yield _Lines().advance, say
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=1.0)
-        yield lambda share: bar.update(task, completed=share)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True) as bar:
+        shown: dict[VideoTask, TaskID] = {}
+
+        def advance(task: VideoTask, share: float) -> None:
+            if task not in shown:
+                for before in shown.values():
+                    bar.update(before, visible=False)
+                shown[task] = bar.add_task(one_line(task.source.name), total=1.0)
+            bar.update(shown[task], completed=share)
+
+        # `out` neither wraps nor reads markup.
+        yield advance, lambda text: console.out(f"undim: {one_line(text)}", highlight=False)
+
+
+class _Lines:
+    """Progress as plain lines, one every `TOLD_EVERY` seconds."""
+
+    def __init__(self) -> None:
+        self._task: VideoTask | None = None
+        self._begin = self._told = time.monotonic()
+
+    def advance(self, task: VideoTask, share: float) -> None:
+        now = time.monotonic()
+        if task is not self._task:
+            self._task, self._begin = task, now
+        if now - self._told < TOLD_EVERY:
+            return
+        self._told = now
+        left = (
+            f", {_duration((now - self._begin) * (1 - share) / share)} left" if share > 0 and now > self._begin else ""
+        )
+        say(f"{task.source}: {share:.0%}{left}")
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 120 else f"{round(minutes / 60)} h"

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from undim.data.entries import PairedSet, Part, UnpairedSet
-from undim.data.sets import SETS, SPLITS, Place, find_pictures, find_place, group_by_name, match_names
+from undim.data.sets import SETS, SPLITS, Place, find_pictures, find_place, group_by_name, match_names, refuse_folders
 from undim.errors import DataError, PictureError
 from undim.images import read_picture
 
@@ -47,7 +47,7 @@ class DataReport:
     """`training` (with the validation splits) and `test`, or `pictures` -> published number; empty for `folder`."""
     problems: tuple[Problem, ...]
     notes: tuple[str, ...]
-    """What a user must know though it is no fault of the files."""
+    """What a user must know although the files are not at fault."""
 
     @property
     def usable(self) -> bool:
@@ -106,7 +106,7 @@ def check_data(name: str, root: Path | None = None, *, low: Path | None = None, 
     entry = SETS.get(name)
     if isinstance(entry, UnpairedSet):
         if low is not None or high is not None:
-            raise DataError(f"--low and --high belong to the data set folder; {name} takes --root DIR.")
+            raise refuse_folders(name)
         return _check_pictures(entry, root)
     place = find_place(name, root, low=low, high=high)
     given = (low, high) if low is not None and high is not None else (place.base,)

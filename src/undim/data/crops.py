@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from undim.arrays import Bytes, Floats
-from undim.data.darkening import at_window, darken, dim, draw_darkening, draw_sensor, to_linear, to_srgb
+from undim.data.darkening import at_window, darken, dim, draw_darkening, draw_sensor
 from undim.data.fusion import fuse_highlights
 from undim.data.phone import draw_processing, process
 from undim.data.reading import read_rgb
@@ -24,6 +24,7 @@ from undim.data.sets import Pair
 from undim.data.store import PixelStore
 from undim.errors import DataError
 from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
+from undim.srgb import decode_srgb, encode_srgb
 
 CLIPPED = 250 / 255
 """Value from which on a channel counts as clipped."""
@@ -284,8 +285,8 @@ class PairCrops:
         context = darken(context, light.stops(small, *_places(THUMBNAIL)), sensor, None)
         veil = None
         if light.haze:
-            haze = spread_haze(to_linear(context), light.haze)
-            context = to_srgb((to_linear(context) + haze).clip(0, 1))
+            haze = spread_haze(decode_srgb(context), light.haze)
+            context = encode_srgb((decode_srgb(context) + haze).clip(0, 1))
             place = (window[0].start, window[1].start, *stops.shape)
             veil = np.stack([at_window(haze[..., colour], size, place) for colour in range(3)], axis=2)
         if turned:

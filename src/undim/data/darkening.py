@@ -12,23 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from undim.arrays import Floats
+from undim.srgb import decode_srgb, encode_srgb
 
 SHADOW_BOUND, NIGHT_BOUND = 4.5, 3.0
 """Stops by which the dark part is raised at most, in pictures with a part in shadow and in night scenes."""
 UNIFORM_SHARE, NIGHT_SHARE = 0.3, 0.35
 """Shares of pictures that are dark as a whole, and of night scenes; in the others one part lies in shadow."""
-
-
-def to_linear(encoded: Floats) -> Floats:
-    """SRGB values in [0, 1] to linear light in [0, 1] (IEC 61966-2-1)."""
-    low = encoded / np.float32(12.92)
-    return np.where(encoded <= 0.04045, low, ((encoded + np.float32(0.055)) / np.float32(1.055)) ** np.float32(2.4))
-
-
-def to_srgb(linear: Floats) -> Floats:
-    """Linear light, at least 0, to sRGB values; inverse of `to_linear`."""
-    low = linear * np.float32(12.92)
-    return np.where(linear <= 0.0031308, low, np.float32(1.055) * linear ** np.float32(1 / 2.4) - np.float32(0.055))
 
 
 @dataclass(frozen=True)
@@ -135,17 +124,17 @@ def darken(
     Returns:
         H x W x 3 sRGB in [0, 1], rounded to 8 bit unless there is no noise.
     """
-    light = to_linear(encoded) * np.exp2(-stops)[..., None] * draw.balance
+    light = decode_srgb(encoded) * np.exp2(-stops)[..., None] * draw.balance
     if veil is not None:
         light = light + veil
     if rng is None:
-        return to_srgb(np.minimum(light, 1))
+        return encode_srgb(np.minimum(light, 1))
     noise = rng.standard_normal(light.shape, np.float32) * np.sqrt(light * np.float32(draw.shot) + draw.read**2)
-    seen = to_srgb((light + noise.astype(np.float32)).clip(0, 1))
+    seen = encode_srgb((light + noise.astype(np.float32)).clip(0, 1))
     rounded: Floats = np.rint(seen * np.float32(255)) / np.float32(255)
     return rounded
 
 
 def dim(encoded: Floats, stops: Floats) -> Floats:
     """Take light away in linear light and nothing else: H x W x 3 sRGB and H x W stops to H x W x 3."""
-    return to_srgb(to_linear(encoded) * np.exp2(-stops)[..., None])
+    return encode_srgb(decode_srgb(encoded) * np.exp2(-stops)[..., None])

@@ -193,7 +193,7 @@ LOL_V2_REAL = PairedSet(
 
 
 def assign_lol_v2_syn(name: str) -> Split:
-    """The split of one training picture: about each 36th is `val`, by a checksum, since names are no numbers."""
+    """The split of one training picture: about each 36th is `val`, by a checksum, since names are not numbers."""
     return "val" if zlib.crc32(name.encode()) % 36 == 0 else "train"
 
 
@@ -296,7 +296,7 @@ FOLDER = PairedSet(
     layouts=(),  # the two folders that are given are its only layout
     counts=None,
     licence="that of the pictures",
-    source="any two folders: --low DIR --high DIR",
+    source="any two folders, of dark pictures and of their references",
     assign=lambda _: "train",
     caution=(
         "All pairs are both its training and its test split. As the first data set of a recipe, every tenth pair,"

@@ -151,10 +151,12 @@ def find_place(
         raise DataError(f"{name} has no references. Sets of pairs: {_names(paired=True)}.")
     if entry is FOLDER:
         if root is not None:
-            raise DataError("The data set folder takes --low DIR --high DIR instead of --root.")
+            raise DataError(
+                "The data set folder takes two folders, low and high, instead of a root.", code="two-folders"
+            )
         entry, bases = _two_given_folders(low, high), [Path()]
     elif low is not None or high is not None:
-        raise DataError(f"--low and --high belong to the data set folder; {name} takes --root DIR.")
+        raise refuse_folders(name)
     else:
         bases = _bases(entry, root)
     for base in bases:
@@ -187,6 +189,15 @@ def numerically(name: str) -> tuple[int, int, str]:
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 
+def refuse_folders(name: str) -> DataError:
+    """The error about folders of dark pictures and references that are given for a set with a name, to be raised."""
+    return DataError(
+        f"Folders low and high belong to the data set folder; {name} takes one root folder.",
+        code="folders",
+        subject=name,
+    )
+
+
 def _look_up(name: str) -> PairedSet | UnpairedSet:
     if name not in SETS:
         raise DataError(f"There is no data set {name!r}.{suggest(name, SETS)} Known: {', '.join(list_sets())}.")
@@ -199,7 +210,10 @@ def _names(*, paired: bool) -> str:
 
 def _two_given_folders(low: Path | None, high: Path | None) -> PairedSet:
     if low is None or high is None:
-        raise DataError("The data set folder needs two folders: --low DIR --high DIR.")
+        raise DataError(
+            "The data set folder needs two folders: low with the dark pictures, high with their references.",
+            code="two-folders",
+        )
     for folder in (low, high):
         if not folder.is_dir():
             raise DataError(f"{folder} is not a folder.")
@@ -213,8 +227,10 @@ def _bases(entry: PairedSet | UnpairedSet, root: Path | None) -> list[Path]:
     home = os.environ.get("UNDIM_DATA")
     if not home:
         raise DataError(
-            f"Where is {entry.name}? Give --root DIR (in a recipe: data.root), or set UNDIM_DATA to the folder that"
-            f" holds {entry.folders[0]}/."
+            f"Where is {entry.name}? Give its root folder (in a recipe: data.root), or set UNDIM_DATA to the folder"
+            f" that holds {entry.folders[0]}/.",
+            code="no-root",
+            subject=entry.name,
         )
     return [_find_folder(Path(home), folder) or Path(home) / folder for folder in entry.folders]
 

@@ -86,11 +86,16 @@ class Need:
         return np.float32(self.whole) * (1 - _smooth_step(around, RAISED, self.kept))
 
 
-def find_need(pixels: Pixels) -> Need:
-    """What a picture, H x W x 3 or H x W, needs, before it is known what the network makes of it."""
+def find_need(pixels: Pixels, threads: int | None = None) -> Need:
+    """What a picture needs, before it is known what the network makes of it.
+
+    Args:
+        pixels: H x W x 3 or H x W.
+        threads: how many bands are in work at once; one per core if None.
+    """
     height, width = pixels.shape[:2]
     factor = max(1.0, max(height, width) / GRID)
-    small, _ = reduce(pixels, (math.ceil(height / factor), math.ceil(width / factor)))
+    small, _ = reduce(pixels, (math.ceil(height / factor), math.ceil(width / factor)), threads)
     light = luma(small)
     slope, offset = regress(light, light, RADIUS, RIDGE)
     share = float((slope * light + offset < DARK).mean())

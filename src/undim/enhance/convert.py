@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from undim.arrays import Floats, Pixels
 from undim.contract import MINIMUM_SIDE
+from undim.enhance.exposure import expose, expose_pixels
 from undim.errors import PictureError
 from undim.images.picture import full_scale
 from undim.luma import REC601
@@ -52,25 +53,34 @@ def to_pixels(output: npt.NDArray[np.float32], kind: np.dtype[Any], *, grey: boo
     return pixels
 
 
-def blend(image: Pixels, enhanced: Pixels, strength: float | Floats) -> Pixels:
-    """round((1 - strength) * image + strength * enhanced) of two arrays of one shape and type, halves to even.
+def blend(image: Pixels, enhanced: Pixels, strength: float | Floats, exposure: float = 0.0) -> Pixels:
+    """(1 - strength) * image + strength * enhanced, then the exposure curve, rounded once, halves to even.
 
     Args:
         image: H x W x 3 or H x W.
-        enhanced: likewise.
+        enhanced: of the same shape and type.
         strength: one number, or H x W of them, in [0, 1].
+        exposure: EV of `undim.enhance.exposure`; 0 changes nothing.
     """
     if isinstance(strength, np.ndarray):
         shares = strength if image.ndim == 2 else strength[..., None]
-        mixed = image + shares * (enhanced.astype(np.float32) - image)
-        return np.rint(mixed, out=mixed).astype(image.dtype)
+        mixed = (image + shares * (enhanced.astype(np.float32) - image)).astype(np.float64 if exposure else np.float32)
+        return _settle(mixed, image.dtype, exposure)
     if strength == 1:
-        return enhanced
+        return expose_pixels(enhanced, exposure) if exposure else enhanced
     if image.dtype == np.uint16:
-        exact = (1 - strength) * image.astype(np.float64)
-        exact += strength * enhanced
-        return np.rint(exact, out=exact).astype(np.uint16)
+        mixed = (1 - strength) * image.astype(np.float64)
+        mixed += strength * enhanced
+        return _settle(mixed, image.dtype, exposure)
     values = np.arange(256, dtype=np.float64)
-    table = np.rint((1 - strength) * values[:, None] + strength * values[None, :]).astype(np.uint8)
+    table = _settle((1 - strength) * values[:, None] + strength * values[None, :], image.dtype, exposure)
     result: Pixels = table[image, enhanced]
     return result
+
+
+def _settle(mixed: npt.NDArray[Any], kind: np.dtype[Any], exposure: float) -> Pixels:
+    """Floats up to 255 or 65535, exposed and rounded. Works in the array it is given."""
+    if exposure:
+        mixed = expose(mixed, exposure, np.iinfo(kind).max)
+    settled: Pixels = np.rint(mixed, out=mixed).astype(kind)
+    return settled

@@ -5,33 +5,58 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Iterator
-from typing import Any, Literal, overload
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self, TypedDict, Unpack, overload
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from undim.arrays import Floats, Pixels, Span
+from undim.cancellation import NEVER, Cancellation
 from undim.contract import CELL
 from undim.enhance.auto_strength import find_need
 from undim.enhance.convert import blend, to_batch, to_pixels
+from undim.enhance.exposure import check_exposure, expose_pixels
 from undim.enhance.fast import CROPS, Crop, fit_model, reduced_size
+from undim.enhance.inputs import Strength, check_strength, decode, take_pixels, turn_upright
 from undim.enhance.memory import check_memory, choose_side, smaller_side
 from undim.enhance.planes import reduce
 from undim.enhance.survey import look_and_see, look_at_all, look_at_whole, see
-from undim.enhance.tiling import FEWER_PIXELS, MARGIN, SAMPLED_PIXELS, Tile, check_tile, join_tiles, spread_tiles
-from undim.errors import ModelError, PictureError, ShapeError, UsageError
-from undim.images.picture import Picture, split_alpha, to_8_bit
+from undim.enhance.tiling import (
+    FEWER_PIXELS,
+    MARGIN,
+    SAMPLED_PIXELS,
+    Tile,
+    check_tile,
+    join_tiles,
+    spread_tiles,
+)
+from undim.enhance.turn import Turn
+from undim.errors import ModelError, UsageError
+from undim.images.picture import Picture
 from undim.runtimes.base import OutOfMemoryError, Runtime, Tiling, WholePicture
 from undim.runtimes.precision import PrecisionWish, check_precision
-from undim.runtimes.table import DEFAULT_RUNTIME, PAYS_FROM, RuntimeWish, check_runtime, open_runtime
-from undim.shipped import DEFAULT_MODEL, find_model
+from undim.runtimes.table import DEFAULT_RUNTIME, PAYS_FROM, RuntimeWish, check_runtime, find_runtime, open_runtime
+from undim.shipped import DEFAULT_MODEL, MODELS_FOLDER, find_model
 
 Piece = tuple[int, int, Floats]
 """Top row, left column and values, 3 x h x w, not clamped, of a part of the enhanced picture."""
-Strength = float | Literal["auto"]
-"""How far to go from the input (0) to the network's output (1); "auto": as far as each place of the picture needs."""
+SURVEYED = 0.3
+"""Share of the time of a picture in tiles after which every part of it was looked at, about."""
+
+
+class CallOptions(TypedDict, total=False):
+    """What may be told to each call of an `Enhancer`, as `Enhancer.__call__` says."""
+
+    strength: Strength
+    exposure: float
+    look: WholePicture | None
+    cancellation: Cancellation | None
+    deadline: float | None
+    progress: Callable[[float], None]
 
 
 class Enhancer:
@@ -39,20 +64,24 @@ class Enhancer:
 
     `Enhancer()(image)` takes and returns
 
-    - a uint8 or uint16 array, H x W x 3 (RGB, 0 to 255 or to 65535) or H x W (grey);
-    - a PIL image. Modes L, LA, RGB, RGBA and I;16 stay, except that L and RGB with a transparent colour in `info` come
+    - a uint8 or uint16 array, H x W x 3 (RGB, 0 to 255 or to 65535) or H x W (grey); what comes back is in the
+      machine's own byte order;
+    - a PIL image, which comes back upright, as viewers show it: an EXIF orientation is applied, and taken out of
+      `info`. Modes L, LA, RGB, RGBA and I;16 stay, except that L and RGB with a transparent colour in `info` come
       back as LA and RGBA; alpha is carried untouched, `info` is copied without that colour. A palette image comes
       back as L, LA, RGB or RGBA, and other modes as L or RGB by the conversions of
-      `undim.images.picture.split_alpha`. An EXIF orientation is neither applied nor changed.
+      `undim.images.picture.split_alpha`.
 
     The network sees 16 bits as floats, and its output is rounded to 16 bits once.
 
-    One enhancer may be called from several threads; they take turns.
+    One enhancer may be called from several threads; they take turns, in the order in which they came. It can be
+    pickled: what comes back loads the model anew. In a process that was forked off it does the same where the runtime
+    can; where not, a call says so. It is a context manager that closes it at the end.
 
     Args:
-        model: name of a shipped model, or the path of an .onnx file that keeps the contract in
-            `undim.contract`.
-        threads: CPU threads of the network; one per core if None.
+        model: name of a shipped model, or the path of an .onnx file that keeps `undim.contract`; with the runtime
+            "torch", or another that reads them, a .safetensors file of Undim's.
+        threads: CPU threads of all that a call does; one per core if None.
         tile: side in pixels, at least 256, of the tiles that larger pictures are cut into, overlaps included; 0 for
             whole pictures always; "auto" for what the free memory suggests. What the network takes from the whole
             picture is taken once and told to every tile, so that they agree.
@@ -62,7 +91,9 @@ class Enhancer:
             are installed, measured once on this machine, where the work is large: pictures from 3 megapixels on.
         precision: "float32"; "bfloat16", where runtime and processor have it; "auto" for bfloat16 where a shipped model
             loses at most 0.02 dB by it.
-        many: whether so many pictures follow that "auto" pays for small ones too.
+        expect_many: whether so many pictures follow that "auto" pays for small ones too.
+        max_waiting: how many calls may wait for their turn; one more raises a PictureError with the code "busy". None
+            for any number.
 
     Raises:
         ModelError: if the model is unknown, its file is not one, or it cannot be tiled though `tile` or `fast` asks
@@ -79,123 +110,232 @@ class Enhancer:
         fast: bool = False,
         runtime: RuntimeWish = DEFAULT_RUNTIME,
         precision: PrecisionWish = "auto",
-        many: bool = False,
+        expect_many: bool = False,
+        max_waiting: int | None = None,
     ) -> None:
         check_tile(tile)
         check_precision(precision)
         check_runtime(runtime)
-        self._path = find_model(model)
+        self._chooses = runtime == "auto"
+        self._wish: RuntimeWish = runtime
+        self._path = find_model(model, find_runtime(DEFAULT_RUNTIME if self._chooses else runtime).reads)
+        self._name = os.fspath(model)
         self._threads = threads
         self._precision: PrecisionWish = precision
-        self._runtime: Runtime
-        self._fastest: Runtime | None = None
-        """What "auto" takes for large work, once that has come."""
-        self._chooses = runtime == "auto"
-        if self._chooses and many:
-            self._runtime = self._fastest = self._open_fastest()
-        elif self._chooses:  # in float32, the one precision that the default runtime has
-            self._runtime = open_runtime(DEFAULT_RUNTIME, self._path, threads=threads)
-        else:
-            self._runtime = open_runtime(runtime, self._path, threads=threads, precision=precision)
-        self._first = self._runtime
-        self._used: list[Runtime] = []
-        self._stopped = False
-        self._name = os.fspath(model)
-        if tile not in ("auto", 0) or fast:
-            self._tiling()
         self._tile: Tile = tile
         self._fast = fast
-        self._turn = threading.Lock()
+        self._expect_many = expect_many
+        self._max_waiting = max_waiting
+        self._closed = False
+        self._load()
+        if tile not in ("auto", 0) or fast:
+            self._tiling()
+
+    def _load(self) -> None:
+        """Load the model, in this process."""
+        self._process = os.getpid()
+        self._turn = Turn(self._max_waiting)
+        self._calls: set[Cancellation] = set()
+        self._counting = threading.Lock()
+        self._fastest: Runtime | None = None
+        """What "auto" takes for large work, once that has come."""
+        self._runtime: Runtime
+        if self._chooses and self._expect_many:
+            self._runtime = self._fastest = self._open_fastest()
+        elif self._chooses:  # in float32, the one precision that the default runtime has
+            self._runtime = open_runtime(DEFAULT_RUNTIME, self._path, threads=self._threads)
+        else:
+            self._runtime = open_runtime(self._wish, self._path, threads=self._threads, precision=self._precision)
+        self._first = self._runtime
+        self._used: list[Runtime] = []
+
+    def __getstate__(self) -> dict[str, object]:
+        """What it was made with: sessions and locks belong to one process."""
+        return {
+            "model": self._name if self._path.parent == MODELS_FOLDER else os.fspath(self._path),
+            "threads": self._threads,
+            "tile": self._tile,
+            "fast": self._fast,
+            "runtime": self._wish,
+            "precision": self._precision,
+            "expect_many": self._expect_many,
+            "max_waiting": self._max_waiting,
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Load the model anew."""
+        self.__init__(**state)  # type: ignore[misc]  # the one that has what state holds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @overload
-    def __call__(
-        self, image: Image.Image, *, strength: Strength = 1.0, look: WholePicture | None = None
-    ) -> Image.Image: ...
+    def __call__(self, image: Image.Image, **options: Unpack[CallOptions]) -> Image.Image: ...
     @overload
-    def __call__(
-        self, image: npt.NDArray[np.uint8], *, strength: Strength = 1.0, look: WholePicture | None = None
-    ) -> npt.NDArray[np.uint8]: ...
+    def __call__(self, image: npt.NDArray[np.uint8], **options: Unpack[CallOptions]) -> npt.NDArray[np.uint8]: ...
     @overload
-    def __call__(self, image: Pixels, *, strength: Strength = 1.0, look: WholePicture | None = None) -> Pixels: ...
+    def __call__(self, image: Pixels, **options: Unpack[CallOptions]) -> Pixels: ...
     def __call__(
-        self, image: Pixels | Image.Image, *, strength: Strength = 1.0, look: WholePicture | None = None
+        self,
+        image: Pixels | Image.Image,
+        *,
+        strength: Strength = 1.0,
+        exposure: float = 0.0,
+        look: WholePicture | None = None,
+        cancellation: Cancellation | None = None,
+        deadline: float | None = None,
+        progress: Callable[[float], None] = lambda _: None,
     ) -> Pixels | Image.Image:
-        """Enhance one image; the result has its size and kind.
+        """Enhance one image; the result has its kind, and its size as viewers show it.
 
         Args:
             image: as the class says.
             strength: from 0 (the input, exactly) to 1 (the network's output, rounded): a blend of encoded values.
                 "auto" goes by `undim.enhance.auto_strength`: a picture that needs nothing comes back as it is, one half
                 dark is raised where it is dark.
+            exposure: from -2 to 2 stops, by the curve of `undim.enhance.exposure` on the blend; 0 changes nothing.
             look: what to take for the whole picture that this one is a part of: what `survey` returned, or the
                 `undim.enhance.survey.average` of it over a series, for one look. `None`: the picture's own.
+            cancellation: lets another thread end this call, while it waits for its turn too.
+            deadline: a reading of `time.monotonic()` at which the call ends, waiting included. `None`: never.
+            progress: called now and then, from the calling thread, with the share of the picture that is done, 0 to 1.
 
         Raises:
             ShapeError: for an array of another shape or type.
-            UsageError: for a strength that is neither "auto" nor in [0, 1].
+            UsageError: for a strength that is neither "auto" nor in [0, 1], an exposure that is not in [-2, 2], a
+                closed enhancer, or one whose runtime did not survive a fork.
             ModelError: for a look where the model cannot be tiled.
+            CancelledError: if the call was asked to end, or its deadline has passed.
             PictureError: if the network fails or returns values that are not finite, the picture needs more memory
-                than is free, or a PIL image cannot be decoded or has a mode that is not read.
+                than is free, too many wait already, or a PIL image cannot be decoded or has a mode that is not read.
         """
-        if isinstance(image, Image.Image):
-            pixels, alpha = decode(image)
-            result = Picture(self._enhance(pixels, strength, look), alpha).to_image()
-            result.info = {key: value for key, value in image.info.items() if key != "transparency"}
-            return result
-        return self._enhance(image, strength, look)
+        settled = check_strength(strength), check_exposure(exposure)
+        if not isinstance(image, Image.Image):
+            with self._call(cancellation, deadline) as call:
+                return self._enhance(take_pixels(image), *settled, look, call, progress)
+        upright = turn_upright(image)
+        pixels, alpha = decode(upright)
+        with self._call(cancellation, deadline) as call:
+            result = Picture(self._enhance(pixels, *settled, look, call, progress), alpha).to_image()
+        result.info = {key: value for key, value in upright.info.items() if key != "transparency"}
+        return result
 
-    def survey(self, image: Pixels | Image.Image) -> WholePicture:
+    def survey(
+        self,
+        image: Pixels | Image.Image,
+        *,
+        cancellation: Cancellation | None = None,
+        deadline: float | None = None,
+    ) -> WholePicture:
         """What the network takes from the whole picture: to be given as `look` to others, averaged over a series.
 
+        Args:
+            image: as of `__call__`.
+            cancellation: likewise.
+            deadline: likewise.
+
         Raises:
-            ShapeError: as `__call__`.
+            ShapeError, UsageError, CancelledError, PictureError: as `__call__`.
             ModelError: if the model cannot be tiled.
-            PictureError: as `__call__`.
         """
-        pixels = decode(image)[0] if isinstance(image, Image.Image) else image
-        check_pixels(pixels)
-        tiling = self._tiling()
+        pixels = decode(turn_upright(image))[0] if isinstance(image, Image.Image) else take_pixels(image)
         height, width = pixels.shape[:2]
-        with self._turn:
-            self._choose(width, height)
+        with (
+            self._call(cancellation, deadline) as call,
+            self._turn.taken(call),
+            self._choose(width, height).under(call) as runtime,
+        ):
+            tiling = self._tiling()
             side = self._side(width, height)
             check_memory(width, height, side)
             if side and not (self._fast and reduced_size(height, width)):
-                return look_at_all(self._runtime, tiling, pixels, side)
+                return look_at_all(runtime, tiling, pixels, side)
             sampled = FEWER_PIXELS if side and self._fast else SAMPLED_PIXELS
-            return look_at_whole(self._runtime, tiling, pixels, side or max(height, width), sampled)
+            return look_at_whole(runtime, tiling, pixels, side or max(height, width), sampled)
+
+    def warm_up(self, width: int = 256, height: int = 256) -> None:
+        """Enhance a black picture of that size, so that the first real one of it does not wait for what is made once.
+
+        Args:
+            width: in pixels.
+            height: in pixels.
+
+        Raises:
+            UndimError: as `__call__`.
+        """
+        self(np.zeros((height, width, 3), np.uint8))
 
     def stop(self) -> None:
-        """End the run in progress with a PictureError, and refuse further ones. May be called from any thread."""
-        self._stopped = True
-        for runtime in (self._first, self._fastest):
-            if runtime is not None:
-                runtime.stop()
+        """End all calls in progress with a CancelledError, not later ones. May be called from any thread."""
+        with self._counting:
+            calls = list(self._calls)
+        for call in calls:
+            call.cancel()
+
+    def close(self) -> None:
+        """End all calls in progress, give back what the model takes, and refuse further calls. May be called again."""
+        if self._closed:
+            return
+        self._closed = True
+        self.stop()
+        with self._turn.taken(NEVER):
+            del self._runtime, self._first
+            self._fastest = None
 
     @property
     def runtime(self) -> str:
         """What ran the network so far and in which precision, such as "openvino bfloat16"; several joined by "and"."""
         return " and ".join(dict.fromkeys(str(runtime) for runtime in self._used or [self._runtime]))
 
+    @contextmanager
+    def _call(self, cancellation: Cancellation | None, deadline: float | None) -> Iterator[Cancellation]:
+        """One call, which its caller's cancellation, its deadline and `stop` end."""
+        if self._process != os.getpid():
+            self._reload()
+        call = Cancellation(deadline)
+        with self._counting:
+            if self._closed:
+                raise UsageError("This enhancer was closed; make another one.", code="closed")
+            self._calls.add(call)
+        try:
+            with call.following(cancellation):
+                yield call
+        finally:
+            with self._counting:
+                self._calls.discard(call)
+
+    def _reload(self) -> None:
+        """In a process that was forked off: threads of the runtime and locks did not come along."""
+        for runtime in (self._first, self._fastest):
+            if runtime is not None and not find_runtime(runtime.name).survives_fork:
+                raise UsageError(
+                    f"This enhancer loaded {runtime.name} before its process was forked, and {runtime.name} does not "
+                    "survive that: make the enhancer in the new process, or start processes by spawn.",
+                    code="forked",
+                )
+        _LEFT_BEHIND.extend((self._first, self._fastest))
+        self._load()
+
     def _open_fastest(self) -> Runtime:
         from undim.runtimes.choice import open_fastest  # no small picture waits for what it imports
 
         return open_fastest(self._path, threads=self._threads, precision=self._precision)
 
-    def _choose(self, width: int, height: int) -> None:
+    def _choose(self, width: int, height: int) -> Runtime:
         """With "auto", take the runtime for pictures of this size: the same for the same size, whatever came before."""
         if self._chooses:
             reduced = reduced_size(height, width) if self._fast else None
             if self._first is self._fastest or math.prod(reduced or (height, width)) < PAYS_FROM:
                 self._runtime = self._first
             else:
-                if self._fastest is None:
-                    self._fastest = self._open_fastest()
-                    if self._stopped:
-                        self._fastest.stop()
+                self._fastest = self._fastest or self._open_fastest()
                 self._runtime = self._fastest
         if self._runtime not in self._used:
             self._used.append(self._runtime)
+        return self._runtime
 
     def _tiling(self) -> Tiling:
         if self._runtime.tiling is None:
@@ -205,20 +345,27 @@ class Enhancer:
             )
         return self._runtime.tiling
 
-    def _enhance(self, pixels: Pixels, strength: Strength, look: WholePicture | None) -> Pixels:
-        check_pixels(pixels)
-        check_strength(strength)
+    def _enhance(
+        self,
+        pixels: Pixels,
+        strength: Strength,
+        exposure: float,
+        look: WholePicture | None,
+        call: Cancellation,
+        progress: Callable[[float], None],
+    ) -> Pixels:
         if look is not None:
             self._tiling()
         if strength == 0:
-            return pixels.copy()
+            return expose_pixels(pixels, exposure)
         height, width = pixels.shape[:2]
-        with self._turn:  # one run at a time, held from the check on: a run that ends gives its memory back
-            self._choose(width, height)
+        # One run at a time, held from the check on: a run that ends gives its memory back.
+        with self._turn.taken(call), self._choose(width, height).under(call) as runtime:
             side = self._side(width, height)
             while True:
+                work = _Work(pixels, strength, exposure, look, runtime, progress)
                 try:
-                    return self._enhance_at(pixels, strength, look, side)
+                    return self._enhance_at(work, side)
                 except OutOfMemoryError:
                     may_tile = self._tile == "auto" and self._runtime.tiling is not None
                     smaller = smaller_side(width, height, side) if may_tile else None
@@ -233,57 +380,61 @@ class Enhancer:
         side = choose_side(width, height) if self._tile == "auto" else self._tile // CELL * CELL
         return 0 if max(width, height) <= side else side
 
-    def _enhance_at(self, pixels: Pixels, strength: Strength, look: WholePicture | None, side: int) -> Pixels:
+    def _enhance_at(self, work: _Work, side: int) -> Pixels:
+        pixels, strength = work.pixels, work.strength
         size = pixels.shape[:2]
-        need = find_need(pixels) if isinstance(strength, str) else None
+        need = find_need(pixels, self._threads) if isinstance(strength, str) else None
         if need is not None:
             if need.whole == 0:
-                return pixels.copy()
+                return expose_pixels(pixels, work.exposure)
             small = np.rint(65535 * need.small.transpose(1, 2, 0)).astype(np.uint16)
-            [(_, _, output)] = self._whole(small, look)
+            [(_, _, output)] = _whole(small, work)
             need = need.following(output)
         reduced = reduced_size(*size) if self._fast else None
         if reduced is not None:
-            pieces = self._fast_pieces(pixels, look, reduced, side)
+            pieces = self._fast_pieces(work, reduced, side)
         else:
             check_memory(size[1], size[0], side)
-            pieces = self._tiles(pixels, look, side) if side else self._whole(pixels, look)
+            pieces = self._tiles(work, side) if side else _whole(pixels, work)
         result = np.empty_like(pixels)
         for top, left, values in pieces:
             rows, columns = (top, top + values.shape[1]), (left, left + values.shape[2])
             place = (slice(*rows), slice(*columns))
             share = strength if need is None else need.strength(pixels[place], size, rows, columns)
             enhanced = to_pixels(values, pixels.dtype, grey=pixels.ndim == 2)
-            result[place] = blend(pixels[place], enhanced, share)  # type: ignore[arg-type]  # "auto" has a need
+            result[place] = blend(pixels[place], enhanced, share, work.exposure)  # type: ignore[arg-type]  # "auto" has a need
         return result
 
-    def _whole(self, pixels: Pixels, look: WholePicture | None) -> Iterator[Piece]:
-        height, width = pixels.shape[:2]
-        yield 0, 0, self._runtime.run(to_batch(pixels), look)[0, :, :height, :width]
-
-    def _tiles(self, pixels: Pixels, look: WholePicture | None, side: int) -> Iterator[Piece]:
+    def _tiles(self, work: _Work, side: int) -> Iterator[Piece]:
         tiling = self._tiling()
+        pixels, runtime = work.pixels, work.runtime
         height, width = pixels.shape[:2]
         rows, columns = (spread_tiles(length, side, tiling.overlap) for length in (height, width))
-        whole = look or look_at_all(self._runtime, tiling, pixels, side)
+        surveyed = SURVEYED if work.look is None else 0.0
+        whole = work.look or look_at_all(runtime, tiling, pixels, side, lambda share: work.progress(surveyed * share))
         last = (rows[-1], columns[-1])
+        total, made = len(rows) * len(columns), 0
 
         def make(tall: Span, wide: Span) -> Floats:
+            nonlocal made
             batch = to_batch(pixels[slice(*tall), slice(*wide)])
-            output = self._runtime.run(batch, whole, more=(tall, wide) != last)
+            output = runtime.run(batch, whole, more=(tall, wide) != last)
+            made += 1
+            work.progress(surveyed + (1 - surveyed) * made / total)
             return output[0, :, : tall[1] - tall[0], : wide[1] - wide[0]]
 
         return join_tiles(rows, columns, make)
 
-    def _fast_pieces(self, pixels: Pixels, look: WholePicture | None, reduced: Span, side: int) -> Iterator[Piece]:
+    def _fast_pieces(self, work: _Work, reduced: Span, side: int) -> Iterator[Piece]:
         # As large as a picture that is not cut: one more level of tiles would save nothing.
         check_memory(reduced[1], reduced[0])
-        if look is None:
-            whole, spans, seen = look_and_see(self._runtime, self._tiling(), pixels, side or max(reduced), CROPS)
+        pixels, runtime = work.pixels, work.runtime
+        if work.look is None:
+            whole, spans, seen = look_and_see(runtime, self._tiling(), pixels, side or max(reduced), CROPS)
         else:
-            whole, (spans, seen) = look, see(self._runtime, pixels, look, CROPS)
+            whole, (spans, seen) = work.look, see(runtime, pixels, work.look, CROPS)
         small, texture = reduce(pixels, reduced, self._threads)
-        enhanced = self._runtime.run(small[None], whole)[0]
+        enhanced = runtime.run(small[None], whole)[0]
         inner = slice(MARGIN, -MARGIN)
         crops = [
             Crop(
@@ -298,35 +449,22 @@ class Enhancer:
             yield top, 0, values
 
 
-def decode(image: Image.Image) -> tuple[Pixels, Pixels | None]:
-    """`split_alpha` of an image that Pillow may not have decoded yet; every failure is a PictureError.
+@dataclass(frozen=True)
+class _Work:
+    """One picture, and what is to become of it."""
 
-    16-bit grey with a transparent colour becomes 8-bit grey with alpha: Pillow has no mode for more.
-    """
-    try:
-        pixels, alpha = split_alpha(image)
-        return (pixels, None) if alpha is None else (to_8_bit(pixels), to_8_bit(alpha))
-    except PictureError:
-        raise
-    except MemoryError as error:
-        raise PictureError("does not fit in memory") from error
-    except Exception as error:  # on damaged files Pillow's codecs raise almost every built-in exception
-        raise PictureError(f"cannot be decoded: {str(error).strip() or type(error).__name__}") from error
+    pixels: Pixels
+    strength: Strength
+    exposure: float
+    look: WholePicture | None
+    runtime: Runtime
+    progress: Callable[[float], None]
 
 
-def check_pixels(pixels: npt.NDArray[Any]) -> None:
-    """Raise ShapeError unless the array is uint8 or uint16, H x W or H x W x 3, and not empty."""
-    allowed = "a uint8 or uint16 array H x W x 3 (RGB) or H x W (grey), or a PIL image"
-    if not isinstance(pixels, np.ndarray):
-        raise ShapeError(f"Got {type(pixels).__name__}; give {allowed}.")
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ShapeError(f"Got an array of {pixels.dtype}; give {allowed}, with values from 0 to 255 or to 65535.")
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or pixels.size == 0:
-        alpha = " Pass image[..., :3] and put the alpha channel back." if pixels.shape[2:] == (4,) else ""
-        raise ShapeError(f"Got an array of shape {pixels.shape}; give {allowed}.{alpha}")
+def _whole(pixels: Pixels, work: _Work) -> Iterator[Piece]:
+    height, width = pixels.shape[:2]
+    yield 0, 0, work.runtime.run(to_batch(pixels), work.look)[0, :, :height, :width]
 
 
-def check_strength(strength: Strength) -> None:
-    """Raise UsageError unless strength is "auto" or in [0, 1]."""
-    if strength != "auto" and not (isinstance(strength, int | float) and 0 <= strength <= 1):
-        raise UsageError(f"strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced), or auto.")
+_LEFT_BEHIND: list[Runtime | None] = []
+"""Of the parent process: to end them here would wait for threads that are not here."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -83,25 +83,38 @@ def see(runtime: Runtime, pixels: Pixels, whole: WholePicture, kept: int) -> tup
     return crops, runtime.run(_cut_batch(pixels, crops), whole, more=True)
 
 
-def look_at_all(runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int) -> WholePicture:
+def look_at_all(
+    runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int, done: Callable[[float], None] = lambda _: None
+) -> WholePicture:
     """Take what tiles are to be told from every pixel once, in windows; of large pictures from every second window.
 
     The statistics of a layer's input depend on what the layers before were told, which at first only crops tell. So a
     quarter of the windows, spread over the picture, goes with that, and each further quarter with what those before it
     have found: where all count, the first layer's statistics are exact, and the error of the others shrinks by a factor
     of five or so. Windows that stand for others too count as `weigh_regions` says.
+
+    Args:
+        runtime: of a network that can be tiled.
+        tiling: its.
+        pixels: H x W x 3 or H x W.
+        side: of a tile in pixels.
+        done: called after each window with the share of them that were seen.
     """
     traits = find_traits(pixels)
     whole = _look(runtime, tiling, pixels, _take_sample(tiling, pixels, FEWER_PIXELS, traits), side)
     rows, columns = (spread_windows(length, min(side, WINDOW), tiling.overlap) for length in pixels.shape[:2])
     regions: list[tuple[Span, Span]] = []
     seen: list[Floats] = []
-    for first_row, first_column in ROUNDS[:2] if len(rows) * len(columns) >= MANY_WINDOWS else ROUNDS:
-        for tall, wide in product(rows[first_row::2], columns[first_column::2]):
+    rounds = ROUNDS[:2] if len(rows) * len(columns) >= MANY_WINDOWS else ROUNDS
+    turns = [list(product(rows[first_row::2], columns[first_column::2])) for first_row, first_column in rounds]
+    total = sum(map(len, turns))
+    for windows in turns:
+        for tall, wide in windows:
             batch = to_batch(pixels[slice(*tall.pixels), slice(*wide.pixels)])
             told = (np.ones(1, np.float32), whole.thumbnail, whole.statistics)
             seen.append(runtime.look(batch, tall.cells, wide.cells, *told))
             regions.append((tall.region, wide.region))
+            done(len(regions) / total)
         statistics = weigh_regions(traits, regions) @ np.concatenate(seen)
         whole = WholePicture(whole.thumbnail, statistics[None].astype(np.float32))
     return whole

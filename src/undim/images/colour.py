@@ -17,16 +17,17 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from undim.arrays import Bytes, Pixels
-from undim.images.libvips import convert_to_srgb
+from undim.images.codecs.libvips import convert_to_srgb
 from undim.images.picture import full_scale
+from undim.srgb import decode_srgb, encode_srgb
 
 Curve = npt.NDArray[np.float64]
 """Linear light in [0, 1] for 65536 encoded values, evenly spaced from 0 to 1; never falling."""
@@ -77,7 +78,7 @@ def tone_curves(profile: bytes) -> tuple[Curve, ...] | None:
         return None
     if any(not np.isfinite(curve).all() or curve[-1] - curve[0] < 0.5 for curve in curves):
         return None
-    if all(np.abs(encode_srgb(curve) - _EVEN).max() <= CARRIED_TONES for curve in curves):
+    if all(np.abs(encode_srgb(np.clip(curve, 0, 1)) - _EVEN).max() <= CARRIED_TONES for curve in curves):
         return None
     return curves
 
@@ -87,7 +88,7 @@ def give_srgb_tones(pixels: Pixels, curves: tuple[Curve, ...]) -> Pixels:
 
     def retone(channel: Pixels, curve: Curve) -> Pixels:
         step = 65535 // full_scale(channel)
-        table = np.rint(encode_srgb(curve[::step]) * 65535).astype(np.uint16)
+        table = np.rint(encode_srgb(np.clip(curve[::step], 0, 1)) * 65535).astype(np.uint16)
         return table[channel]
 
     return _by_channel(pixels, curves, retone)
@@ -118,17 +119,15 @@ def to_srgb(pixels: Pixels, profile: bytes) -> Pixels:
         raise ValueError(f"the colour profile cannot be used: {error}") from error
 
 
-def encode_srgb(light: npt.NDArray[Any]) -> Curve:
-    """Linear light to sRGB's encoded values (IEC 61966-2-1), both in [0, 1]."""
-    light = np.clip(light, 0, 1)
-    encoded: Curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
-    return encoded
-
-
-def decode_srgb(encoded: npt.NDArray[Any]) -> Curve:
-    """The reverse of `encode_srgb`."""
-    light: Curve = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-    return light
+def from_cmyk(inks: Pixels, profile: bytes | None) -> tuple[Pixels, tuple[str, ...]]:
+    """RGB pixels of H x W x 4 inks (the largest value is all ink) by the profile, or by a plain formula; and a note."""
+    if profile and is_cmyk(profile):
+        with suppress(ValueError):
+            return to_srgb(inks, profile), ("CMYK was converted to RGB (sRGB) by its colour profile",)
+    top = full_scale(inks)
+    light = (top - inks[..., :3].astype(np.uint32)) * (top - inks[..., 3:].astype(np.uint32))
+    plain = ((light + top // 2) // top).astype(inks.dtype)
+    return plain, ("CMYK was converted to RGB without a colour profile",)
 
 
 _EVEN = np.linspace(0, 1, 65536)

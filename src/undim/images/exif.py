@@ -6,11 +6,11 @@ Layout: TIFF 6.0 and EXIF 2.32 (CIPA DC-008); a directory is a count, 12-byte en
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import dataclass
 
 ORIENTATION = 0x0112
+_RESOLUTION = 0x011A
 _EXIF_DIRECTORY = 0x8769
 _THUMBNAIL_START, _THUMBNAIL_LENGTH = 0x0201, 0x0202
 _SIZES = ((0x0100, 0x0101), (0xA002, 0xA003))
@@ -74,10 +74,22 @@ def make_upright(block: bytes, *, transposed: bool) -> bytes:
     return _without_thumbnail(changed, order, main.link)
 
 
-def upright_xmp(packet: bytes) -> bytes:
-    """The XMP packet with `tiff:Orientation` set to 1, for a picture that was turned."""
-    packet = re.sub(rb"(tiff:Orientation\s*=\s*[\"'])[2-8]", rb"\g<1>1", packet)
-    return re.sub(rb"(<tiff:Orientation>\s*)[2-8]", rb"\g<1>1", packet)
+def has_resolution(block: bytes) -> bool:
+    """Whether the block names a resolution."""
+    try:
+        order, first = _header(block)
+        return _RESOLUTION in _directory(block, order, first).entries
+    except (struct.error, ValueError):
+        return False
+
+
+def is_sound(block: bytes) -> bool:
+    """Whether the block's first directory can be followed, so that it can be that of a TIFF file."""
+    try:
+        order, first = _header(block)
+        return bool(_directory(block, order, first).entries)
+    except (struct.error, ValueError):
+        return False
 
 
 def _header(block: bytes) -> tuple[str, int]:

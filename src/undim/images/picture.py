@@ -11,19 +11,40 @@ from PIL import Image
 
 from undim.arrays import Bytes, Pixels
 from undim.errors import PictureError
+from undim.images.ifd import Directory
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What travels with the pixels. Every field is None where the file has none."""
+    """What travels with the pixels, as it stands in the file. A field is None or empty where the file has none.
+
+    Which format takes which field, and what is said where one is lost, stands in `undim.images.carried`.
+    """
 
     exif: bytes | None = None
     """From the TIFF header on; its orientation is 1 and it holds no thumbnail."""
     icc: bytes | None = None
     """The colour profile of the file, fitting the pixels' one or three channels."""
     xmp: bytes | None = None
+    """The packet, which promises nothing that is not kept."""
     dpi: tuple[float, float] | None = None
     """Dots per inch, horizontal and vertical."""
+    xmp_extension: tuple[bytes, ...] = ()
+    """The second part of the XMP as JPEG's segments hold it, each behind the name of its kind."""
+    photoshop: bytes = b""
+    """Photoshop's image resources, IPTC among them, without previews."""
+    text: tuple[tuple[bytes, bytes], ...] = ()
+    """PNG's text chunks but for XMP: names and contents."""
+    comments: tuple[bytes, ...] = ()
+    """JPEG's comments."""
+    segments: tuple[tuple[int, bytes], ...] = ()
+    """JPEG's application segments of other kinds: markers and contents."""
+    geography: Directory | None = None
+    """GeoTIFF's tags."""
+    tags: Directory | None = None
+    """TIFF's tags of other kinds that do not describe how the pixels are stored."""
+    colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
+    """The PNG chunks that `icc` was made of, or that name sRGB: names and contents."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +65,7 @@ class Picture:
     toned: bool = False
     """Whether the pixels have sRGB's tone curve in place of that of `metadata.icc`, which has them back in the file."""
     bits: int | None = None
-    """Bits per sample of the file, 8 or 16, where they are not those of `pixels`."""
+    """Bits per sample of the file, 8 to 16, where they are not those of `pixels`."""
 
     @property
     def grey(self) -> bool:
@@ -59,6 +80,11 @@ class Picture:
     @property
     def depth(self) -> int:
         """Bits per sample that a file of it is to have: 8 or 16."""
+        return 8 if self.exact_bits <= 8 else 16
+
+    @property
+    def exact_bits(self) -> int:
+        """Bits per sample of the file that it came in."""
         return self.bits or 8 * self.pixels.itemsize
 
     def to_image(self) -> Image.Image:
@@ -86,6 +112,14 @@ def scale(values: npt.NDArray[Any], maximum: int, target: int) -> Pixels:
     wide += maximum // 2
     wide //= maximum
     return np.minimum(wide, target).astype(np.uint8 if target == 255 else np.uint16)
+
+
+def divide_by_alpha(pixels: Pixels, alpha: Pixels) -> Pixels:
+    """Colours that were multiplied by alpha, divided by it again and rounded; where alpha is 0 they stay."""
+    share = alpha.astype(np.uint64) if pixels.ndim == 2 else alpha.astype(np.uint64)[..., None]
+    whole = pixels.astype(np.uint64) * np.uint64(full_scale(pixels))
+    divided = np.minimum((whole + share // 2) // np.maximum(share, 1), full_scale(pixels))
+    return np.where(share > 0, divided, pixels).astype(pixels.dtype)
 
 
 def to_8_bit(pixels: Pixels) -> Bytes:

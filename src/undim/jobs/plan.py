@@ -1,4 +1,4 @@
-"""Which pictures the paths on the command line mean, and which file each becomes. Nothing is written here."""
+"""Which pictures some paths mean, and which file each becomes. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import errno
 import glob
 import os
 import stat
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from undim.errors import UsageError
@@ -18,8 +18,22 @@ from undim.images.writing import written_format
 STREAM = "-"
 """Stands for standard input or output in place of a path."""
 
+VIDEO_SUFFIXES = frozenset(
+    (
+        *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".mpg", ".mpeg"),
+        *(".m2v", ".vob", ".ts", ".mts", ".m2ts", ".3gp", ".3g2", ".ogv", ".mxf", ".dv", ".divx"),
+    )
+)
+"""Suffixes, lower case with the dot, by which a video is recognised where a picture was looked for."""
+
+_TEXT_OR_VIDEO, _PACKET = ".ts", b"G"
+"""TypeScript has the suffix of a video whose every packet begins with this byte."""
+_COMPANION = "._"
+"""How the names of files begin in which macOS keeps, on other file systems, what belongs to a file of its own."""
+_COMPANION_FOLDER = "__macosx"
+
 _ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.ELOOP}
-"""What the system says of a name that is no file: Windows has the last but one for names with a wildcard."""
+"""What the system says of a name that is not a file: Windows has the last but one for names with a wildcard."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,9 @@ class Task:
     format: str | None = None
     """Name of the output format; None for that of the content."""
     refusal: str | None = None
-    """Why it cannot be read, where that is known without opening it."""
+    """Why it cannot be done, where that is known without opening it."""
+    code: str = ""
+    """What kind of refusal it is, as of `UndimError`."""
 
 
 @dataclass(frozen=True)
@@ -43,28 +59,42 @@ class _Found:
     source: str
     relative: PurePath
     refusal: str | None = None
+    code: str = ""
 
 
-def plan(inputs: Sequence[str], output: str, form: str | None = None, *, overwrite: bool = False) -> list[Task]:
+def plan(
+    inputs: Sequence[str],
+    output: str,
+    form: str | None = None,
+    *,
+    overwrite: bool = False,
+    given: Mapping[str, Path] | None = None,
+    on_video: Callable[[str], None] = lambda _: None,
+) -> list[Task]:
     """Tasks in the order of the inputs, folders sorted by name.
 
-    A folder gives the pictures in it and its sub-folders, known by their suffix, under their path in it. A file gives
+    A folder gives the pictures in it and its sub-folders, known by their suffix, under their path in it. Hidden folders
+    in it, and what macOS leaves beside files on other file systems, are passed over. A file gives
     itself, whatever its suffix. A pattern (`*`, `?`, `[...]`, `**`) gives what it matches, under the path below its
     last folder without a wildcard. Links to folders are followed, each folder once. The output folder is left out
     where it lies inside an input. An input that the system does not let us look at becomes a task with a refusal.
 
+    Where several pictures would become one file, each gets its old suffix into its name (`IMG_1.heic.png`); those that
+    still would, such as pictures of one name in two folders, become tasks with a refusal.
+
     Args:
         inputs: paths, patterns, or `-` alone for standard input.
-        output: `-`, a file if it has a picture's suffix and is no folder, which takes one input that is no folder,
-            else a folder.
+        output: `-`; a folder; or, for one input that is not a folder, a file with a picture's suffix.
         form: one of `FORMATS`: the format and the suffix of all outputs. Without it both stay, except that a format
             that is not written becomes PNG, and that the suffix of an output file decides.
         overwrite: allow an output that replaces its own input.
+        given: outputs by source, of an earlier plan with this output: they stay, and no other picture takes them.
+        on_video: called with the path of each video that is passed over in a folder.
 
     Raises:
-        UsageError: for a path that does not exist, a pattern without a match, inputs without a picture, two inputs
-            with one output, several for one picture's name, an output that would be a folder of another, an output
-            that would replace an input, a pattern with `..` behind a wildcard, or options that contradict each other.
+        UsageError: for a path that does not exist, a pattern without a match, inputs without a picture, several for
+            one picture's name, an output that would be a folder of another, an output that is its input, a pattern
+            with `..` behind a wildcard, or options that contradict each other.
     """
     if not inputs:
         raise UsageError("No input. Give files, folders, patterns in quotes, or - for standard input.")
@@ -72,52 +102,141 @@ def plan(inputs: Sequence[str], output: str, form: str | None = None, *, overwri
         raise UsageError(f"There is no output format {form!r}; allowed: {', '.join(FORMATS)}.")
     if STREAM in inputs and len(inputs) > 1:
         raise UsageError("- (standard input) is one picture and cannot be combined with other inputs.")
-    found = [_Found(STREAM, PurePath())] if STREAM in inputs else _find(inputs, output)
+    found = [_Found(STREAM, PurePath())] if STREAM in inputs else _find(inputs, output, on_video)
     lone = len(inputs) == 1 and len(found) == 1 and not _is_folder(inputs[0])
     if output == STREAM:
         if not lone:
             raise UsageError("-o - (standard output) takes one picture; give one file, or a folder with -o.")
-        return [Task(found[0].source, None, form, found[0].refusal)]
+        return [Task(found[0].source, None, form, found[0].refusal, found[0].code)]
     if lone and suffix_of(output) in PICTURE_SUFFIXES and not Path(output).is_dir():
-        tasks = [Task(found[0].source, Path(output), _format_of_file(output, form), found[0].refusal)]
+        named = _format_of_file(output, form)
+        tasks = [Task(found[0].source, Path(output), named, found[0].refusal, found[0].code)]
     elif STREAM in inputs:
         raise UsageError(f"Standard input has no name to use in the folder {output!r}; give -o FILE.jpg or -o -.")
     elif not lone and suffix_of(output) in PICTURE_SUFFIXES and not Path(output).is_dir():
         raise UsageError(f"-o {output} is the name of one picture, which takes one file: give a folder.")
     else:
         tasks = [_task(item, Path(output), form) for item in found]
-    tasks = list(
-        {
-            (_identity(task.source), task.source if task.target is None else task.target): task
-            for task in reversed(tasks)
-        }.values()
-    )[::-1]
+    tasks = _tell_apart(_each_once(tasks), given or {})
     _check_targets(tasks, overwrite=overwrite)
     _check_folder(Path(output), is_file=lone and tasks[0].target == Path(output))
     return tasks
 
 
-def _find(inputs: Sequence[str], output: str) -> list[_Found]:
+def _each_once(tasks: Sequence[Task]) -> list[Task]:
+    """Without those whose source has the same target twice, the first of them left."""
+    seen: dict[tuple[str, str | Path], Task] = {}
+    for task in tasks:
+        seen.setdefault((_identity(task.source), task.source if task.target is None else task.target), task)
+    return list(seen.values())
+
+
+def _tell_apart(tasks: Sequence[Task], given: Mapping[str, Path]) -> list[Task]:
+    """No two tasks with one target: old suffixes in their names, or a refusal where that does not help."""
+    owners = {_identity(target): source for source, target in given.items()}
+    settled = [replace(task, target=given.get(task.source, task.target)) for task in tasks]
+    for place in _clashing(settled, owners):
+        task = settled[place]
+        if task.target is not None and task.source not in given:
+            settled[place] = replace(task, target=_with_old_suffix(task.source, task.target))
+    # A name with its old suffix may be that of another picture, which then makes way in the same manner.
+    for place in _clashing(settled, owners):
+        task = settled[place]
+        if task.target is not None and task.source not in given and task.target == tasks[place].target:
+            settled[place] = replace(task, target=_with_old_suffix(task.source, task.target))
+    first: dict[str, str] = {}
+    for place in _clashing(settled, owners):
+        task = settled[place]
+        if task.target is None or task.source in given:
+            continue
+        other = owners.get(_identity(task.target)) or first.setdefault(_identity(task.target), task.source)
+        others = other if other != task.source else "another picture"
+        wanted = str(tasks[place].target)
+        refusal = f"would become {wanted!r}, as {others} would; rename one, or give it another folder"
+        settled[place] = replace(task, target=None, refusal=refusal, code="same-output")
+    return settled
+
+
+def _clashing(tasks: Sequence[Task], owners: Mapping[str, str]) -> list[int]:
+    """Places of the tasks whose target another one has too, or another picture has already."""
+    groups: dict[str, list[int]] = {}
+    for place, task in enumerate(tasks):
+        if task.target is not None:
+            groups.setdefault(_identity(task.target), []).append(place)
+    return sorted(
+        place
+        for key, places in groups.items()
+        for place in places
+        if len(places) > 1 or owners.get(key, tasks[place].source) != tasks[place].source
+    )
+
+
+def _with_old_suffix(source: str, target: Path) -> Path:
+    """`IMG_1.heic` that would become `IMG_1.png`: `IMG_1.heic.png`."""
+    old = PurePath(source)
+    return target.with_name(f"{old.stem}{old.suffix}{target.suffix}")
+
+
+def _find(inputs: Sequence[str], output: str, on_video: Callable[[str], None]) -> list[_Found]:
     found: list[_Found] = []
+    videos: list[str] = []
+
+    def note(path: str) -> None:
+        videos.append(path)
+        on_video(path)
+
     seen = {_folder_key(output)} if Path(output).is_dir() else set()
     for text in inputs:
         refusal = _hidden(text)
         if refusal is not None:
             found.append(_Found(text, PurePath(PurePath(text).name), refusal))
         elif _is_folder(text):
-            found += _walk(text, PurePath(), seen - {_folder_key(text)})
+            found += _walk(text, PurePath(), seen - {_folder_key(text)}, note)
         elif os.path.lexists(text):
-            found.append(_Found(text, PurePath(PurePath(text).name)))
+            found.append(_named(text))
         elif glob.has_magic(text):
-            found += _match(text, seen, output)
+            found += _match(text, seen, output, note)
         else:
-            raise UsageError(f"There is no file or folder {text!r}.")
+            raise UsageError(f"There is no file or folder {text!r}.", subject=text)
     if not found:
-        raise UsageError(f"There is no picture in {', '.join(map(repr, inputs))}.")
+        but = f", but {len(videos)} {'video' if len(videos) == 1 else 'videos'}" if videos else ""
+        raise UsageError(f"There is no picture in {', '.join(map(repr, inputs))}{but}.", code="video" if videos else "")
     return found
 
 
-def _match(pattern: str, seen: set[tuple[int, int]], output: str) -> Iterator[_Found]:
+def _named(path: str) -> _Found:
+    """A file that was named, which is tried whatever its suffix, unless it is a video by its suffix and content."""
+    relative = PurePath(PurePath(path).name)
+    if is_video_name(path) and read_format(path) is None:
+        return _Found(path, relative, "is a video, not a picture", "video")
+    return _Found(path, relative)
+
+
+def is_video_name(name: str | PurePath) -> bool:
+    """Whether a file of this name counts as a video where pictures were looked for."""
+    return suffix_of(name) in VIDEO_SUFFIXES
+
+
+def _is_video(path: str) -> bool:
+    if not is_video_name(path):
+        return False
+    if suffix_of(path) != _TEXT_OR_VIDEO:
+        return True
+    try:
+        with Path(path).open("rb") as stream:
+            return stream.read(1) == _PACKET
+    except OSError:
+        return False
+
+
+def _is_passed_over(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is nobody's picture: a hidden folder, or what macOS left beside a file."""
+    if _is_folder(entry):
+        return entry.name.startswith(".") or entry.name.lower() == _COMPANION_FOLDER
+    return entry.name.startswith(_COMPANION) and read_format(entry.path) is None
+
+
+def _match(pattern: str, seen: set[tuple[int, int]], output: str, on_video: Callable[[str], None]) -> Iterator[_Found]:
     parts = PurePath(pattern).parts
     first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     if ".." in parts[first:]:
@@ -135,12 +254,14 @@ def _match(pattern: str, seen: set[tuple[int, int]], output: str) -> Iterator[_F
             continue
         relative = PurePath(os.path.relpath(match, fixed))
         if not _is_folder(match):
-            yield _Found(match, relative)
+            yield replace(_named(match), relative=relative)
         elif _folder_key(match) not in walked:
-            yield from _walk(match, relative, walked)
+            yield from _walk(match, relative, walked, on_video)
 
 
-def _walk(folder: str, relative: PurePath, seen: set[tuple[int, int]]) -> Iterator[_Found]:
+def _walk(
+    folder: str, relative: PurePath, seen: set[tuple[int, int]], on_video: Callable[[str], None]
+) -> Iterator[_Found]:
     """Pictures below a folder. `seen` holds device and inode of folders to leave out and grows by those walked."""
     seen.add(_folder_key(folder))
     try:
@@ -151,10 +272,14 @@ def _walk(folder: str, relative: PurePath, seen: set[tuple[int, int]]) -> Iterat
         return
     folders = []
     for entry in entries:
+        if _is_passed_over(entry):
+            continue
         if _is_folder(entry):
             folders.append(entry)
         elif has_picture_suffix(entry.name):
             yield _Found(entry.path, relative / entry.name, _refusal(entry.path))
+        elif _is_video(entry.path):
+            on_video(entry.path)
     # Links come last: a folder that is both inside and linked to is found under its own name.
     for entry in sorted(folders, key=lambda entry: entry.is_symlink()):
         try:
@@ -163,7 +288,7 @@ def _walk(folder: str, relative: PurePath, seen: set[tuple[int, int]]) -> Iterat
             yield _Found(entry.path, relative / entry.name, f"cannot be listed: {error.strerror or error}")
             continue
         if key not in seen:
-            yield from _walk(entry.path, relative / entry.name, seen)
+            yield from _walk(entry.path, relative / entry.name, seen, on_video)
 
 
 def _is_folder(path: str | os.DirEntry[str]) -> bool:
@@ -200,13 +325,15 @@ def _format_of_file(output: str, form: str | None) -> str:
     if named is None:
         raise UsageError(f"Undim does not write {suffix_of(output)} files; choose one of: {', '.join(FORMATS)}.")
     if form is not None and form != named:
-        raise UsageError(f"--format {form} contradicts the output file {output!r}; leave one of them out.")
+        raise UsageError(
+            f"The format {form} contradicts the output file {output!r}; leave one of them out.", subject="form"
+        )
     return named
 
 
 def _task(item: _Found, folder: Path, form: str | None) -> Task:
     if item.refusal is not None:
-        return Task(item.source, None, form, item.refusal)
+        return Task(item.source, None, form, item.refusal, item.code)
     relative = item.relative
     if form is not None:
         return Task(item.source, folder / _with_suffix(relative, form), form)
@@ -227,28 +354,16 @@ def _identity(path: str | PurePath) -> str:
 
 
 def _check_targets(tasks: Sequence[Task], *, overwrite: bool) -> None:
-    sources = {_identity(task.source): task.source for task in tasks if task.source != STREAM}
     taken: dict[str, Task] = {}
     for task in tasks:
         if task.target is None:
             continue
         key = _identity(task.target)
-        if key in taken:
-            raise UsageError(
-                f"{taken[key].source!r} and {task.source!r} would both become {str(task.target)!r}; "
-                "rename one, or give them different output folders."
-            )
         taken[key] = task
-        if key not in sources:
-            continue
-        if key != _identity(task.source):
+        # That of another picture it cannot be: they would have one output.
+        if key == _identity(task.source) and not overwrite:
             raise UsageError(
-                f"{task.source!r} would replace the input {sources[key]!r}; give an output folder of its own."
-            )
-        if not overwrite:
-            raise UsageError(
-                f"The output {str(task.target)!r} is the input itself; give another folder, "
-                "or --overwrite to replace it."
+                f"The output {str(task.target)!r} is the input itself; give another folder.", code="output-is-input"
             )
     for key, task in taken.items():
         above = next((taken[str(folder)] for folder in PurePath(key).parents if str(folder) in taken), None)

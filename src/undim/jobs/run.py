@@ -1,23 +1,45 @@
-"""Enhancing many pictures: a few in flight, each ending as done, skipped or failed."""
+"""Enhancing pictures from file to file: one task, or a few in flight, each ending as done, skipped or failed."""
 
 from __future__ import annotations
 
 import io
 import os
-import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
-from typing import Literal
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Literal, Protocol
 
 from undim.arrays import Pixels
+from undim.cancellation import NEVER, Cancellation
+from undim.enhance.inputs import Strength
 from undim.errors import PictureError, UndimError
-from undim.images import MAX_PIXELS, encode_picture, read_picture, write_picture
+from undim.images import Picture, encode_picture, read_picture, write_picture
+from undim.jobs.memory import MEMORY, PictureMemory
+from undim.jobs.options import EnhanceOptions
 from undim.jobs.plan import STREAM, Task
+from undim.runtimes.base import WholePicture
 
 Status = Literal["done", "skipped", "failed"]
-Enhance = Callable[[Pixels], Pixels]
+
+
+class Enhances(Protocol):
+    """What a task needs of an `Enhancer`."""
+
+    def __call__(
+        self,
+        image: Pixels,
+        *,
+        strength: Strength,
+        exposure: float,
+        look: WholePicture | None,
+        cancellation: Cancellation | None,
+        deadline: float | None,
+        progress: Callable[[float], None],
+    ) -> Pixels:
+        """See `Enhancer.__call__`."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +49,11 @@ class Outcome:
     task: Task
     status: Status
     reason: str | None = None
-    """Why it failed or was skipped; for a done one what of the file could not be kept, else None."""
+    """Why it failed or was skipped; None for a done one."""
+    code: str = ""
+    """What kind of reason it is, as of `UndimError`."""
+    notes: tuple[str, ...] = ()
+    """What of the file could not be kept, a sentence each."""
     seconds: float = 0.0
     """Wall time from opening to closing."""
     content: bytes | None = None
@@ -35,37 +61,74 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Settings:
-    """What is the same for all pictures of a run."""
+class Call:
+    """What one task is run with, beside the options of all."""
 
-    quality: int | None = None
-    max_pixels: int = MAX_PIXELS
-    overwrite: bool = False
+    look: WholePicture | None = None
+    """As of `Enhancer.__call__`: one look for a series."""
+    cancellation: Cancellation = NEVER
+    """Ends it while it waits, between its steps and within the network."""
+    deadline: float | None = None
+    """A reading of `time.monotonic()`."""
+    progress: Callable[[float], None] = field(default=lambda _: None)
+    """Called with the share of the network's work that is done."""
+    read_stream: Callable[[], bytes] | None = None
+    """Gives the content of standard input."""
+    memory: PictureMemory = MEMORY
+    """What pictures in work take."""
+
+
+def run_task(
+    task: Task, enhancer: Enhances, options: EnhanceOptions | None = None, call: Call | None = None
+) -> Outcome:
+    """Read one picture, enhance it and write it, whole or not at all.
+
+    Never raises for what is wrong with a picture: that is in the outcome. May be called from several threads with one
+    enhancer.
+
+    Args:
+        task: of `undim.jobs.plan.plan`, or made by hand.
+        enhancer: an `Enhancer`.
+        options: strength, exposure, quality, max_pixels and overwrite count here; the others made the enhancer.
+        call: see there.
+    """
+    begin = time.perf_counter()
+    try:
+        outcome = _run(task, enhancer, options or EnhanceOptions(), call or Call())
+    except UndimError as error:
+        outcome = Outcome(task, "failed", str(error), error.code)
+    except MemoryError:
+        outcome = Outcome(task, "failed", "does not fit in memory", "out-of-memory")
+    except Exception as error:  # a fault of Undim in one picture must not cost the others
+        reason = f"{type(error).__name__}: {error} (a fault in Undim; please report it)"
+        outcome = Outcome(task, "failed", reason, "fault")
+    return replace(outcome, seconds=time.perf_counter() - begin)
 
 
 def run_tasks(
     tasks: Sequence[Task],
-    enhance: Enhance,
-    settings: Settings,
+    enhancer: Enhances,
+    options: EnhanceOptions,
     *,
     jobs: int = 1,
+    look: WholePicture | None = None,
     read_stream: Callable[[], bytes] | None = None,
-    stop: Callable[[], None] = lambda: None,
+    progress: Callable[[int, float], None] = lambda _index, _share: None,
 ) -> Generator[tuple[int, Outcome], None, None]:
     """Yield (index of the task, outcome) as they end; at most `jobs` pictures are in memory.
 
-    If the consumer raises or closes the iterator, `stop` is called, pictures in flight are given up and no half-written
-    file is left.
+    If the consumer raises or closes the iterator, pictures in flight are given up and no half-written file is left.
 
     Args:
         tasks: what to do.
-        enhance: pixels to pixels; called from several threads.
-        settings: see there.
+        enhancer: called from several threads.
+        options: see `run_task`.
         jobs: pictures in flight.
+        look: one for all of them.
         read_stream: gives the content of standard input.
-        stop: makes a running `enhance` return or raise soon.
+        progress: called from several threads with the index of a task and the share of it that is done.
     """
-    stopped = threading.Event()
+    cancellation = Cancellation()
     waiting = iter(enumerate(tasks))
     running: dict[Future[Outcome], int] = {}
     pool = ThreadPoolExecutor(jobs, thread_name_prefix="undim")
@@ -73,64 +136,50 @@ def run_tasks(
         while True:
             while len(running) < jobs and (item := next(waiting, None)) is not None:
                 index, task = item
-                running[pool.submit(_run, task, enhance, settings, read_stream, stopped)] = index
+                call = Call(look, cancellation, None, partial(progress, index), read_stream)
+                running[pool.submit(run_task, task, enhancer, options, call)] = index
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield running.pop(future), future.result()
     finally:
-        stopped.set()
-        if running:
-            stop()
+        cancellation.cancel()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _run(
-    task: Task,
-    enhance: Enhance,
-    settings: Settings,
-    read_stream: Callable[[], bytes] | None,
-    stopped: threading.Event,
-) -> Outcome:
-    begin = time.perf_counter()
-    try:
-        outcome = _enhance_one(task, enhance, settings, read_stream, stopped)
-    except UndimError as error:
-        outcome = Outcome(task, "failed", str(error))
-    except MemoryError:
-        outcome = Outcome(task, "failed", "does not fit in memory")
-    except Exception as error:  # a fault of Undim in one picture must not cost the others
-        outcome = Outcome(task, "failed", f"{type(error).__name__}: {error} (a fault in Undim; please report it)")
-    return Outcome(outcome.task, outcome.status, outcome.reason, time.perf_counter() - begin, outcome.content)
-
-
-def _enhance_one(
-    task: Task,
-    enhance: Enhance,
-    settings: Settings,
-    read_stream: Callable[[], bytes] | None,
-    stopped: threading.Event,
-) -> Outcome:
+def _run(task: Task, enhancer: Enhances, options: EnhanceOptions, call: Call) -> Outcome:
     if task.refusal is not None:
-        raise PictureError(task.refusal)
-    if task.target is not None and not settings.overwrite and os.path.lexists(task.target):
-        return Outcome(task, "skipped", "the output exists; --overwrite replaces it")
-    source = read_stream() if task.source == STREAM and read_stream is not None else task.source
-    picture = read_picture(source, max_pixels=settings.max_pixels)
-    _give_up_if(stopped)
-    bright = replace(picture, pixels=enhance(picture.pixels))
-    _give_up_if(stopped)
-    content = None
+        raise PictureError(task.refusal, code=task.code)
+    if task.target is not None and not options.overwrite and os.path.lexists(task.target):
+        return Outcome(task, "skipped", "the output exists", "output-exists")
+    source = call.read_stream() if task.source == STREAM and call.read_stream is not None else task.source
+    with ExitStack() as held:
+
+        def hold(width: int, height: int) -> None:
+            held.close()  # a size that a header tells more exactly later
+            held.enter_context(call.memory.held(width, height, call.cancellation))
+
+        picture = read_picture(source, max_pixels=options.max_pixels, on_size=hold)
+        return _enhance(task, picture, enhancer, options, call)
+
+
+def _enhance(task: Task, picture: Picture, enhancer: Enhances, options: EnhanceOptions, call: Call) -> Outcome:
+    call.cancellation.check()
+    enhanced = enhancer(
+        picture.pixels,
+        strength=options.strength,
+        exposure=options.exposure,
+        look=call.look,
+        cancellation=call.cancellation,
+        deadline=call.deadline,
+        progress=call.progress,
+    )
+    call.cancellation.check()
+    bright = replace(picture, pixels=enhanced)
     if task.target is None:
         stream = io.BytesIO()
-        lost = encode_picture(bright, stream, task.format, settings.quality)
-        content = stream.getvalue()
-    else:
-        lost = write_picture(bright, task.target, task.format, settings.quality)
-    return Outcome(task, "done", "; ".join((*picture.notes, *lost)) or None, content=content)
-
-
-def _give_up_if(stopped: threading.Event) -> None:
-    if stopped.is_set():
-        raise PictureError("was stopped")
+        lost = encode_picture(bright, stream, task.format, options.quality)
+        return Outcome(task, "done", notes=(*picture.notes, *lost), content=stream.getvalue())
+    lost = write_picture(bright, task.target, task.format, options.quality)
+    return Outcome(task, "done", notes=(*picture.notes, *lost))

@@ -43,7 +43,7 @@ class Arrivals:
 def _sign(path: str) -> _Signature | None:
     """`None` for a file that is empty or gone again."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - the path may hold bytes that are no text
+        found = os.stat(path)  # noqa: PTH116 - the path may hold bytes that are not text
     except OSError:
         return None
     return (found.st_size, found.st_mtime_ns, found.st_ino) if found.st_size else None

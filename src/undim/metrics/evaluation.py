@@ -10,12 +10,24 @@ from pathlib import Path
 import numpy as np
 
 from undim.arrays import Bytes
+from undim.data.entries import SETS, PairedSet, Split
 from undim.data.reading import read_rgb
-from undim.data.sets import group_by_name, match_names, numerically
+from undim.data.sets import (
+    SPLITS,
+    find_note,
+    find_pairs,
+    find_pictures,
+    group_by_name,
+    match_names,
+    numerically,
+    refuse_folders,
+)
 from undim.errors import DataError, ModelError, UsageError
 from undim.images import Picture, write_picture
 from undim.metrics.protocol import PictureScores, Scores, measure
 
+FOLDER = "folder"
+"""The data set that is given by its folders."""
 SMALLEST = 11
 """Bytes on a side that SSIM's window needs."""
 _GAP = 8
@@ -34,12 +46,63 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evaluation:
     """What came of one set."""
 
     scores: Scores
     worst: tuple[tuple[Case, Bytes], ...]
     """The pictures with the lowest PSNR, or of unpaired sets with the highest NIQE, with their outputs; worst first."""
+
+
+def find_cases(
+    data: str, root: Path | None, low: Path | None, high: Path | None, split: str | None
+) -> tuple[list[Case], Split | None, list[str]]:
+    """The pictures of a data set to measure.
+
+    Args:
+        data: name of a set; `FOLDER` is given by its folders.
+        root: of a set that has a name; else it is sought where data sets lie.
+        low: of `FOLDER`: the dark pictures.
+        high: of `FOLDER`: their references, or None.
+        split: of sets with references; None is test.
+
+    Returns:
+        The pictures, the split that they are (None without references), and notes about them.
+
+    Raises:
+        UsageError: if these do not fit together (codes "no-splits", "unknown-split", "folders").
+        DataError: if something is not there.
+    """
+    alone = data == FOLDER and low is not None and high is None
+    if alone or (data in SETS and not isinstance(SETS[data], PairedSet)):
+        if split is not None:
+            raise UsageError(
+                f"Splits are parts of sets with references. {data} has none: choose no split.", code="no-splits"
+            )
+        if not alone and (low is not None or high is not None):
+            raise refuse_folders(data)
+        pictures = _pictures_in(low) if alone and low is not None else find_pictures(data, root)
+        return cases_without_reference(pictures), None, []
+    chosen = _split(split or "test")
+    pairs = find_pairs(data, chosen, root, low=low, high=high)
+    note = find_note(data, root, low=low, high=high)
+    return [Case(pair.name, pair.low, pair.high) for pair in pairs], chosen, [note] if note else []
+
+
+def _split(name: str) -> Split:
+    for split in SPLITS:
+        if split == name:
+            return split
+    raise UsageError(f"There is no split {name!r}. Known: {', '.join(SPLITS)}.", code="unknown-split", subject=name)
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder.")
+    groups = group_by_name(folder)
+    if not groups:
+        raise DataError(f"{folder} holds no pictures.")
+    return [path for name in sorted(groups, key=numerically) for path in groups[name]]
 
 
 def cases_without_reference(pictures: Sequence[Path]) -> list[Case]:
@@ -107,7 +170,7 @@ def evaluate_cases(
     worst: int = 0,
     images: Path | None = None,
     done: Callable[[], None] = lambda: None,
-) -> Measured:
+) -> Evaluation:
     """Enhance the dark pictures (outputs that are there are taken as they are) and measure what comes out.
 
     Args:
@@ -136,7 +199,7 @@ def evaluate_cases(
         if images is not None:
             write_picture(Picture(output), images / f"{case.name}.png", "png")
         done()
-    return Measured(Scores(tuple(scores)), tuple((case, output) for _, case, output in kept))
+    return Evaluation(Scores(tuple(scores)), tuple((case, output) for _, case, output in kept))
 
 
 def make_sheet(case: Case, output: Bytes) -> Bytes:

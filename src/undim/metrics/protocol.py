@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from undim.arrays import Bytes
 from undim.errors import ShapeError
+from undim.metrics.measures import known_measures
 from undim.metrics.niqe import niqe
 from undim.metrics.quality import (
     brightness_error,
@@ -46,6 +47,8 @@ class PictureScores:
     """`clipped_share` of the output minus that of the dark picture, percent of all pixels."""
     notes: tuple[str, ...] = ()
     """Why a measure is absent or infinite."""
+    more: Mapping[str, float | None] = field(default_factory=dict)
+    """Those of `undim.metrics.measures`, by key."""
 
 
 @dataclass(frozen=True)
@@ -110,29 +113,15 @@ class Scores:
         return Spread(float(np.mean(values)), max(values), float(np.percentile(values, 90)))
 
     @property
+    def more(self) -> dict[str, float | None]:
+        """Means of the measures of `undim.metrics.measures`, by key."""
+        keys = dict.fromkeys(key for image in self.images for key in image.more)
+        return {key: _mean([image.more.get(key) for image in self.images]) for key in keys}
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """The pictures' notes, each with the picture's name."""
         return tuple(f"{image.name}: {note}" for image in self.images for note in image.notes)
-
-    def as_dict(self) -> dict[str, object]:
-        """For JSON: the means, the protocol and each picture's measures; an infinite PSNR is null."""
-        growth = self.clipped_growth
-        return {
-            "psnr": _finite(self.psnr),
-            "ssim": self.ssim,
-            "niqe": self.niqe,
-            "psnr_gt_mean": _finite(self.psnr_gt_mean),
-            "brightness_error": self.brightness_error,
-            "luma_input": self.luma_input,
-            "luma_output": self.luma_output,
-            "clipped_growth": None if growth is None else asdict(growth),
-            "protocol": PROTOCOL,
-            "images": [
-                asdict(image)
-                | {"psnr": _finite(image.psnr), "psnr_gt_mean": _finite(image.psnr_gt_mean), "notes": list(image.notes)}
-                for image in self.images
-            ],
-        }
 
 
 def score(
@@ -146,7 +135,7 @@ def score(
         pairs: (name, dark picture, reference), 8-bit RGB of equal size.
 
     Raises:
-        ShapeError: if an output or a dark picture has not the reference's size.
+        ShapeError: if an output or a dark picture does not have the reference's size.
     """
     return Scores(tuple(measure(name, enhance(low), high, low) for name, low, high in pairs))
 
@@ -169,6 +158,13 @@ def measure(name: str, output: Bytes, reference: Bytes | None = None, low: Bytes
         natural = niqe(output)
     except ShapeError as error:
         notes.append(f"no NIQE ({str(error).rstrip('.')})")
+    more: dict[str, float | None] = {}
+    for key, one in known_measures().items():
+        try:
+            more[key] = one.of(output, reference, low)
+        except ShapeError as error:
+            more[key] = None
+            notes.append(f"no {one.title} ({str(error).rstrip('.')})")
     peak = None if reference is None else psnr(output, reference)
     if peak == math.inf:
         notes.append("equal to its reference, so that its PSNR is infinite")
@@ -183,6 +179,7 @@ def measure(name: str, output: Bytes, reference: Bytes | None = None, low: Bytes
         luma_output=mean_luma(output),
         clipped_growth=None if low is None else clipped_share(output) - clipped_share(low),
         notes=tuple(notes),
+        more=more,
     )
 
 
@@ -193,7 +190,3 @@ def _known(values: Sequence[float | None]) -> list[float]:
 def _mean(values: Sequence[float | None]) -> float | None:
     known = _known(values)
     return float(np.mean(known)) if known else None
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import platform
 from collections.abc import Callable, Sequence
@@ -13,8 +12,12 @@ from urllib.parse import quote
 
 from undim.atomic import write_text
 from undim.images import Picture, write_picture
-from undim.metrics.evaluation import Case, Measured, make_sheet, sheet_order
+from undim.metrics.evaluation import Case, Evaluation, make_sheet, sheet_order
+from undim.metrics.measures import Measure, known_measures
 from undim.metrics.protocol import PROTOCOL, PictureScores, Scores
+from undim.results.document import finite
+from undim.results.markdown import escape, section, table
+from undim.results.scores import ClippedGrowth, ScoredPicture, ScoredSubject, ScoresDocument
 from undim.version import __version__
 
 
@@ -33,7 +36,7 @@ class Column:
     """Whether the figure over all pictures is a root mean square instead of a mean."""
 
 
-COLUMNS = (
+SCORE_COLUMNS = (
     Column("PSNR, dB", ".2f", lambda image: image.psnr, lambda scores: scores.psnr),
     Column("SSIM", ".4f", lambda image: image.ssim, lambda scores: scores.ssim),
     Column(
@@ -88,51 +91,60 @@ def versions(*packages: str) -> dict[str, str]:
     return {"undim": __version__, "python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def write_report(folder: Path, title: str, facts: dict[str, object], measured: Measured) -> dict[str, object]:
+def write_report(folder: Path, title: str, subject: ScoredSubject, measured: Evaluation) -> None:
     """Write worst/NAME.png, results.md and, last, results.json.
 
     Args:
         folder: is there.
         title: heading of results.md.
-        facts: what was measured with what; `notes` among them is a list of lines.
+        subject: what was measured with what.
         measured: the measures.
-
-    Returns:
-        What is in results.json.
 
     Raises:
         OSError, PictureError: if a file cannot be written.
     """
     for case, output in measured.worst:
         write_picture(Picture(make_sheet(case, output)), folder / _sheet_name(case), "png")
-    results = make_results(facts, measured)
-    write_text(folder / "results.md", make_markdown(title, facts, measured))
-    write_text(folder / "results.json", dump_results(results))
-    return results
+    write_text(folder / "results.md", make_markdown(title, subject, measured))
+    make_document(subject, measured).write(folder / "results.json")
 
 
-def make_results(facts: dict[str, object], measured: Measured) -> dict[str, object]:
-    """The facts with the measures of `Scores.as_dict` and the names of the worst pictures."""
-    measures = measured.scores.as_dict()
-    images = measures.pop("images")
-    return {**facts, **measures, "worst": [case.name for case, _ in measured.worst], "images": images}
+def make_document(subject: ScoredSubject, measured: Evaluation) -> ScoresDocument:
+    """What results.json holds; an infinite PSNR is None there."""
+    scores = measured.scores
+    growth = scores.clipped_growth
+    return ScoresDocument(
+        **dict(subject),
+        psnr=finite(scores.psnr),
+        ssim=scores.ssim,
+        niqe=scores.niqe,
+        psnr_gt_mean=finite(scores.psnr_gt_mean),
+        brightness_error=scores.brightness_error,
+        luma_input=scores.luma_input,
+        luma_output=scores.luma_output,
+        clipped_growth=None if growth is None else ClippedGrowth(**vars(growth)),
+        more={key: finite(value) for key, value in scores.more.items()},
+        protocol=PROTOCOL,
+        worst=tuple(case.name for case, _ in measured.worst),
+        images=tuple(_record(image) for image in scores.images),
+    )
 
 
-def dump_results(results: dict[str, object]) -> str:
-    """The text of results.json."""
-    return json.dumps(results, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+def _record(image: PictureScores) -> ScoredPicture:
+    more = {key: finite(value) for key, value in image.more.items()}
+    infinite = {"psnr": finite(image.psnr), "psnr_gt_mean": finite(image.psnr_gt_mean)}
+    return ScoredPicture(**{**vars(image), **infinite, "more": more})
 
 
-def make_markdown(title: str, facts: dict[str, object], measured: Measured) -> str:
+def make_markdown(title: str, subject: ScoredSubject, measured: Evaluation) -> str:
     """The text of results.md."""
     scores = measured.scores
     shown = shown_columns(scores)
-    noted = facts.get("notes")
-    notes = [*(noted if isinstance(noted, list) else ()), *scores.notes]
-    known = {key: value for key, value in facts.items() if key != "notes" and value is not None}
+    notes = [*subject.notes, *scores.notes]
+    known = {key: value for key, value in subject if key != "notes" and value is not None}
     told = [f"- {key}: {_told(value)}" for key, value in known.items()]
     lines = [
-        f"# {_cell(title)}",
+        f"# {escape(title)}",
         "",
         *([f"**{headline(scores)}**", ""] if headline(scores) else []),
         f"Beside it, never as a headline: {figures_beside(scores)}." if headline(scores) else f"{summary(scores)}.",
@@ -151,10 +163,9 @@ def make_markdown(title: str, facts: dict[str, object], measured: Measured) -> s
         rank = "lowest PSNR" if scores.psnr is not None else "highest NIQE"
         lines += [f"## The worst ({rank})", ""]
         for case, _ in measured.worst:
-            lines += [f"{_cell(case.name)}: {sheet_order(case)}", "", f"![{_cell(case.name)}]({_link(case)})", ""]
-    if notes:
-        lines += ["## Notes", "", *(f"- {_cell(str(note))}" for note in notes), ""]
-    return "\n".join(lines)
+            name = escape(case.name)
+            lines += [f"{name}: {sheet_order(case)}", "", f"![{name}]({_link(case)})", ""]
+    return "\n".join([*lines, *section("Notes", map(escape, notes))])
 
 
 def summary(scores: Scores) -> str:
@@ -171,7 +182,7 @@ def headline(scores: Scores) -> str:
 
 
 def figures_beside(scores: Scores) -> str:
-    """The figures that are no headline, in words."""
+    """The figures that are not a headline, in words."""
     parts: list[str] = []
     if scores.psnr_gt_mean is not None and scores.brightness_error is not None:
         parts += [f"GT-mean PSNR {scores.psnr_gt_mean:.2f} dB", f"brightness error {scores.brightness_error:.3f}"]
@@ -204,7 +215,19 @@ def make_table(scores: Scores) -> str:
 
 def shown_columns(scores: Scores) -> list[Column]:
     """The columns that at least one picture has a value for."""
-    return [column for column in COLUMNS if any(column.value(image) is not None for image in scores.images)]
+    columns = [*SCORE_COLUMNS, *(_column_of(key, measure) for key, measure in known_measures().items())]
+    return [column for column in columns if any(column.value(image) is not None for image in scores.images)]
+
+
+def _column_of(key: str, measure: Measure) -> Column:
+    """Of a measure that was added to those of the protocol; never a headline."""
+    return Column(
+        measure.title,
+        measure.form,
+        lambda image: image.more.get(key),
+        lambda scores: scores.more.get(key),
+        measure.caution or "not of the protocol",
+    )
 
 
 def _rows(scores: Scores, shown: Sequence[Column]) -> list[list[str]]:
@@ -224,8 +247,7 @@ def _markdown_table(scores: Scores, shown: Sequence[Column]) -> list[str]:
         for column, cell in zip([None, *shown], overall, strict=True)
     ]
     head = ["picture", *(column.title for column in shown)]
-    rows = [head, ["---"] * len(head), *([_cell(row[0]), *row[1:]] for row in pictures), bold]
-    return [f"| {' | '.join(row)} |" for row in rows]
+    return table(head, [*([escape(row[0]), *row[1:]] for row in pictures), bold])
 
 
 def _format(column: Column, value: float | None) -> str:
@@ -244,13 +266,5 @@ def _link(case: Case) -> str:
 
 def _told(fact: object) -> str:
     if isinstance(fact, dict):
-        return _cell(", ".join(f"{name} {value}" for name, value in fact.items()))
-    return _cell(str(fact))
-
-
-def _cell(text: str) -> str:
-    """Text that does not end a cell of a table or begin anything else in Markdown."""
-    plain = " ".join(text.split())
-    for letter in "\\|*_[]<>`":
-        plain = plain.replace(letter, f"\\{letter}")
-    return plain
+        return escape(", ".join(f"{name} {value}" for name, value in fact.items()))
+    return escape(str(fact))

@@ -1,6 +1,21 @@
 """Networks as PyTorch modules: layers (POG, ADR, dynamic convolution) and backbones behind one registry."""
 
-from undim.nets import candela, cidnet, restormer, retinexformer  # noqa: F401 - each registers its variants
+from undim.nets import (  # noqa: F401 - each registers its variants
+    candela,
+    cidnet,
+    enlightengan,
+    kind,
+    llformer,
+    pairlie,
+    restormer,
+    retinexformer,
+    retinexmamba,
+    retinexnet,
+    rsfnet,
+    ruas,
+    snr_net,
+    zero_dce,
+)
 from undim.nets.adr import Adr, add_adr, replace_convs
 from undim.nets.backbone import Backbone
 from undim.nets.dynamic_conv import DynamicConv2d

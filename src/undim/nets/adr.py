@@ -60,6 +60,10 @@ class StaticKernel(nn.Module):
         return self.weight.expand(images.shape[0], *self.weight.shape)
 
 
+KernelGenerator = StaticKernel | DynamicKernel | PogKernel
+"""What gives a kernel, each with `zero_output` and `keep`."""
+
+
 def make_generator(
     kind: KernelKind,
     in_channels: int,
@@ -69,7 +73,7 @@ def make_generator(
     reflections: int = 1,
     basis: Basis = "householder",
     mixing: Mixing = "softmax",
-) -> nn.Module:
+) -> KernelGenerator:
     """A module from pooled inputs B x in_channels to kernels B x Cout x Cin/groups x k x k."""
     if kind == "pog":
         return PogKernel(in_channels, shape, embedding, reflections=reflections, basis=basis, mixing=mixing)
@@ -137,7 +141,7 @@ class Adr(nn.Module):
         self.kernel_size = kernel_size
         self.means = None
 
-        def make(inputs: int, outputs: int) -> nn.Module:
+        def make(inputs: int, outputs: int) -> KernelGenerator:
             shape = (outputs, inputs, kernel_size, kernel_size)
             return make_generator(kernel, inputs, shape, embedding, reflections=reflections, basis=basis, mixing=mixing)
 
@@ -145,9 +149,10 @@ class Adr(nn.Module):
         self.p2 = make(bottleneck, channels)
         if balanced:
             for generator in (self.p1, self.p2):
-                generator.balance()  # type: ignore[operator]  # POG has it
+                if isinstance(generator, PogKernel):
+                    generator.balance()
         if identity:
-            self.p2.zero_output()  # type: ignore[operator]  # each generator has it
+            self.p2.zero_output()
 
     def keep_bottleneck(self, channels: Sequence[int]) -> None:
         """Drop all channels of the bottleneck but these, in place; what makes the others stays.
@@ -155,8 +160,8 @@ class Adr(nn.Module):
         Args:
             channels: their numbers, from 0 to Dm - 1, at least one.
         """
-        self.p1.keep(channels, 0)  # type: ignore[operator]  # each generator has it
-        self.p2.keep(channels, 1)  # type: ignore[operator]
+        self.p1.keep(channels, 0)
+        self.p2.keep(channels, 1)
         self.bottleneck = len(channels)
 
     def kernels(self, qkv: Tensor, whole: WholeStatistics | None = None) -> tuple[Tensor, Tensor]:
@@ -225,7 +230,7 @@ def add_adr(
         The same model.
 
     Raises:
-        ModelError: if the model is no backbone, has ADR there already, has no attention layer there, or an option is
+        ModelError: if the model is not a backbone, has ADR there already, has no attention layer there, or an option is
             unknown.
         ShapeError: for a bottleneck not below 3C.
     """
@@ -278,8 +283,9 @@ def replace_convs(
         The same model. A replaced layer keeps its bias; its kernel generator starts at random.
 
     Raises:
-        ModelError: if the model is itself a convolution, the pattern is none, no convolution matches, or one that
-            matches cannot be replaced (padding other than equal zeros on all sides, or a kernel that is not square).
+        ModelError: if the model is itself a convolution, the pattern is not a regular expression, no convolution
+            matches, or one that matches cannot be replaced (padding other than equal zeros on all sides, or a kernel
+            that is not square).
     """
     if isinstance(model, nn.Conv2d):
         raise ModelError("A convolution cannot be replaced in place: pass the network that contains it.")
@@ -288,7 +294,7 @@ def replace_convs(
     try:
         pattern = re.compile(where)
     except re.error as error:
-        raise ModelError(f"where={where!r} is no regular expression: {error}.") from error
+        raise ModelError(f"where={where!r} is not a regular expression: {error}.") from error
     matches = [
         (name, layer)
         for name, layer in model.named_modules(remove_duplicate=False)

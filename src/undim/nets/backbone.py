@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar, Literal
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 
 from undim.errors import ShapeError
 from undim.nets.hidden_channels import HiddenLayer
+from undim.nets.padding import reflect
 from undim.nets.whole_picture import WholeStatistics
 
 Part = Literal["encoder", "latent", "decoder"]
@@ -30,6 +32,21 @@ class Stage:
     """The stage's own name, such as "encoder1", "latent", "decoder3" or "refinement"."""
     part: Part
     """What `add_adr(where=...)` selects by. Refinement blocks count as decoder."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """One number of blocks among a backbone's constructor arguments, so that blocks can be left out."""
+
+    argument: str
+    index: int | None
+    """Its place in the argument; None where the argument is the number."""
+    rows: tuple[str, ...]
+    """Patterns of the module paths of the rows that have so many blocks each."""
+    block: type[nn.Module] = nn.Module
+    """Children of a row of another type stay."""
+    smallest: int = 1
+    """How many blocks a row keeps at least."""
 
 
 class QkvAttention(nn.Module):
@@ -94,6 +111,11 @@ class Backbone(nn.Module, ABC):
     """Whether `forward` takes, as second argument, a thumbnail of the whole picture that a crop comes from."""
     unread: ClassVar[tuple[str, ...]] = ()
     """Modules that published checkpoints hold but whose output nothing reads: resetting them changes nothing."""
+    depths: ClassVar[tuple[Depth, ...]] = ()
+    """Its numbers of blocks; none where each row is one block."""
+    switched_on: ClassVar[Mapping[str, object]] = {}
+    """Settings that build the parts that no registered variant has, so that resets find what their parameters start
+    at."""
     stages: ClassVar[dict[str, Stage]]
     """Module-path prefix -> stage, `*` standing for anything; the first prefix that matches wins."""
 
@@ -121,6 +143,18 @@ class Backbone(nn.Module, ABC):
         Raises:
             ShapeError: if the shape is another one or a side is below 8 pixels.
         """
+        self.check(image)
+        height, width = image.shape[-2:]
+        if torch.compiler.is_exporting() or self.multiple_of <= MINIMUM_SIZE:
+            return F.pad(image, (0, -width % self.multiple_of, 0, -height % self.multiple_of), mode="reflect")
+        return reflect(image, 0, -width % self.multiple_of, 0, -height % self.multiple_of)
+
+    def check(self, image: Tensor) -> None:
+        """See that pictures have a shape that the network takes.
+
+        Raises:
+            ShapeError: if it is not N x 3 x H x W or a side is below 8 pixels.
+        """
         if image.ndim != 4 or image.shape[1] != 3:
             raise ShapeError(f"Pictures must have the shape N x 3 x H x W. Got {tuple(image.shape)}.")
         height, width = image.shape[-2:]
@@ -129,7 +163,6 @@ class Backbone(nn.Module, ABC):
                 f"Pictures must be at least {MINIMUM_SIZE} x {MINIMUM_SIZE} pixels. Got {height} x {width}: extend the"
                 " picture first (undim.Enhancer does)."
             )
-        return F.pad(image, (0, -width % self.multiple_of, 0, -height % self.multiple_of), mode="reflect")
 
     def attention_sites(self) -> list[Site]:
         """All attention layers, in the order of the module tree."""

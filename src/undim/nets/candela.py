@@ -14,6 +14,7 @@ Licence: Apache-2.0, as the project.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -22,7 +23,7 @@ from torch.nn import functional as F
 
 from undim.errors import ModelError, ShapeError
 from undim.luma import REC601
-from undim.nets.backbone import Backbone, FlopsRule, QkvAttention, Stage
+from undim.nets.backbone import Backbone, Depth, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
 from undim.nets.hidden_channels import HiddenConv, HiddenLayer
 from undim.nets.registry import Variant, register
@@ -147,11 +148,11 @@ class GlobalBranch(nn.Module):
             recalled, trust, likeness = self.memory(thumbnail)
             now = (thumbnail * exposure).mean((2, 3)).clamp_min(1e-3).log()
             shift = trust * (recalled - now)  # (N, 3): ln of the gain that gives the remembered colours
-            hidden = hidden + self.recall(torch.cat((shift, trust, likeness), 1))
+            hidden = hidden + self.recall(torch.cat((shift, trust, likeness), 1).to(self.recall.weight.dtype))
             known = (recalled.exp() @ recalled.new_tensor(REC601).unsqueeze(1)).log(), likeness
         hidden = F.dropout(F.relu(hidden), self.dropout, self.training)
         parts = self.fc2(hidden)[..., None, None].split([3, *(c for c in self.modulated for _ in range(2))], dim=1)
-        colour = parts[0] if shift is None else parts[0] + shift[..., None, None]
+        colour = parts[0] if shift is None else parts[0] + shift[..., None, None].to(parts[0].dtype)
         return colour, list(zip(parts[1::2], parts[2::2], strict=True)), known
 
 
@@ -183,6 +184,12 @@ class Candela(Backbone):
     flops_rule: ClassVar[FlopsRule] = "fvcore"
     tile_overlap: ClassVar[int] = 32  # what is wrong at a tile's edges is then 85 dB below the picture, at 64 109 dB
     sees_whole: ClassVar[bool] = True
+    depths: ClassVar[tuple[Depth, ...]] = (
+        Depth("blocks", 0, ("encoder1", "decoder1"), ResidualBlock, 0),
+        Depth("blocks", 1, ("encoder2", "decoder2"), ResidualBlock, 0),
+        Depth("blocks", 2, ("latent", "decoder3"), ResidualBlock, 0),
+    )
+    switched_on: ClassVar[Mapping[str, object]] = {"memory": 1}
     stages: ClassVar[dict[str, Stage]] = {
         "encoder2": Stage("encoder2", "encoder"),
         "latent": Stage("latent", "latent"),

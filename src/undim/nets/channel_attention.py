@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from undim.nets.dynamic_conv import from_pixels
+from undim.nets.full_precision import widen_half
 from undim.nets.whole_picture import WholeStatistics
 
 
@@ -37,7 +38,9 @@ def channel_attention(
         for part in (query, key, value)
     )
     # Unit length before the product, not after: q k^T over a whole picture overflows half precision.
-    scores = F.normalize(queries, dim=-1) @ F.normalize(keys, dim=-1).transpose(-2, -1)
+    # And in float32 where q and k are float16, in which lengths overflow and the 1e-12 that guards them is zero.
+    queries, keys = (F.normalize(widen_half(part), dim=-1).to(part.dtype) for part in (queries, keys))
+    scores = queries @ keys.transpose(-2, -1)
     if whole is not None:
         scores = whole.scores(scores, query, key)
     mixed = (scores * temperature).softmax(dim=-1) @ values

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from undim.errors import ModelError
 from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
+from undim.nets.full_precision import widen, widen_half
 from undim.nets.hidden_channels import HiddenConv
 from undim.nets.registry import Variant, register
 
@@ -34,7 +35,8 @@ def rgb_to_hvi(image: Tensor, density: Tensor) -> Tensor:
     """Transform RGB to HVI: two polarised colour axes and the intensity.
 
     H = C_k S cos(2 pi h), V = C_k S sin(2 pi h), I = max(R, G, B), with hue h and saturation S as in HSV.
-    Branch-free, and differentiable in the picture and in k. The order of the operations is the published one: the first
+    Computed at least in float32: `EPS` is zero in float16. Branch-free, and differentiable in the picture and in k. The
+    order of the operations is the published one: the first
     normalisation of a network amplifies a difference in the last bit of a float up to a thousandfold.
 
     Args:
@@ -44,9 +46,10 @@ def rgb_to_hvi(image: Tensor, density: Tensor) -> Tensor:
     Returns:
         N x 3 x H x W: H and V in [-1, 1], I in [0, 1].
     """
-    red, green, blue = image.unbind(dim=1)
-    intensity = image.amax(dim=1)
-    chroma = intensity - image.amin(dim=1)
+    wide = widen(image)
+    red, green, blue = wide.unbind(dim=1)
+    intensity = wide.amax(dim=1)
+    chroma = intensity - wide.amin(dim=1)
     divisor = chroma + EPS
     sixths = torch.where(  # the hue in sixths of the circle; grey pixels get 0, and their saturation is 0 as well
         red == intensity,
@@ -55,13 +58,14 @@ def rgb_to_hvi(image: Tensor, density: Tensor) -> Tensor:
     )
     radius = collapse_radius(intensity, density) * (chroma / (intensity + EPS))
     angle = sixths / 6 * (2 * math.pi)
-    return torch.stack([radius * angle.cos(), radius * angle.sin(), intensity], dim=1)
+    return torch.stack([radius * angle.cos(), radius * angle.sin(), intensity], dim=1).to(image.dtype)
 
 
 def hvi_to_rgb(hvi: Tensor, density: Tensor) -> Tensor:
     """Transform HVI back to RGB: the inverse of `rgb_to_hvi` with the same k, for values it cannot have produced, too.
 
-    Branch-free, and differentiable in HVI and in k: the derivative in k goes through both directions.
+    Computed at least in float32. Branch-free, and differentiable in HVI and in k: the derivative in k goes through both
+    directions.
 
     Args:
         hvi: N x 3 x H x W; H and V are clamped to [-1, 1], I to [0, 1].
@@ -70,7 +74,7 @@ def hvi_to_rgb(hvi: Tensor, density: Tensor) -> Tensor:
     Returns:
         N x 3 x H x W RGB, values in [0, 1].
     """
-    horizontal, vertical, intensity = hvi.unbind(dim=1)
+    horizontal, vertical, intensity = widen(hvi).unbind(dim=1)
     intensity = intensity.clamp(0, 1)
     radius = collapse_radius(intensity, density) + EPS
     horizontal = (horizontal.clamp(-1, 1) / radius).clamp(-1, 1)
@@ -84,7 +88,7 @@ def hvi_to_rgb(hvi: Tensor, density: Tensor) -> Tensor:
         [sixths.abs(), 3 - ((sixths - 2).abs() - 3).abs(), 3 - ((sixths + 2).abs() - 3).abs()], dim=1
     )
     lacking = (distance - 1).clamp(0, 1)
-    return intensity.unsqueeze(1) * (1 - saturation.unsqueeze(1) * lacking)
+    return (intensity.unsqueeze(1) * (1 - saturation.unsqueeze(1) * lacking)).to(hvi.dtype)
 
 
 class ColourTransform(nn.Module):
@@ -127,9 +131,10 @@ class ChannelNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Normalise B x C x H x W over C."""
         # Not F.layer_norm, which rounds differently: see rgb_to_hvi.
-        centred = features - features.mean(dim=1, keepdim=True)
+        wide = widen_half(features)
+        centred = wide - wide.mean(dim=1, keepdim=True)
         deviation = (centred.square().mean(dim=1, keepdim=True) + NORM_EPS).sqrt()
-        return centred / deviation * self.weight[:, None, None] + self.bias[:, None, None]
+        return (centred / deviation).to(features.dtype) * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class CrossAttention(QkvAttention):

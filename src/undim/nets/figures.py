@@ -21,21 +21,24 @@ SIZE = 256
 
 
 def measure() -> dict[str, dict[str, object]]:
-    """Figures of each registered network by name, alone and with ADR (POG, the backbone's published bottleneck)."""
+    """Figures of each registered network by name, alone and with ADR (POG, the backbone's published bottleneck).
+
+    Networks without attention have none with ADR.
+    """
     return {name: _figures(name) for name in list_models()}
 
 
 def _figures(name: str) -> dict[str, object]:
     with torch.device("meta"):
         model = create_model(name)
-        extended = add_adr(create_model(name))
+        extended = add_adr(create_model(name)) if model.attention_sites() else None
     return {
         "summary": REGISTRY[name].summary,
         "size": SIZE,
         "rule": model.flops_rule,
         "bottleneck": model.adr_bottleneck,
         "base": _cost(model),
-        "adr": _cost(extended),
+        "adr": None if extended is None else _cost(extended),
     }
 
 

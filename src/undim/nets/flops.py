@@ -132,27 +132,30 @@ def count_flops(model: nn.Module, size: int = 256, rule: FlopsRule = "fvcore") -
 
         return [module.register_forward_pre_hook(start), module.register_forward_hook(end)]
 
-    apart: list[nn.Module]
-    if rule == "thop":
-        apart = [module for module in model.modules() if isinstance(module, Adr | GeneratedConv2d)]
-        handles = [handle for module in apart for handle in count_operators(module, 1)]
-    else:
-        apart = [model.get_submodule(name) for name in model.unread] if isinstance(model, Backbone) else []
-        handles = count_operators(model, 1)
-        handles += [handle for module in apart for handle in count_operators(module, -1)]
-    inside = {inner for module in apart for inner in module.modules()}
-    for module in model.modules():
-        if type(module) in layers and module not in inside:
-            handles.append(module.register_forward_hook(count_layer))
-        if isinstance(module, FrozenPogKernel):
-            handles.append(module.register_forward_hook(operators.add_unfrozen))
     tensors = itertools.chain(
         model.named_parameters(remove_duplicate=False), model.named_buffers(remove_duplicate=False)
     )
     shapes = {name: tensor.detach().to("meta") for name, tensor in tensors}
+    handles: list[RemovableHandle] = []
+    apart: list[nn.Module]
     try:
+        if rule == "thop":
+            apart = [module for module in model.modules() if isinstance(module, Adr | GeneratedConv2d)]
+            for module in apart:
+                handles += count_operators(module, 1)
+        else:
+            apart = [model.get_submodule(name) for name in model.unread] if isinstance(model, Backbone) else []
+            handles += count_operators(model, 1)
+            for module in apart:
+                handles += count_operators(module, -1)
+        inside = {inner for module in apart for inner in module.modules()}
+        for module in model.modules():
+            if type(module) in layers and module not in inside:
+                handles.append(module.register_forward_hook(count_layer))
+            if isinstance(module, FrozenPogKernel):
+                handles.append(module.register_forward_hook(operators.add_unfrozen))
         with torch.no_grad(), operators:
-            torch.func.functional_call(model, shapes, torch.empty(1, 3, size, size, device="meta"))
+            torch.func.functional_call(model, shapes, torch.empty(1, 3, size, size, device="meta"), tie_weights=False)
     finally:
         for handle in handles:
             handle.remove()

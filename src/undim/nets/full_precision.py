@@ -26,6 +26,11 @@ def widen(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
+def widen_half(values: Tensor) -> Tensor:
+    """Numbers of float16 as float32, where its range would not do; others, bfloat16 among them, as they are."""
+    return values.float() if values.dtype == torch.float16 else values
+
+
 def pool(images: Tensor) -> Tensor:
     """Mean over the pixels, float32 also of features of 16 bits: B x C x H x W to B x C."""
     with without_autocast(images):

@@ -78,7 +78,7 @@ class HiddenLayer(nn.Module):
         for conv in self.hidden_convs:
             module = self.get_submodule(conv.path)
             if not isinstance(module, nn.Conv2d):
-                raise ModelError(f"{conv.path} is no plain convolution any more: its hidden channels cannot change.")
+                raise ModelError(f"{conv.path} is not a plain convolution any more: its hidden channels cannot change.")
             yield conv, module
 
 
@@ -101,7 +101,7 @@ def narrow(model: nn.Module, hidden: Mapping[str, int]) -> None:
         hidden: module path -> number of hidden channels, from 1 to what the layer has.
 
     Raises:
-        ModelError: for a path that is no such layer, or a number out of range; the model is then as it was.
+        ModelError: for a path that is not such a layer, or a number out of range; the model is then as it was.
     """
     known = hidden_layers(model)
     for name, count in hidden.items():

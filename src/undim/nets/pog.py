@@ -38,20 +38,42 @@ Mixing = Literal["softmax", "sigmoid", "linear", "constant"]
 picture is, from an input of ones: a static kernel with as many parameters."""
 
 
+SHORTEST = 1e-6
+"""Length of an embedding below which its gradient does not grow further; drawn ones are about De^1/2 long."""
+_RANGE = {torch.float32: (2.0**50, 2.0**100), torch.float64: (2.0**500, 2.0**1000)}
+"""By type, the largest entry of a row up to which, and down to whose inverse, sums of squares stay in range; and the
+power of two that brings other rows there."""
+
+
 def unit_embeddings(embeddings: Tensor) -> Tensor:
     """Scale each row to unit length.
 
-    A row of zeros has no direction: it stays zero (its basis is then the identity) and receives no gradient. NaN stays
-    NaN.
+    Every finite row is: where squares would leave the range of the type, all are computed from the row times a power of
+    two, which rounds nothing. A row of zeros has no direction: it stays zero (its basis is then the identity) and
+    receives no gradient. NaN stays NaN.
+
+    The gradient grows as the inverse of a row's length. Rows shorter than `SHORTEST` get that of a row so long, times
+    how much shorter they are, so that it ends in the zero that a row of zeros gets.
 
     Args:
-        embeddings: N x De.
+        embeddings: N x De, at least float32.
 
     Returns:
         N x De, rows of length one or zero.
     """
-    length = torch.linalg.vector_norm(embeddings, dim=-1, keepdim=True)
-    return embeddings / torch.where(length == 0, 1, length)
+    with torch.no_grad():
+        largest = embeddings.abs().amax(-1, keepdim=True)
+        reach, step = _RANGE[embeddings.dtype]
+        one = torch.ones_like(largest)
+        factor = torch.where(largest < 1 / reach, one * step, torch.where(largest > reach, one / step, one))
+        shortness = torch.linalg.vector_norm(embeddings * factor, dim=-1, keepdim=True) / factor / SHORTEST
+        # Squared, since the gradient of a direction grows as the inverse of the length.
+        gradient = shortness.clamp(max=1).square() * factor
+    kept = embeddings.detach()
+    scaled = kept * factor + gradient * (embeddings - kept)
+    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+    directions: Tensor = scaled / torch.where(length == 0, 1, length)
+    return directions
 
 
 def generate_weights(

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ModelError
-from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
+from undim.nets.backbone import Backbone, Depth, FeedForwardBase, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
+from undim.nets.full_precision import widen_half
 from undim.nets.hidden_channels import HiddenConv
 from undim.nets.registry import Variant, register
 
@@ -89,9 +90,10 @@ class ChannelNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Normalise B x C x H x W over C."""
         if self.bias is None:
-            centred = features - features.mean(dim=1, keepdim=True)
+            wide = widen_half(features)
+            centred = wide - wide.mean(dim=1, keepdim=True)
             deviation = (centred.square().mean(dim=1, keepdim=True) + EPS).sqrt()
-            return features / deviation * self.weight[:, None, None]
+            return (wide / deviation).to(features.dtype) * self.weight[:, None, None]
         # The fused kernel wants the channels last; the convolution that follows then runs in that layout, too.
         pixels = F.layer_norm(features.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, EPS)
         return pixels.permute(0, 3, 1, 2)
@@ -173,6 +175,13 @@ class Restormer(Backbone):
     multiple_of: ClassVar[int] = 8
     adr_bottleneck: ClassVar[int] = 4
     flops_rule: ClassVar[FlopsRule] = "fvcore"
+    depths: ClassVar[tuple[Depth, ...]] = (
+        Depth("num_blocks", 0, ("encoder_level1", "decoder_level1")),
+        Depth("num_blocks", 1, ("encoder_level2", "decoder_level2")),
+        Depth("num_blocks", 2, ("encoder_level3", "decoder_level3")),
+        Depth("num_blocks", 3, ("latent",)),
+        Depth("num_refinement_blocks", None, ("refinement",)),
+    )
     stages: ClassVar[dict[str, Stage]] = {
         "encoder_level1": Stage("encoder1", "encoder"),
         "encoder_level2": Stage("encoder2", "encoder"),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from undim.errors import ModelError
-from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
+from undim.nets.backbone import Backbone, Depth, FeedForwardBase, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
 from undim.nets.hidden_channels import HiddenConv
 from undim.nets.registry import Variant, register
@@ -210,6 +210,11 @@ class Retinexformer(Backbone):
     multiple_of: ClassVar[int] = 4
     adr_bottleneck: ClassVar[int] = 16
     flops_rule: ClassVar[FlopsRule] = "thop"
+    depths: ClassVar[tuple[Depth, ...]] = (
+        Depth("num_blocks", 0, ("body.*.encoder_layers.0.0.blocks", "body.*.decoder_layers.1.2.blocks")),
+        Depth("num_blocks", 1, ("body.*.encoder_layers.1.0.blocks", "body.*.decoder_layers.0.2.blocks")),
+        Depth("num_blocks", 2, ("body.*.bottleneck.blocks",)),
+    )
     stages: ClassVar[dict[str, Stage]] = {
         "body.*.denoiser.encoder_layers.0": Stage("encoder1", "encoder"),
         "body.*.denoiser.encoder_layers.1": Stage("encoder2", "encoder"),

@@ -98,16 +98,16 @@ class SceneMemory(nn.Module):
         with nullcontext() if thumbnail.is_meta else torch.autocast(thumbnail.device.type, enabled=False):
             query = describe_scene(thumbnail.float())
             flips = torch.stack((query, query.flip(1), query.flip(2), query.flip(1, 2)), 1).flatten(2)
-            keys = self.keys.flatten(1)  # of length one but for their rounding
+            keys = self.keys.float().flatten(1)  # of length one but for their rounding
             keys = keys / torch.linalg.vector_norm(keys, dim=1, keepdim=True).clamp_min(1e-6)
             similarity = (flips @ keys.t()).amax(1)  # (N, K)
             if self.training:  # what a scene is remembered for, it has to learn from the others
                 similarity = torch.where(similarity > ITSELF, -1.0, similarity)
-            scale = 10 * self.sharpness
-            none = (scale * self.threshold).expand(len(query), 1)
+            scale = 10 * self.sharpness.float()
+            none = (scale * self.threshold.float()).expand(len(query), 1)
             weights = torch.cat((scale * similarity, none), 1).softmax(1)[:, :-1]
             trust = weights.sum(1, keepdim=True)
-            recalled = (weights @ self.values) / trust.clamp_min(1e-6)
+            recalled = (weights @ self.values.float()) / trust.clamp_min(1e-6)
             return recalled, trust, similarity.amax(1, keepdim=True)
 
 
@@ -145,4 +145,4 @@ class BrightnessPin(nn.Module):
             mean = self.whole.mean(mean, luma)
         strength = ((likeness - KNOWN) / (SURE - KNOWN)).clamp(0, 1)
         gain = (strength * (wanted - mean.clamp_min(1e-3).log())).exp()
-        return output * gain[..., None, None]
+        return (output * gain[..., None, None]).to(output.dtype)

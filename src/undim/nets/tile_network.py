@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -28,7 +31,8 @@ class TileNetwork(nn.Module):
     """A backbone whose statistics of the whole picture can be taken from crops, and given to tiles.
 
     Args:
-        model: any backbone that `can_tile`; it is put into evaluation mode and used, not copied.
+        model: any backbone that `can_tile`; it is put into evaluation mode and used, not copied. It must not run
+            elsewhere at the same time: during a run its layers hold what they are told.
 
     Attributes:
         statistics: K, how many numbers the layers take from the whole picture.
@@ -78,14 +82,11 @@ class TileNetwork(nn.Module):
             WholeStatistics(source, _pixels(rows, scale), _pixels(columns, scale), weights, part)
             for scale, part in zip(self._scales, parts, strict=True)
         ]
-        for site, whole in zip(self._sites, wholes, strict=True):
-            site.whole = whole
-        if self.model.sees_whole:
-            enhanced = self.model(image, torch.where(source == OWN, make_thumbnail(image), thumbnail))
-        else:
-            enhanced = self.model(image)
-        for site in self._sites:
-            site.whole = None
+        with _told(self._sites, wholes):
+            if self.model.sees_whole:
+                enhanced = self.model(image, torch.where(source == OWN, make_thumbnail(image), thumbnail))
+            else:
+                enhanced = self.model(image)
         return enhanced, torch.cat([found for whole in wholes for found in whole.found], 1)
 
     @torch.no_grad()
@@ -99,14 +100,26 @@ class TileNetwork(nn.Module):
             index = next(index for index, site in enumerate(self._sites) if site is module)
             self._scales[index] = inputs[0].shape[-1] * CELL // PROBE
 
-        hooks = [site.register_forward_pre_hook(look) for site in self._sites]
-        for site, whole in zip(self._sites, wholes, strict=True):
-            site.whole = whole
-        self.model(image)
-        for site, hook in zip(self._sites, hooks, strict=True):
-            site.whole = None
-            hook.remove()
+        with ExitStack() as hooks, _told(self._sites, wholes):
+            for site in self._sites:
+                hooks.callback(site.register_forward_pre_hook(look).remove)
+            self.model(image)
         self._counts = [sum(found.shape[1] for found in whole.found) for whole in wholes]
+
+
+@contextmanager
+def _told(sites: Sequence[QkvAttention | BrightnessPin], wholes: Sequence[WholeStatistics]) -> Iterator[None]:
+    """Let each layer take its statistics from these in one run, and from its own input again after it, however it ends.
+
+    A run may end anywhere: memory can run out in any layer, and a stop raises in one.
+    """
+    try:
+        for site, whole in zip(sites, wholes, strict=True):
+            site.whole = whole
+        yield
+    finally:
+        for site in sites:
+            site.whole = None
 
 
 def _pixels(cells: Tensor, scale: int) -> Tensor:

@@ -52,9 +52,9 @@ def look_at_views(model: Backbone, views: Sequence[Tensor], contexts: Tensor) ->
 def told(model: Backbone, pooled: Pooled) -> Iterator[None]:
     """Let each generator of kernels take these means instead of its input's own, in one run of as many crops."""
     layers = _layers(model)
-    for layer, means in zip(layers, pooled, strict=True):
-        layer.means = _Told(means)
     try:
+        for layer, means in zip(layers, pooled, strict=True):
+            layer.means = _Told(means)
         yield
     finally:
         for layer in layers:
@@ -90,9 +90,9 @@ class _Told:
 def _noting(model: Backbone) -> Iterator[list[_Note]]:
     layers = _layers(model)
     notes = [_Note() for _ in layers]
-    for layer, note in zip(layers, notes, strict=True):
-        layer.means = note
     try:
+        for layer, note in zip(layers, notes, strict=True):
+            layer.means = note
         yield notes
     finally:
         for layer in layers:

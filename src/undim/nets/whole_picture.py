@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 
 from undim.contract import GIVEN, OWN
-from undim.nets.full_precision import widen
+from undim.nets.full_precision import widen, widen_half
+
+SHORTEST = 1e-12
+"""What `F.normalize` divides shorter vectors by."""
 
 
 class Means(Protocol):
@@ -48,15 +51,18 @@ class WholeStatistics:
         """The cosines between the channels of B x C x H x W, whose own are `own`: B x heads x C / heads x C / heads."""
         heads, width = own.shape[1:3]
         query, key = (
-            torch.unflatten(self._inner(part), 1, (heads, width)).flatten(-2)  # (B, heads, C / heads, pixels)
+            # (B, heads, C / heads, pixels); float16 holds neither the sums nor the squares.
+            torch.unflatten(widen_half(self._inner(part)), 1, (heads, width)).flatten(-2)
             for part in (query, key)
         )
         products = query @ key.transpose(-2, -1) / query.shape[-1]
         squares = (query.square().mean(-1, keepdim=True), key.square().mean(-1, keepdim=True))
         moments = self._settle(torch.cat((products, *squares), -1).flatten(1)).unflatten(1, (heads, width, width + 2))
         products, query_square, key_square = moments.split((width, 1, 1), dim=-1)
-        lengths = (query_square * key_square.transpose(-2, -1)).sqrt().clamp_min(1e-12)
-        return torch.where(self.source == OWN, own, products / lengths)
+        # `F.normalize` holds lengths, which are sqrt(pixels) rms, above 1e-12.
+        shortest = SHORTEST * torch.ones_like(query[:1, :1, :1]).sum(-1, keepdim=True).rsqrt()
+        query_rms, key_rms = (torch.maximum(square.sqrt(), shortest) for square in (query_square, key_square))
+        return torch.where(self.source == OWN, own, (products / query_rms / key_rms.transpose(-2, -1)).to(own.dtype))
 
     def _inner(self, features: Tensor) -> Tensor:
         return features.index_select(2, self.rows).index_select(3, self.columns)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
+from undim.paper.commands import StudyRun
 from undim.paper.harm import find_correlation, to_z
-from undim.paper.measured import ABLATION_DATA, Measurements, describe
+from undim.paper.measured import Measurements, describe
+from undim.paper.networks import ABLATION_DATA, RECIPES, label_of
 from undim.paper.pages import Entry, Page, published
-from undim.paper.rows import RECIPES, Value, label_of, study_command
+from undim.results.laboratory import ResetDocument
+from undim.results.study import PLAIN
+from undim.study.report import ALL_PLAIN
 from undim.study.statistics import Paired, compare_pairs
 
 DIFFERENCE, LOW, HIGH, FOUND = "difference", "95 %, from", "to", "smallest that would be found"
@@ -28,7 +31,7 @@ class Sign:
     """What a claim is about, and which way the difference is to be."""
 
     measure: str
-    """Key of `undim.study.report.MEASURES`; empty for what is no measure of a study."""
+    """Key of `undim.study.report.MEASURES`; empty for what is not a measure of a study."""
     unit: str
     """As it is written behind a figure."""
     sign: int
@@ -47,7 +50,7 @@ LOWER_PSNR = Sign("val.psnr", " dB", -1)
 HIGHER_MATCHED = Sign("val.psnr_gt_mean", " dB", 1)
 LOWER_DMR = Sign("dmr", " dB", -1)
 LOWER_POI = Sign("poi", " %", -1)
-ALIKE = Sign("distance_gained", " decades", -1)
+BECOME_ALIKE = Sign("distance_gained", " decades", -1)
 APART_LONGER = Sign("distance_gained", " decades", 1)
 APART = Sign("cosine_distance", " decades", 1, _to_decades)
 CORRELATION = Sign("", "", -1, to_z, math.tanh)
@@ -84,7 +87,7 @@ def list_claims() -> tuple[Claim, ...]:
         Claim("ADR with POG lowers DMR", LOWER_DMR, "pog", "base", ABLATIONS, lower),
         Claim("ADR with POG lowers POI", LOWER_POI, "pog", "base", ABLATIONS),
         Claim("POG keeps kernels apart, more than dynamic convolution", APART, "pog", "dynamic", ABLATIONS),
-        Claim("Dynamic convolution's kernels become alike in training", ALIKE, "dynamic", None, ABLATIONS),
+        Claim("Dynamic convolution's kernels become alike in training", BECOME_ALIKE, "dynamic", None, ABLATIONS),
         Claim("POG's kernels become alike in training less than those", APART_LONGER, "pog", "dynamic", ABLATIONS),
         Claim("POG's basis keeps kernels apart, more than free embeddings", APART, "pog", "free", controls),
         Claim("POG's basis keeps kernels apart, more than none", APART, "pog", "additive", controls),
@@ -161,8 +164,15 @@ def make_claims(ours: Measurements) -> Page:
             f"Each interval holds by itself: were all {intervals} differences nothing, about {round(intervals / 20)}"
             " would exclude zero."
         ),
+        *([ALL_PLAIN] if _all_plain(ours) else []),
     )
     return Page("claims", TITLE, tuple(entries), "+.3g", {}, notes, lead=lead)
+
+
+def _all_plain(ours: Measurements) -> bool:
+    """Whether all trainings that are judged were in float32."""
+    found = {cell.machine.precision for cells in ours.cells.values() for cell in cells}
+    return found == {PLAIN}
 
 
 def _of_studies(ours: Measurements, claim: Claim) -> tuple[list[Entry], str]:
@@ -180,12 +190,13 @@ def _of_studies(ours: Measurements, claim: Claim) -> tuple[list[Entry], str]:
         label = f"{claim.text}: {study}"
         if paired is None:
             if study in claim.studies:
-                entries.append(Entry(label, DIFFERENCE, None, command=study_command(study)))
+                entries.append(Entry(label, DIFFERENCE, None, making=StudyRun(study)))
             continue
         cells = ours.cells[study]
         against_what = "" if claim.against is None else f" against {claim.against}"
         about = f"study {study}, {claim.variant}{against_what}, {claim.of.measure}"
-        entries += _entries(label, paired, cells[0]["steps"], about, claim.of)
+        caution = ours.caution(f"{study}.{claim.variant}", None)
+        entries += _entries(label, paired, cells[0].steps, about, claim.of, caution)
         said.append(f"{_judge(paired, claim.of.sign, claim.paper)} on {study} ({_spell(paired, claim.of)})")
         if ours.data_of(study) == ABLATION_DATA:
             means.setdefault(ours.backbone_of(study), []).append(paired.mean)
@@ -202,18 +213,20 @@ def _of_studies(ours: Measurements, claim: Claim) -> tuple[list[Entry], str]:
 
 def _values(ours: Measurements, study: str, variant: str, of: Sign) -> dict[int, float]:
     """Seed -> figure, made comparable."""
-    rows = ours.studies[study]["rows"] if study in ours.studies else []
-    row: Mapping[str, Any] = next((one for one in rows if one["variant"] == variant), {"measures": {}})
-    there = row["measures"].get(of.measure, {"values": {}})
-    return {int(seed): of.forward(value) for seed, value in there["values"].items()}
+    rows = ours.studies[study].rows if study in ours.studies else ()
+    there = next((one.measures.get(of.measure) for one in rows if one.variant == variant), None)
+    return {} if there is None else {int(seed): of.forward(value) for seed, value in there.values.items()}
 
 
-def _entries(label: str, paired: Paired, steps: int | None, protocol: str, of: Sign) -> Iterator[Entry]:
+def _entries(
+    label: str, paired: Paired, steps: int | None, protocol: str, of: Sign, caution: str = ""
+) -> Iterator[Entry]:
     low, high = paired.interval or (None, None)
     columns = {DIFFERENCE: paired.mean, LOW: low, HIGH: high, FOUND: paired.detectable}
     for column, value in columns.items():
         if value is not None:
-            yield Entry(label, column, None, of.backward(value), None, paired.seeds, steps, protocol)
+            figure = of.backward(value)
+            yield Entry(label, column, None, figure, None, paired.seeds, steps, protocol, caution=caution)
 
 
 def _judge(paired: Paired, sign: int, paper: float | None = None) -> str:
@@ -234,31 +247,35 @@ def _spell(paired: Paired, of: Sign) -> str:
     return f"{mean}, {low:+.2f} to {high:+.2f}"
 
 
-def _attention_against_feedforward(content: Mapping[str, Any]) -> float | None:
+def _attention_against_feedforward(content: ResetDocument) -> float | None:
     """Change of PSNR by resetting all attention layers, less that by resetting all feedforward layers, dB."""
-    groups = content["result"].get("groups", {})
-    found = [groups.get(f"{kind}, all", {}).get("change") for kind in ("attention", "feedforward")]
-    return None if None in found else float(found[0]) - float(found[1])
+    more, less = (content.result.groups.get(f"{kind}, all") for kind in ("attention", "feedforward"))
+    return None if more is None or less is None else more.change - less.change
 
 
 def _of_resets(
-    ours: Measurements, text: str, of: Sign, value: Value, paper: float | None = None
+    ours: Measurements,
+    text: str,
+    of: Sign,
+    value: Callable[[ResetDocument], float | None],
+    paper: float | None = None,
 ) -> tuple[list[Entry], str]:
     """Entries of a claim that `undim redundancy reset` judges, and what they say of it."""
     entries = [] if paper is None else [Entry(f"{text}: the paper, Restormer", DIFFERENCE, paper)]
     said = []
-    networks = ours.networks("reset", ABLATION_DATA)
+    networks = ours.networks(ResetDocument, ABLATION_DATA)
     for network in sorted(networks, key=lambda name: name not in RECIPES.values()):
-        documents = ours.documents[network, ABLATION_DATA, "reset"]
+        findings = ours.findings(network, ABLATION_DATA, ResetDocument)
         found = {
             place if one.seed is None else one.seed: of.forward(figure)
-            for place, one in enumerate(documents)
+            for place, one in enumerate(findings)
             if (figure := value(one.content)) is not None
         }
         paired = compare_pairs(found, dict.fromkeys(found, 0.0))
         if paired is not None:
             label = label_of(network)
-            steps = documents[0].content.get("iterations")
-            entries += _entries(f"{text}: {label}", paired, steps, describe(documents[0].content, "reset"), of)
+            first = findings[0].content
+            caution = ours.caution(network, first.iterations)
+            entries += _entries(f"{text}: {label}", paired, first.iterations, describe(first), of, caution)
             said.append(f"{_judge(paired, of.sign, paper)} of {label} ({_spell(paired, of)})")
     return entries, f"{text}: {'; '.join(said) or 'not run'}."

@@ -7,15 +7,17 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 from scipy import stats
 
-from undim.paper.measured import ABLATION_DATA, Figure, Measurements
+from undim.paper.commands import Measurement
+from undim.paper.measured import Figure, Measurements
+from undim.paper.networks import ABLATION_DATA, OWN, label_of
 from undim.paper.pages import Entry, Page
-from undim.paper.rows import OWN, label_of, make_entry, redundancy_command
+from undim.paper.rows import make_entry
 from undim.redundancy.harm import correlate_harm
 from undim.redundancy.ratios import confidence_interval
+from undim.results.laboratory import ResetDocument
 
 LAYERS, ALL, SOME, NONE = "attention layers", "harmful in all", "in some", "in none"
 ALIKE = "rank correlation of layers' changes between seeds"
@@ -41,18 +43,16 @@ def make_harm(ours: Measurements) -> Page:
         ),
     ]
     for study, merged in ours.studies.items():
-        for row in merged["rows"]:
-            cells = [cell for cell in ours.cells[study] if cell["variant"] == row["variant"]]
-            changes = [
-                {name: layer["psnr_change"] for name, layer in cell["redundancy"]["layers"].items()} for cell in cells
-            ]
+        for row in merged.rows:
+            cells = [cell for cell in ours.cells[study] if cell.variant == row.variant]
+            changes = [{name: layer.psnr_change for name, layer in cell.redundancy.layers.items()} for cell in cells]
             if len(changes) > 1:
-                label = f"{study}: {row['variant']}"
-                protocol = f"study {study}, {row['variant']}, {ours.data_of(study)} val"
-                seeds = tuple(cell["seed"] for cell in cells)
-                entries += _over_seeds(label, changes, seeds, cells[0]["steps"], protocol)
+                label = f"{study}: {row.variant}"
+                protocol = f"study {study}, {row.variant}, {ours.data_of(study)} val"
+                seeds = tuple(cell.seed for cell in cells)
+                entries += _over_seeds(label, changes, seeds, cells[0].steps, protocol)
                 notes += _named(label, changes)
-    networks = dict.fromkeys([*OWN, *ours.networks("reset", ABLATION_DATA)])
+    networks = dict.fromkeys([*OWN, *ours.networks(ResetDocument, ABLATION_DATA)])
     for network in networks:
         entries += _whom(ours, network)
     return Page("harm", "Beyond table 3: is harm cured by training again?", tuple(entries), ".2f", FORMS, tuple(notes))
@@ -90,13 +90,13 @@ def _named(label: str, changes: Sequence[Mapping[str, float]]) -> Iterator[str]:
 def _whom(ours: Measurements, network: str) -> Iterator[Entry]:
     """Whether harm falls on the pictures that the networks do worst on, over the seeds that were measured."""
     label = label_of(network)
-    documents = ours.documents.get((network, ABLATION_DATA, "reset"), [])
-    values = [to_z(value) for one in documents if (value := find_correlation(one.content)) is not None]
+    findings = ours.findings(network, ABLATION_DATA, ResetDocument)
+    values = [to_z(value) for one in findings if (value := find_correlation(one.content)) is not None]
     bounds = confidence_interval(values)
-    figure = ours.figure(network, ABLATION_DATA, "reset", find_correlation)
+    figure = ours.figure(network, ABLATION_DATA, ResetDocument, find_correlation)
     if figure is not None:
         figure = replace(figure, mean=math.tanh(statistics.fmean(values)))
-    yield make_entry(label, CORRELATION, None, figure, redundancy_command("reset", network, ABLATION_DATA))
+    yield make_entry(label, CORRELATION, None, figure, Measurement(ResetDocument, network, ABLATION_DATA))
     if bounds is not None and figure is not None:
         for column, bound in zip((LOW, HIGH), bounds, strict=True):
             yield make_entry(
@@ -104,10 +104,10 @@ def _whom(ours: Measurements, network: str) -> Iterator[Entry]:
             )
 
 
-def find_correlation(content: Mapping[str, Any]) -> float | None:
+def find_correlation(content: ResetDocument) -> float | None:
     """Of what `undim redundancy reset` measured, see `undim.redundancy.harm.correlate_harm`."""
-    result = content["result"]
-    found = correlate_harm(result["psnr"], [layer["changes"] for layer in result["layers"].values()])
+    result = content.result
+    found = correlate_harm(result.psnr, [layer.changes for layer in result.layers.values()])
     return None if found is None else found[0]
 
 

@@ -14,106 +14,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
-
-from pydantic import BaseModel, ValidationError, model_validator
+from typing import Generic, TypeVar
 
 from undim.errors import UsageError
-from undim.study.cells import Part, explain, read_cells, read_plan
-from undim.study.report import merge_cells
+from undim.paper.commands import MeasuredKind
+from undim.paper.networks import ABLATION_DATA
+from undim.paper.precision import find_caution
+from undim.results.document import Document, load_json
+from undim.results.laboratory import DiversityDocument, DmrDocument, PoiDocument, PruneDocument, ResetDocument
+from undim.results.scores import ScoresDocument
+from undim.results.study import CellDocument, StudyTable
+from undim.study.cells import read_cells, read_plan
+from undim.study.report import DROWNED, merge_cells
 
-ABLATION_DATA = "lol-v1"
-"""The data set of the paper's ablations and of its tables of resets."""
 RESETS = {"dmr", "dmr_adr_kept", "poi"}
 """A study's measures that come of resets."""
 _SEED = re.compile(r"(?P<network>.+)-s(?P<seed>\d+)")
-
-
-ResultT = TypeVar("ResultT")
-
-
-class _Scores(Part):
-    psnr: float | None
-    ssim: float | None
-    niqe: float | None
-    images: list[dict[str, Any]]
-
-
-class _Mean(Part):
-    mean: float
-
-
-class _Change(Part):
-    change: float
-
-
-class _LayerChanges(_Change):
-    changes: list[list[float]]
-
-
-class _Resets(Part):
-    psnr: list[float]
-    groups: dict[str, _Change]
-    layers: dict[str, _LayerChanges]
-
-    @model_validator(mode="after")
-    def _a_change_for_each_picture(self) -> Self:
-        for name, layer in self.layers.items():
-            if any(len(draw) != len(self.psnr) for draw in layer.changes):
-                raise ValueError(f"{name} has not a change for each of {len(self.psnr)} pictures")
-        return self
-
-
-class _Share(Part):
-    poi: float
-
-
-class _Gain(Part):
-    layer: str
-    picture: int
-    before: float
-    after: float
-
-
-class _Shares(Part):
-    layers: dict[str, _Share]
-    gains: list[_Gain]
-
-
-class _Pruned(Part):
-    name: str
-    psnr: float | None
-    dmr: float | None
-
-
-class _Prunings(Part):
-    rows: list[_Pruned]
-
-
-class _Kernels(Part):
-    cosine_distance: float
-    kernels: list[list[float]]
-
-
-class _Diversity(Part):
-    layers: dict[str, _Kernels]
-
-
-class _Laboratory(Part, Generic[ResultT]):
-    seeds: list[int]
-    pictures: list[str]
-    result: ResultT
-
-
-VERBS: Mapping[str, type[BaseModel]] = {
-    "results": _Scores,
-    "dmr": _Laboratory[_Mean],
-    "reset": _Laboratory[_Resets],
-    "poi": _Laboratory[_Shares],
-    "prune": _Laboratory[_Prunings],
-    "diversity": _Laboratory[_Diversity],
+FILES: Mapping[str, MeasuredKind] = {
+    "results.json": ScoresDocument,
+    "dmr.json": DmrDocument,
+    "reset.json": ResetDocument,
+    "poi.json": PoiDocument,
+    "prune.json": PruneDocument,
+    "diversity.json": DiversityDocument,
 }
-"""What a file of each verb must hold for the pages."""
+"""What the pages read of a network, by the file's name."""
+AnyMeasuredDocument = ScoresDocument | DmrDocument | ResetDocument | PoiDocument | PruneDocument | DiversityDocument
+DocumentT = TypeVar("DocumentT", bound=AnyMeasuredDocument)
 
 
 @dataclass(frozen=True)
@@ -127,15 +54,17 @@ class Figure:
     protocol: str
     parameters: int | None = None
     """Of the network."""
+    caution: str = ""
+    """What must be said of it."""
 
 
 @dataclass(frozen=True)
-class Document:
+class Finding(Generic[DocumentT]):
     """What one verb measured of one network."""
 
     seed: int | None
     """Of the training; None where neither the folder's name nor the file says it."""
-    content: Mapping[str, Any]
+    content: DocumentT
 
 
 class Measurements:
@@ -145,15 +74,14 @@ class Measurements:
         roots: folders; one that is not there holds nothing.
 
     Raises:
-        UsageError: if a file is no result, damaged, or of another data set than its folder says.
+        UsageError: if a file is not a result, is damaged, or of another data set than its folder says.
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
-        self.documents: dict[tuple[str, str, str], list[Document]] = {}
-        """By network, data set and verb."""
-        self.studies: dict[str, dict[str, Any]] = {}
+        self._findings: dict[tuple[str, str, type[Document]], list[Finding[AnyMeasuredDocument]]] = {}
+        self.studies: dict[str, StudyTable] = {}
         """By name, merged as `undim study report` merges them."""
-        self.cells: dict[str, list[dict[str, Any]]] = {}
+        self.cells: dict[str, list[CellDocument]] = {}
         """By study."""
         seen: set[Path] = set()  # of a root within another, each file counts once
 
@@ -166,77 +94,103 @@ class Measurements:
         for root in roots:
             for path in new(root, "plan.json"):
                 self._add_study(path.parent)
-            for verb in VERBS:
-                for path in new(root, f"{verb}.json"):
-                    self._add_document(path, verb)
+            for name in FILES:
+                for path in new(root, name):
+                    self._add_document(path)
 
-    def networks(self, verb: str, data: str | None = None) -> list[str]:
-        """Those of which a verb has measured something, on one data set or any."""
+    def networks(self, kind: MeasuredKind, data: str | None = None) -> list[str]:
+        """Those of which something was measured, on one data set or any."""
         return list(
-            dict.fromkeys(name for name, where, what in self.documents if what == verb and data in (None, where))
+            dict.fromkeys(name for name, where, what in self._findings if what is kind and data in (None, where))
         )
 
+    def findings(self, network: str, data: str, kind: type[DocumentT]) -> list[Finding[DocumentT]]:
+        """What one verb measured of a network, a finding a training; empty if it was not measured."""
+        found = self._findings.get((network, data, kind), [])
+        return [Finding(one.seed, one.content) for one in found if isinstance(one.content, kind)]
+
+    def all_findings(self, kind: type[DocumentT]) -> Iterator[tuple[str, str, Finding[DocumentT]]]:
+        """Everything that one verb measured, with the network and the data set."""
+        for network, data, what in self._findings:
+            if what is kind:
+                for one in self.findings(network, data, kind):
+                    yield network, data, one
+
     def figure(
-        self, network: str, data: str, verb: str, value: Callable[[Mapping[str, Any]], float | None]
+        self, network: str, data: str, kind: type[DocumentT], value: Callable[[DocumentT], float | None]
     ) -> Figure | None:
         """One figure of a network, over all its seeds; None if it was not measured."""
-        documents = self.documents.get((network, data, verb), [])
-        found = [(document, number) for document in documents if (number := value(document.content)) is not None]
+        findings = self.findings(network, data, kind)
+        found = [(one, number) for one in findings if (number := value(one.content)) is not None]
         if not found:
             return None
         numbers = [number for _, number in found]
         first = found[0][0].content
-        steps = sorted({document.content.get("iterations") or 0 for document, _ in found})
-        protocol = describe(first, verb)
+        steps = sorted({one.content.iterations or 0 for one, _ in found})
+        protocol = describe(first)
         return Figure(
             statistics.fmean(numbers),
             statistics.stdev(numbers) if len(numbers) > 1 else None,
-            tuple(document.seed for document, _ in found if document.seed is not None),
-            first.get("iterations") if len(steps) == 1 else None,
+            tuple(one.seed for one, _ in found if one.seed is not None),
+            first.iterations if len(steps) == 1 else None,
             protocol if len(steps) == 1 else f"{protocol}, {steps[0]} to {steps[-1]} training steps",
             self.parameters_of(network),
+            next((caution for one, _ in found if (caution := self.caution(network, one.content.iterations))), ""),
         )
 
     def study_figure(self, study: str, variant: str, measure: str) -> Figure | None:
         """One measure of a study's variant, see `undim.study.report.MEASURES`."""
         merged = self.studies.get(study)
-        row = next((one for one in merged["rows"] if one["variant"] == variant), None) if merged else None
-        if merged is None or row is None or measure not in row["measures"]:
+        row = next((one for one in merged.rows if one.variant == variant), None) if merged else None
+        if merged is None or row is None or measure not in row.measures:
             return None
-        there = row["measures"][measure]
-        cell = next(one for one in self.cells[study] if one["variant"] == variant)
+        there = row.measures[measure]
+        cell = next(one for one in self.cells[study] if one.variant == variant)
         split, _, _ = measure.rpartition(".")
         protocol = f"study {study}, {variant}"
         if measure == "flops":
-            protocol += f", FLOPs counted by {cell['cost'].get('flops_rule', 'fvcore')}'s rule"
+            protocol += f", FLOPs counted by {cell.cost.flops_rule}'s rule"
         else:
             protocol += f", {self.data_of(study)} {split or 'val'}"
         if measure in RESETS:
-            protocol += (
-                f", {cell['redundancy']['pictures']} pictures, {cell['redundancy']['draws']} draws of each layer"
-            )
-        parameters = cell["cost"]["parameters"]
-        return Figure(there["mean"], there["spread"], tuple(row["seeds"]), cell["steps"], protocol, parameters)
+            protocol += f", {cell.redundancy.pictures} pictures, {cell.redundancy.draws} draws of each layer"
+        return Figure(
+            there.mean,
+            there.spread,
+            row.seeds,
+            cell.steps,
+            protocol,
+            cell.cost.parameters,
+            self.caution(f"{study}.{variant}", cell.steps),
+        )
+
+    def caution(self, network: str, iterations: int | None) -> str:
+        """What must be said of a network's figures; mostly nothing."""
+        study, dot, variant = network.partition(".")
+        if not dot:
+            return find_caution(network, iterations)
+        drowned = [cell.name for cell in self.cells.get(study, ()) if cell.variant == variant and cell.drowned]
+        return f"study {study}, {', '.join(drowned)}: {DROWNED}." if drowned else ""
 
     def parameters_of(self, network: str) -> int | None:
         """How many parameters a network has: STUDY.VARIANT, or BACKBONE_base and BACKBONE_pog of recipes."""
         study, dot, variant = network.partition(".")
         if dot:
-            found = (cell["cost"]["parameters"] for cell in self.cells.get(study, ()) if cell["variant"] == variant)
+            found = (cell.cost.parameters for cell in self.cells.get(study, ()) if cell.variant == variant)
             return next(found, None)
         name, _, kind = network.rpartition("_")
         figures = json.loads((files("undim") / "networks.json").read_text(encoding="utf-8")).get(name, {})
-        known = figures.get({"base": "base", "pog": "adr"}.get(kind), {}).get("parameters")
+        known = (figures.get({"base": "base", "pog": "adr"}.get(kind)) or {}).get("parameters")
         return None if known is None else int(known)
 
     def data_of(self, study: str) -> str:
         """The data set that a study's networks were trained and measured on."""
-        recipe = self.cells[study][0]["content"]["recipe"]
-        return str(recipe.get("data", {}).get("name", ABLATION_DATA))
+        return str(self.cells[study][0].recipe.get("data", {}).get("name", ABLATION_DATA))
 
     def backbone_of(self, study: str) -> str:
         """The architecture that a study is about, whatever its size: "candela" of candela_tiny."""
-        return str(self.cells[study][0]["content"]["recipe"]["model"]["name"]).partition("_")[0]
+        name = str(self.cells[study][0].recipe.get("model", {}).get("name", ""))
+        return name.removesuffix("_small").removesuffix("_tiny")
 
     def ablations(self) -> list[str]:
         """The studies of a base, and of ADR on it: those called a_..., without that of POG's controls."""
@@ -245,36 +199,30 @@ class Measurements:
     def _add_study(self, folder: Path) -> None:
         plan, cells = read_plan(folder), list(read_cells(folder))
         if cells:
-            if plan["name"] in self.studies:
-                raise UsageError(f"{folder} holds a study of the same name as another, {plan['name']!r}.")
-            self.studies[plan["name"]] = merge_cells(plan, cells)
-            self.cells[plan["name"]] = cells
+            if plan.name in self.studies:
+                raise UsageError(f"{folder} holds a study of the same name as another, {plan.name!r}.")
+            self.studies[plan.name] = merge_cells(plan, cells)
+            self.cells[plan.name] = cells
 
-    def _add_document(self, path: Path, verb: str) -> None:
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path} cannot be read: {error}") from error
+    def _add_document(self, path: Path) -> None:
+        content = load_json(path)
         if not isinstance(content, dict) or "data" not in content:
-            raise UsageError(f"{path} is no result of undim evaluate or undim redundancy: move it elsewhere.")
+            raise UsageError(f"{path} is not a result of undim evaluate or undim redundancy: move it elsewhere.")
         data, name = path.parent.name, path.parent.parent.name
         if content["data"] != data:
             raise UsageError(f"{path} holds figures of {content['data']}, and its folder says {data}.")
-        try:
-            VERBS[verb].model_validate(content)
-        except ValidationError as error:
-            raise UsageError(f"{path} is damaged, measure it anew: {explain(error)}.") from error
+        kind = FILES[path.name]
+        document = kind.parse(content, path)
         match = _SEED.fullmatch(name)
         network = match["network"] if match else name
-        seed = int(match["seed"]) if match else content.get("seed")
-        self.documents.setdefault((network, data, verb), []).append(Document(seed, content))
+        seed = int(match["seed"]) if match else document.seed
+        self._findings.setdefault((network, data, kind), []).append(Finding(seed, document))
 
 
-def describe(content: Mapping[str, Any], verb: str) -> str:
+def describe(document: AnyMeasuredDocument) -> str:
     """What was measured on what, in words."""
-    split = content.get("split")
-    place = f"{content['data']}{f' {split}' if split else ''}"
-    if verb == "results":
-        return f"undim evaluate, {place}, {len(content['images'])} pictures"
-    draws = len(content["seeds"])
-    return f"undim redundancy {verb}, {place}, {len(content['pictures'])} pictures, {draws} draws of each layer"
+    place = f"{document.data}{f' {document.split}' if document.split else ''}"
+    if isinstance(document, ScoresDocument):
+        return f"undim evaluate, {place}, {len(document.images)} pictures"
+    draws = len(document.seeds)
+    return f"undim redundancy {document.NAME}, {place}, {len(document.pictures)} pictures, {draws} draws of each layer"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from undim.atomic import write_text
 from undim.errors import UsageError
+from undim.paper.commands import Making, group_commands, spell_commands
+from undim.paper.precision import find_caution
+from undim.results.markdown import section, table
+from undim.results.page import PageDocument, PageRow
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,27 @@ class Entry:
     """Training steps."""
     protocol: str = ""
     """What was measured on what."""
-    command: str | None = None
+    making: Making | None = None
     """What would make our figure, where there is none."""
     parameters: int | None = None
     """Of our network."""
+    caution: str = ""
+    """What must be said of our figure; the page says it once."""
+
+    def document(self) -> PageRow:
+        """The row of NAME.json."""
+        return PageRow(
+            label=self.label,
+            column=self.column,
+            paper=self.paper,
+            ours=self.ours,
+            spread=self.spread,
+            seeds=self.seeds,
+            iterations=self.iterations,
+            protocol=self.protocol,
+            command=None if self.making is None else " && ".join(spell_commands(self.making)),
+            parameters=self.parameters,
+        )
 
 
 @dataclass(frozen=True)
@@ -65,39 +86,38 @@ class Page:
                 )
             seen.add(key)
 
-    def as_dict(self) -> dict[str, Any]:
-        """In values that JSON can hold."""
-        return {
-            "name": self.name,
-            "title": self.title,
-            "source": published()["source"],
-            "rows": [asdict(entry) | {"seeds": list(entry.seeds)} for entry in self.entries],
-            "form": self.form,
-            "forms": dict(self.forms),
-            "notes": list(self.notes),
-            "picture": self.picture,
-            "lead": list(self.lead),
-        }
+    def document(self) -> PageDocument:
+        """What NAME.json holds."""
+        missing = dict.fromkeys(one.making for one in self.entries if one.ours is None and one.making is not None)
+        cautions = dict.fromkeys(one.caution for one in self.entries if one.ours is not None and one.caution)
+        return PageDocument(
+            name=self.name,
+            title=self.title,
+            source=published()["source"],
+            rows=tuple(entry.document() for entry in self.entries),
+            form=self.form,
+            forms=dict(self.forms),
+            notes=(*self.notes, *cautions),
+            picture=self.picture,
+            lead=self.lead,
+            not_run=tuple(group_commands(missing)),
+        )
 
 
-def as_entry(row: Mapping[str, Any]) -> Entry:
-    """The entry that a row of NAME.json holds."""
-    return Entry(**{**row, "seeds": tuple(row["seeds"])})
-
-
-def read_rows(path: Path) -> tuple[Mapping[str, Any], list[Entry]]:
-    """NAME.json and its entries; empty if it is not there.
-
-    Raises:
-        UsageError: if it cannot be read, or is no page.
-    """
-    if not path.is_file():
-        return {}, []
-    try:
-        page = json.loads(path.read_text(encoding="utf-8"))
-        return page, [as_entry(row) for row in page["rows"]]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UsageError(f"{path} is no page of undim paper: delete it. ({type(error).__name__}: {error})") from error
+def measured_entry(row: PageRow) -> Entry:
+    """The entry of a row that has a figure of ours."""
+    return Entry(
+        row.label,
+        row.column,
+        row.paper,
+        row.ours,
+        row.spread,
+        row.seeds,
+        row.iterations,
+        row.protocol,
+        parameters=row.parameters,
+        caution=find_caution(row.label.partition(",")[0], row.iterations),
+    )
 
 
 def published() -> dict[str, Any]:
@@ -112,65 +132,48 @@ def write_page(page: Page, folder: Path) -> None:
     Raises:
         OSError: if one cannot be written.
     """
-    result = page.as_dict()
-    write_text(folder / f"{page.name}.md", make_markdown(result))
-    text = json.dumps(result, indent=1, allow_nan=False, ensure_ascii=False)
-    write_text(folder / f"{page.name}.json", f"{text}\n")
+    document = page.document()
+    write_text(folder / f"{page.name}.md", make_markdown(document))
+    document.write(folder / f"{page.name}.json")
 
 
-def make_markdown(page: Mapping[str, Any]) -> str:
+def make_markdown(page: PageDocument) -> str:
     """The text of NAME.md, from what is in NAME.json alone."""
-    rows = page["rows"]
-    columns = list(dict.fromkeys(row["column"] for row in rows))
-    labels = list(dict.fromkeys(row["label"] for row in rows))
-    found = {(row["label"], row["column"]): row for row in rows}
-    lines = [f"# {page['title']}", ""]
-    if page["lead"]:
-        sentence, *items = page["lead"]
+    columns = list(dict.fromkeys(row.column for row in page.rows))
+    labels = list(dict.fromkeys(row.label for row in page.rows))
+    found = {(row.label, row.column): row for row in page.rows}
+    lines = [f"# {page.title}", ""]
+    if page.lead:
+        sentence, *items = page.lead
         lines += [sentence, "", *(f"- {item}" for item in items), ""]
-    lines += ["Each cell: the paper / ours.", ""]
-    lines += [f"| | {' | '.join(columns)} |", f"|{' --- |' * (len(columns) + 1)}"]
-    for label in labels:
-        cells = [_cell(found.get((label, column)), page["forms"].get(column, page["form"])) for column in columns]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
-    lines.append("")
-    if page["picture"] is not None:
-        lines += [f"![{page['title']}]({page['picture']})", ""]
-    lines += _listed("How ours were measured", dict.fromkeys(_told(row) for row in rows if row["ours"] is not None))
-    missing = dict.fromkeys(row["command"] for row in rows if row["ours"] is None and row["command"])
-    lines += _listed("Not run; what would (RESULTS: a folder that --results names)", _once(missing))
-    lines += _listed("Notes", page["notes"])
-    return "\n".join([*lines, f"Paper: {page['source']}.", ""])
+    cells = [
+        [label, *(_shown(found.get((label, column)), page.forms.get(column, page.form)) for column in columns)]
+        for label in labels
+    ]
+    lines += ["Each cell: the paper / ours.", "", *table(["", *columns], cells), ""]
+    if page.picture is not None:
+        lines += [f"![{page.title}]({page.picture})", ""]
+    lines += section("How ours were measured", dict.fromkeys(_told(row) for row in page.rows if row.ours is not None))
+    groups = ("".join([f"`{one.first}`", *(f"\n  - `{then}`" for then in one.then)]) for one in page.not_run)
+    lines += section("Not run; what would (RESULTS: a folder that --results names)", groups)
+    lines += section("Notes", page.notes)
+    return "\n".join([*lines, f"Paper: {page.source}.", ""])
 
 
-def _cell(row: Mapping[str, Any] | None, form: str) -> str:
+def _shown(row: PageRow | None, form: str) -> str:
+    """What stands in the cell of a table."""
     if row is None:
         return ""
-    paper = "-" if row["paper"] is None else format(row["paper"], form)
-    if row["ours"] is None:
-        return f"{paper} / {'not run' if row['command'] else '-'}"
-    spread = f" ± {row['spread']:{form.lstrip('+')}}" if row["spread"] else ""
-    return f"{paper} / **{row['ours']:{form}}**{spread}"
+    paper = "-" if row.paper is None else format(row.paper, form)
+    if row.ours is None:
+        return f"{paper} / {'not run' if row.command else '-'}"
+    spread = f" ± {row.spread:{form.lstrip('+')}}" if row.spread else ""
+    return f"{paper} / **{row.ours:{form}}**{spread}"
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    plural = "s" if len(row["seeds"]) > 1 else ""
-    seeds = f", seed{plural} {', '.join(map(str, row['seeds']))}" if row["seeds"] else ""
-    steps = "" if row["iterations"] is None else f", {row['iterations']} training steps"
-    size = "" if row["parameters"] is None else f", {row['parameters']:,} parameters"
-    return f"{row['label']}: {row['protocol']}{seeds}{steps}{size}"
-
-
-def _once(commands: Iterable[str]) -> Iterable[str]:
-    """Commands with what comes before several of them, such as a training, once."""
-    groups: dict[str, list[str]] = {}
-    for command in commands:
-        first, _, then = command.partition(" && ")
-        groups.setdefault(first, []).append(then)
-    for first, followers in groups.items():
-        yield "".join([f"`{first}`", *(f"\n  - `{then}`" for then in followers if then)])
-
-
-def _listed(heading: str, items: Iterable[str]) -> list[str]:
-    lines = [f"- {item}" for item in items]
-    return [f"## {heading}", "", *lines, ""] if lines else []
+def _told(row: PageRow) -> str:
+    plural = "s" if len(row.seeds) > 1 else ""
+    seeds = f", seed{plural} {', '.join(map(str, row.seeds))}" if row.seeds else ""
+    steps = "" if row.iterations is None else f", {row.iterations} training steps"
+    size = "" if row.parameters is None else f", {row.parameters:,} parameters"
+    return f"{row.label}: {row.protocol}{seeds}{steps}{size}"

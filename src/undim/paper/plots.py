@@ -9,7 +9,6 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ from matplotlib.figure import Figure
 
 from undim.atomic import replacing
 from undim.redundancy.kernel_grid import GRID, draw_cells, order_by_likeness
+from undim.results.study import CellDocument, StudyTable
 from undim.study.plots import draw_diversity, draw_ratios
 
 ENLARGED = 4
@@ -32,9 +32,7 @@ class KernelGrid:
     """Pictures x weights."""
 
 
-def draw_figure2(
-    studies: Sequence[Mapping[str, Any]], cells: Mapping[str, Sequence[Mapping[str, Any]]], target: Path
-) -> None:
+def draw_figure2(studies: Sequence[StudyTable], cells: Mapping[str, Sequence[CellDocument]], target: Path) -> None:
     """A column a study: diversity of generated kernels over training, and below DMR against PSNR.
 
     Args:
@@ -45,9 +43,9 @@ def draw_figure2(
     figure = Figure(figsize=(max(5.2 * len(studies), 7), 8), layout="constrained")
     axes = figure.subplots(2, len(studies), squeeze=False)
     for column, study in enumerate(studies):
-        draw_diversity(axes[0, column], study, cells[study["name"]])
-        draw_ratios(axes[1, column], study, cells[study["name"]])
-        axes[0, column].set_title(study["name"])
+        draw_diversity(axes[0, column], study, cells[study.name])
+        draw_ratios(axes[1, column], study, cells[study.name])
+        axes[0, column].set_title(study.name)
         for axis in axes[:, column]:
             axis.legend(fontsize="small")
             axis.grid(alpha=0.3)

@@ -7,34 +7,17 @@ smaller and were trained for less long than the paper's.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
-from undim.paper.measured import ABLATION_DATA, Figure, Measurements
+from undim.paper.commands import Measurement, StudyRun
+from undim.paper.measured import Figure, Measurements
+from undim.paper.networks import ABLATION_DATA, CONVS, DATA, OWN, RECIPES, label_of, network_of
 from undim.paper.pages import Entry, Page, published
-from undim.paper.rows import (
-    DATA,
-    OTHER_NETWORK,
-    OWN,
-    RECIPES,
-    Value,
-    column_of,
-    evaluate_command,
-    label_of,
-    make_entry,
-    network_of,
-    redundancy_command,
-    study_command,
-    study_entries,
-)
+from undim.paper.rows import OTHER_NETWORK, column_of, make_entry, study_entries
+from undim.results.laboratory import DmrDocument, PoiDocument, PrunedNetwork, PruneDocument, ResetDocument
+from undim.results.scores import ScoresDocument
+from undim.results.study import CellDocument
 
-CONVS = "restormer_convs"
-"""Table 2's second network: Restormer with dynamic convolutions of its own."""
-CONVS_COMMAND = (
-    "undim train recipes/restormer_base.yaml -o runs/restormer_convs"
-    " --set 'model.convs={kernel: dynamic, where: \"attn[.](qkv|project_out)$\"}'"
-    " && undim redundancy reset runs/restormer_convs --data lol-v1 --split test -o RESULTS/restormer_convs/lol-v1"
-)
 SMALL = (
     "Rows a_restormer_small: the networks of that study, with 8 channels where the paper's have 48 and fewer blocks,"
     " of the seeds that are named; base, static, dynamic and POG differ in nothing but ADR."
@@ -48,6 +31,11 @@ METHODS = {
     "FPGM": "FPGM",
 }
 """`undim redundancy prune`'s methods, and the paper's names for them in table 5."""
+PRUNED: Mapping[str, Callable[[PrunedNetwork], float | None]] = {
+    "psnr": lambda row: row.psnr,
+    "dmr": lambda row: row.dmr,
+}
+"""The columns of table 5."""
 
 
 def make_table1(ours: Measurements) -> Page:
@@ -57,15 +45,15 @@ def make_table1(ours: Measurements) -> Page:
         for kind in ("attention", "feedforward")
         for where, place in (("all", "all layers"), ("latent", "latent layers"))
     }
-    measured = ours.networks("reset", ABLATION_DATA)
+    measured = ours.networks(ResetDocument, ABLATION_DATA)
     networks = list(dict.fromkeys([RECIPES["Restormer"], *OWN, *measured]))
     entries = [
         make_entry(
             label_of(network),
             column,
             paper if network == RECIPES["Restormer"] else None,
-            ours.figure(network, ABLATION_DATA, "reset", _group_change(group)),
-            None if network in measured else redundancy_command("reset", network, ABLATION_DATA),
+            ours.figure(network, ABLATION_DATA, ResetDocument, _group_change(group)),
+            None if network in measured else Measurement(ResetDocument, network, ABLATION_DATA),
         )
         for network in networks
         for group, (column, paper) in groups.items()
@@ -84,8 +72,8 @@ def make_table2(ours: Measurements) -> Page:
             f"Restormer, {kind}",
             f"NOL {place + 1}",
             paper,
-            ours.figure(networks[kind], ABLATION_DATA, "reset", _layer_change(place)),
-            redundancy_command("reset", networks[kind], ABLATION_DATA) if kind == "static" else CONVS_COMMAND,
+            ours.figure(networks[kind], ABLATION_DATA, ResetDocument, _layer_change(place)),
+            Measurement(ResetDocument, networks[kind], ABLATION_DATA),
         )
         for kind, figures in published()["table2"].items()
         for place, paper in enumerate(figures)
@@ -97,15 +85,14 @@ def make_table2(ours: Measurements) -> Page:
         )
     ]
     for kind in networks:
-        cells = [cell for cell in ours.cells.get("t2_dynamic", []) if cell["variant"] == kind]
-        layers = list(cells[0]["redundancy"]["layers"])[:6] if cells else []
+        cells = [cell for cell in ours.cells.get("t2_dynamic", []) if cell.variant == kind]
+        layers = list(cells[0].redundancy.layers)[:6] if cells else []
         for place in range(6):
             figure = None
             if cells:
-                changes = [cell["redundancy"]["layers"][layers[place]]["psnr_change"] for cell in cells]
+                changes = [cell.redundancy.layers[layers[place]].psnr_change for cell in cells]
                 figure = _over_cells(changes, cells, f"study t2_dynamic, {kind}, lol-v1 val")
-            command = study_command("t2_dynamic")
-            entries.append(make_entry(f"t2_dynamic: {kind}", f"NOL {place + 1}", None, figure, command))
+            entries.append(make_entry(f"t2_dynamic: {kind}", f"NOL {place + 1}", None, figure, StudyRun("t2_dynamic")))
         if layers:
             notes.append(f"t2_dynamic: {kind}: {', '.join(layers)}.")
     return Page(
@@ -115,15 +102,15 @@ def make_table2(ours: Measurements) -> Page:
 
 def make_table3(ours: Measurements) -> Page:
     """Share of pictures that a reset makes better."""
-    networks = list(dict.fromkeys([RECIPES["Restormer"], *ours.networks("poi", ABLATION_DATA)]))
+    networks = list(dict.fromkeys([RECIPES["Restormer"], *ours.networks(PoiDocument, ABLATION_DATA)]))
     column = "POI on the test set, %"
     entries = [
         make_entry(
             label_of(network),
             column,
             published()["table3"]["poi"] if network == RECIPES["Restormer"] else None,
-            ours.figure(network, ABLATION_DATA, "poi", _mean_poi),
-            redundancy_command("poi", network, ABLATION_DATA),
+            ours.figure(network, ABLATION_DATA, PoiDocument, _mean_poi),
+            Measurement(PoiDocument, network, ABLATION_DATA),
         )
         for network in networks
     ]
@@ -142,8 +129,8 @@ def make_table4(ours: Measurements) -> Page:
             label,
             f"{name}: DMR, dB",
             row[data],
-            ours.figure(network_of(label), data, "dmr", _mean_ratio),
-            redundancy_command("dmr", network_of(label), data),
+            ours.figure(network_of(label), data, DmrDocument, _mean_ratio),
+            Measurement(DmrDocument, network_of(label), data),
         )
         for label, row in published()["table4"].items()
         for data, name in DATA.items()
@@ -153,10 +140,10 @@ def make_table4(ours: Measurements) -> Page:
             label_of(network),
             f"{DATA[data]}: DMR, dB",
             None,
-            ours.figure(network, data, "dmr", _mean_ratio),
+            ours.figure(network, data, DmrDocument, _mean_ratio),
         )
         for data in DATA
-        for network in ours.networks("dmr", data)
+        for network in ours.networks(DmrDocument, data)
         if network not in map(network_of, published()["table4"])
     ]
     entries += study_entries(ours, lambda data: f"{DATA.get(data, data)} val: DMR, dB", "dmr")
@@ -171,22 +158,22 @@ def make_table5(ours: Measurements) -> Page:
     entries = []
     for data, name in DATA.items():
         for method, label in METHODS.items():
-            for measure in ("psnr", "dmr"):
-                figure = ours.figure(base, data, "prune", _pruned(method, measure))
-                command = redundancy_command("prune", base, data)
-                entries.append(
-                    make_entry(label, column_of(name, measure), paper[label][data][measure], figure, command)
-                )
-        for measure in ("psnr", "dmr"):
+            for measure, of in PRUNED.items():
+                figure = ours.figure(base, data, PruneDocument, _pruned(method, of))
+                making = Measurement(PruneDocument, base, data)
+                entries.append(make_entry(label, column_of(name, measure), paper[label][data][measure], figure, making))
+        for measure in PRUNED:
             entries.append(make_entry("ZeroQ", column_of(name, measure), paper["ZeroQ"][data][measure], None))
             figure = (
-                ours.figure(pog, data, "results", lambda content: content["psnr"])
+                ours.figure(pog, data, ScoresDocument, lambda content: content.psnr)
                 if measure == "psnr"
-                else ours.figure(pog, data, "dmr", _mean_ratio)
+                else ours.figure(pog, data, DmrDocument, _mean_ratio)
             )
-            command = evaluate_command(pog, data) if measure == "psnr" else redundancy_command("dmr", pog, data)
-            entries.append(make_entry("ours", column_of(name, measure), paper["ours"][data][measure], figure, command))
-    networks = dict.fromkeys([*(name for name in OWN if name.endswith((".base", ".pog"))), *ours.networks("prune")])
+            making = Measurement(ScoresDocument if measure == "psnr" else DmrDocument, pog, data)
+            entries.append(make_entry("ours", column_of(name, measure), paper["ours"][data][measure], figure, making))
+    networks = dict.fromkeys(
+        [*(name for name in OWN if name.endswith((".base", ".pog"))), *ours.networks(PruneDocument)]
+    )
     entries += [entry for network in networks if network != base for entry in _prunings(ours, network)]
     notes = (
         (
@@ -200,51 +187,49 @@ def make_table5(ours: Measurements) -> Page:
 
 def _prunings(ours: Measurements, network: str) -> Iterator[Entry]:
     """A row for each method on a network that the paper does not have."""
-    if network not in ours.networks("prune"):
-        command = redundancy_command("prune", network, ABLATION_DATA)
-        yield Entry(f"{label_of(network)}, unchanged", column_of("LOL-v1", "psnr"), None, command=command)
+    if network not in ours.networks(PruneDocument):
+        making = Measurement(PruneDocument, network, ABLATION_DATA)
+        yield Entry(f"{label_of(network)}, unchanged", column_of("LOL-v1", "psnr"), None, making=making)
     for data, name in DATA.items():
-        documents = ours.documents.get((network, data, "prune"), [])
-        for method in dict.fromkeys(row["name"] for one in documents for row in one.content["result"]["rows"]):
-            for measure in ("psnr", "dmr"):
-                figure = ours.figure(network, data, "prune", _pruned(method, measure))
+        findings = ours.findings(network, data, PruneDocument)
+        for method in dict.fromkeys(row.name for one in findings for row in one.content.result.rows):
+            for measure, of in PRUNED.items():
+                figure = ours.figure(network, data, PruneDocument, _pruned(method, of))
                 yield make_entry(f"{label_of(network)}, {method}", column_of(name, measure), None, figure)
 
 
-def _layer_change(place: int) -> Value:
-    def value(content: Mapping[str, Any]) -> float | None:
-        changes = [layer["change"] for layer in content["result"]["layers"].values()]
+def _layer_change(place: int) -> Callable[[ResetDocument], float | None]:
+    def value(content: ResetDocument) -> float | None:
+        changes = [layer.change for layer in content.result.layers.values()]
         return changes[place] if place < len(changes) else None
 
     return value
 
 
-def _group_change(group: str) -> Value:
-    def value(content: Mapping[str, Any]) -> float | None:
-        found = content["result"]["groups"].get(group)
-        return None if found is None else found["change"]
+def _group_change(group: str) -> Callable[[ResetDocument], float | None]:
+    def value(content: ResetDocument) -> float | None:
+        found = content.result.groups.get(group)
+        return None if found is None else found.change
 
     return value
 
 
-def _mean_ratio(content: Mapping[str, Any]) -> float:
-    mean: float = content["result"]["mean"]
-    return mean
+def _mean_ratio(content: DmrDocument) -> float:
+    return content.result.mean
 
 
-def _mean_poi(content: Mapping[str, Any]) -> float | None:
-    shares = [layer["poi"] for layer in content["result"]["layers"].values()]
-    return statistics.fmean(shares)
+def _mean_poi(content: PoiDocument) -> float:
+    return statistics.fmean(layer.poi for layer in content.result.layers.values())
 
 
-def _pruned(method: str, measure: str) -> Value:
-    def value(content: Mapping[str, Any]) -> float | None:
-        return next((row[measure] for row in content["result"]["rows"] if row["name"] == method), None)
+def _pruned(method: str, of: Callable[[PrunedNetwork], float | None]) -> Callable[[PruneDocument], float | None]:
+    def value(content: PruneDocument) -> float | None:
+        return next((of(row) for row in content.result.rows if row.name == method), None)
 
     return value
 
 
-def _over_cells(values: list[float], cells: list[dict[str, Any]], protocol: str) -> Figure:
+def _over_cells(values: list[float], cells: list[CellDocument], protocol: str) -> Figure:
     spread = statistics.stdev(values) if len(values) > 1 else None
-    seeds = tuple(sorted(cell["seed"] for cell in cells))
-    return Figure(statistics.fmean(values), spread, seeds, cells[0]["steps"], protocol)
+    seeds = tuple(sorted(cell.seed for cell in cells))
+    return Figure(statistics.fmean(values), spread, seeds, cells[0].steps, protocol)

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 
 from undim.nets.flops import GIGA
-from undim.paper.measured import ABLATION_DATA, Figure, Measurements
+from undim.paper.commands import Measurement, StudyRun
+from undim.paper.measured import Figure, Measurements
+from undim.paper.networks import ABLATION_DATA, DATA, RECIPES, SHIPPED, UNPAIRED, label_of, network_of
 from undim.paper.pages import Page, published
-from undim.paper.rows import (
-    DATA,
-    OTHER_NETWORK,
-    RECIPES,
-    UNPAIRED,
-    Value,
-    column_of,
-    evaluate_command,
-    label_of,
-    make_entry,
-    network_of,
-    study_command,
-)
+from undim.paper.rows import OTHER_NETWORK, column_of, make_entry
+from undim.results.scores import ScoresDocument
 
 ABLATION = {
     "base": "Restormer",
@@ -29,6 +20,11 @@ ABLATION = {
     "dynamic": "Restormer + ADR",
     "pog": "Restormer + ADR + POG",
 }
+SCORES: Mapping[str, Callable[[ScoresDocument], float | None]] = {
+    "psnr": lambda content: content.psnr,
+    "ssim": lambda content: content.ssim,
+}
+"""The columns of table 6."""
 BASES = "without ADR"
 """What the paper's Restormer and our smallest Candela are called in tables 8 and 9."""
 PAIR = ("base", "pog")
@@ -42,27 +38,22 @@ def make_table6(ours: Measurements) -> Page:
     for label, row in paper.items():
         entries.append(make_entry(label, "FLOPs, G", row["flops"], _flops(label)))
         for data, name in DATA.items():
-            for measure in ("psnr", "ssim"):
+            for measure, of in SCORES.items():
                 network = network_of(label)
-                figure = ours.figure(network, data, "results", _measure(measure))
-                entries.append(
-                    make_entry(
-                        label, column_of(name, measure), row[data][measure], figure, evaluate_command(network, data)
-                    )
-                )
+                figure = ours.figure(network, data, ScoresDocument, of)
+                making = Measurement(ScoresDocument, network, data)
+                entries.append(make_entry(label, column_of(name, measure), row[data][measure], figure, making))
     known = set(map(network_of, paper))
     entries += [
-        make_entry(
-            network, column_of(DATA[data], measure), None, ours.figure(network, data, "results", _measure(measure))
-        )
+        make_entry(network, column_of(DATA[data], measure), None, ours.figure(network, data, ScoresDocument, of))
         for data in DATA
-        for network in ours.networks("results", data)
+        for network in ours.networks(ScoresDocument, data)
         if network not in known
-        for measure in ("psnr", "ssim")
+        for measure, of in SCORES.items()
     ]
     for study in ours.ablations():
-        of = DATA.get(ours.data_of(study))
-        columns = {"flops": "FLOPs, G"} | {f"test.{one}": column_of(of, one) for one in ("psnr", "ssim") if of}
+        title = DATA.get(ours.data_of(study))
+        columns = {"flops": "FLOPs, G"} | {f"test.{one}": column_of(title, one) for one in SCORES if title}
         entries += [
             make_entry(f"{study}: {variant}", column, None, figure)
             for variant in PAIR
@@ -98,9 +89,9 @@ def make_table7(ours: Measurements) -> Page:
             for split, column in (("test", "PSNR on eval15, dB"), ("val", "PSNR on val, dB")):
                 paper = row["psnr"] if split == "test" else None
                 figure = ours.study_figure(study, variant, f"{split}.psnr")
-                entries.append(make_entry(name, column, paper, figure, study_command(study)))
+                entries.append(make_entry(name, column, paper, figure, StudyRun(study)))
             figure = ours.study_figure(study, variant, "dmr")
-            entries.append(make_entry(name, "DMR on val, dB", None, figure, study_command(study)))
+            entries.append(make_entry(name, "DMR on val, dB", None, figure, StudyRun(study)))
     notes = ("Differences with their intervals over seeds are in study.md; eval15 is only reported.",)
     return Page("table7", "Table 7: ablation of ADR and POG", tuple(entries), notes=notes)
 
@@ -119,14 +110,14 @@ def make_table9(ours: Measurements) -> Page:
 
 def make_table10(ours: Measurements) -> Page:
     """NIQE on pictures without references."""
-    networks = list(dict.fromkeys([*RECIPES.values(), "photo", "lol", "tiny", *ours.networks("results")]))
+    networks = list(dict.fromkeys([*RECIPES.values(), *SHIPPED, *ours.networks(ScoresDocument)]))
     entries = [
         make_entry(
             label_of(network),
             name,
             None,
-            ours.figure(network, data, "results", _measure("niqe")),
-            evaluate_command(network, data),
+            ours.figure(network, data, ScoresDocument, lambda content: content.niqe),
+            Measurement(ScoresDocument, network, data),
         )
         for network in networks
         for data, name in UNPAIRED.items()
@@ -137,10 +128,6 @@ def make_table10(ours: Measurements) -> Page:
         "The bounds of what photo takes for lit already were set by looking at DICM and MEF; see its card.",
     )
     return Page("table10", "Table 10: NIQE without references", tuple(entries), notes=notes)
-
-
-def _measure(name: str) -> Value:
-    return lambda content: content.get(name)
 
 
 def _flops(label: str) -> Figure | None:
@@ -164,12 +151,12 @@ def _sweep(ours: Measurements, name: str, title: str, study: str, variants: Mapp
                 f"PSNR on {split}, dB",
                 row["psnr"] if split == "eval15" else None,
                 ours.study_figure(study, variant, f"{key}.psnr"),
-                study_command(study),
+                StudyRun(study),
             )
             for split, key in (("eval15", "test"), ("val", "val"))
         ]
         figure = ours.study_figure(study, variant, "flops")
-        entries.append(make_entry(label, "FLOPs, G", row["flops"], figure, study_command(study)))
+        entries.append(make_entry(label, "FLOPs, G", row["flops"], figure, StudyRun(study)))
     notes = (
         (
             "The paper's figures are of Restormer, ours of the smallest Candela, whose FLOPs are much smaller: compare"

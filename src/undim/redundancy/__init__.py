@@ -13,23 +13,26 @@ from undim.redundancy.pruning import (
     quantise,
 )
 from undim.redundancy.ratios import DmrResult, dmr
-from undim.redundancy.reset_walk import Settings
+from undim.redundancy.reset_walk import WalkSettings
 from undim.redundancy.resetting import Initialisation, reset
 from undim.redundancy.sites import Layer, layers
-from undim.redundancy.slimming import Measured, Proposal, propose, units
+from undim.redundancy.slimming import Evidence, Proposal, propose, units
+
+Settings = WalkSettings  # the names of version 0, for code that has them
+Measured = Evidence
 
 __all__ = [
     "BASELINES",
     "Cut",
     "DiversityResult",
     "DmrResult",
+    "Evidence",
     "HarmResult",
     "Initialisation",
     "Journal",
     "Layer",
-    "Measured",
     "Proposal",
-    "Settings",
+    "WalkSettings",
     "bottleneck_energy",
     "chroma_error",
     "cut_down",

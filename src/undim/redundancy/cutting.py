@@ -17,48 +17,9 @@ from torch import Tensor, nn
 
 from undim.errors import ModelError
 from undim.nets.adr import Adr
-from undim.nets.backbone import Backbone
-from undim.nets.candela import Candela, ResidualBlock
+from undim.nets.backbone import Backbone, Depth
 from undim.nets.hidden_channels import hidden_layers
-from undim.nets.restormer import Restormer
-from undim.nets.retinexformer import Retinexformer
 from undim.weights.files import ModelSpec
-
-
-@dataclass(frozen=True)
-class Depth:
-    """One number of blocks among a backbone's constructor arguments."""
-
-    argument: str
-    index: int | None
-    """Its place in the argument; None where the argument is the number."""
-    rows: tuple[str, ...]
-    """Patterns of the module paths of the rows that have so many blocks each."""
-    block: type[nn.Module] = nn.Module
-    """Children of a row of another type stay."""
-    smallest: int = 1
-
-
-DEPTHS: dict[type[Backbone], tuple[Depth, ...]] = {
-    Candela: (
-        Depth("blocks", 0, ("encoder1", "decoder1"), ResidualBlock, 0),
-        Depth("blocks", 1, ("encoder2", "decoder2"), ResidualBlock, 0),
-        Depth("blocks", 2, ("latent", "decoder3"), ResidualBlock, 0),
-    ),
-    Restormer: (
-        Depth("num_blocks", 0, ("encoder_level1", "decoder_level1")),
-        Depth("num_blocks", 1, ("encoder_level2", "decoder_level2")),
-        Depth("num_blocks", 2, ("encoder_level3", "decoder_level3")),
-        Depth("num_blocks", 3, ("latent",)),
-        Depth("num_refinement_blocks", None, ("refinement",)),
-    ),
-    Retinexformer: (
-        Depth("num_blocks", 0, ("body.*.encoder_layers.0.0.blocks", "body.*.decoder_layers.1.2.blocks")),
-        Depth("num_blocks", 1, ("body.*.encoder_layers.1.0.blocks", "body.*.decoder_layers.0.2.blocks")),
-        Depth("num_blocks", 2, ("body.*.bottleneck.blocks",)),
-    ),
-}
-"""CIDNet is not here: each of its rows is one block."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +109,7 @@ def adr_layers(model: nn.Module) -> dict[str, Adr]:
 
 def depths_of(model: Backbone) -> tuple[Depth, ...]:
     """The backbone's numbers of blocks; none for one without rows."""
-    return next((depths for kind, depths in DEPTHS.items() if isinstance(model, kind)), ())
+    return model.depths
 
 
 def rows_of(model: Backbone, depth: Depth) -> list[str]:
@@ -179,7 +140,7 @@ def _check(model: Backbone, cut: Cut) -> None:
     unknown = [name for name in cut.blocks if name not in blocks]
     if unknown:
         those = f"Those are: {', '.join(sorted(blocks))}." if blocks else "This backbone has none."
-        raise ModelError(f"{unknown[0]} is no block that can be left out. {those}")
+        raise ModelError(f"{unknown[0]} is not a block that can be left out. {those}")
     sizes = {name: layer.hidden for name, layer in hidden_layers(model).items()}
     bottlenecks = {name: adr.bottleneck for name, adr in adr_layers(model).items()}
     for what, known, wanted in (("hidden", sizes, cut.hidden), ("bottleneck", bottlenecks, cut.bottleneck)):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,9 +19,11 @@ from undim.arrays import Bytes
 from undim.errors import ModelError, ShapeError
 from undim.metrics.quality import psnr
 from undim.redundancy.journal import Journal
+from undim.redundancy.ledger import Reading, checksum_picture
 from undim.redundancy.ratios import confidence_interval
-from undim.redundancy.reset_walk import Outcome, Passes, Settings, Target
+from undim.redundancy.reset_walk import ResetOutcome, Target, WalkSettings, check_picture, measure_resets
 from undim.redundancy.sites import layers, select
+from undim.results.laboratory import Correlation, ResetChange, ResetGain, Resets
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,17 @@ class LayerHarm:
     def per_image(self) -> tuple[float, ...]:
         """Mean change of each picture over seeds, in dB."""
         return tuple(statistics.fmean(column) for column in zip(*self.changes, strict=True))
+
+    def as_document(self) -> ResetChange:
+        """As results hold it."""
+        return ResetChange(
+            change=self.change,
+            interval=self.interval,
+            per_seed=self.per_seed,
+            poi=self.poi,
+            poi_per_seed=self.poi_per_seed,
+            changes=self.changes,
+        )
 
 
 @dataclass(frozen=True)
@@ -106,31 +119,23 @@ class HarmResult:
         """See `correlate_harm`."""
         return correlate_harm(self.psnr, [one.changes for one in self.layers.values()])
 
+    def as_document(self) -> Resets:
+        """All of it as results hold it."""
+        found = self.correlation
+        return Resets(
+            psnr=self.psnr,
+            mean_psnr=statistics.fmean(self.psnr),
+            seeds=self.seeds,
+            groups={name: one.as_document() for name, one in self.groups.items()},
+            layers={name: one.as_document() for name, one in self.layers.items()},
+            gains=tuple(ResetGain(**vars(gain)) for gain in self.gains()),
+            correlation=None if found is None else Correlation(spearman=found[0], p=found[1]),
+            notes=self.notes,
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """All of it in values that JSON can hold."""
-
-        def told(one: LayerHarm) -> dict[str, Any]:
-            return {
-                "change": one.change,
-                "interval": None if one.interval is None else list(one.interval),
-                "per_seed": list(one.per_seed),
-                "poi": one.poi,
-                "poi_per_seed": list(one.poi_per_seed),
-                "changes": [list(changes) for changes in one.changes],
-            }
-
-        return {
-            "psnr": list(self.psnr),
-            "mean_psnr": statistics.fmean(self.psnr),
-            "seeds": list(self.seeds),
-            "groups": {name: told(one) for name, one in self.groups.items()},
-            "layers": {name: told(one) for name, one in self.layers.items()},
-            "gains": [vars(gain) for gain in self.gains()],
-            "correlation": None
-            if self.correlation is None
-            else {"spearman": self.correlation[0], "p": self.correlation[1]},
-            "notes": list(self.notes),
-        }
+        return self.as_document().model_dump(mode="json")
 
 
 def harmfulness(
@@ -142,7 +147,7 @@ def harmfulness(
     seeds: Sequence[int] = (0,),
     adr: Literal["reset", "keep"] = "reset",
     groups: Mapping[str, Target] | None = None,
-    settings: Settings | None = None,
+    settings: WalkSettings | None = None,
     journal: Journal | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> HarmResult:
@@ -166,59 +171,70 @@ def harmfulness(
     Raises:
         ModelError: as `dmr`.
         ShapeError: if a pair differs in size, or as `dmr`.
+        UsageError: as `dmr`.
     """
-    settings = replace(settings or Settings(), seeds=tuple(seeds))
+    settings = replace(settings or WalkSettings(), seeds=tuple(seeds))
     selection = select(model, kind, stage, adr=adr)
     single = [Target(layer.name, (layer,)) for layer in selection.layers]
     several = list((groups or {}).values())
-    references: dict[int, Bytes] = {}
-    known: dict[tuple[int, str], dict[str, Any]] = {}
-    for record in [] if journal is None else journal.records:
-        known[record["picture"], record["layer"]] = record
-
-    def dark() -> Iterable[Tensor]:
-        for number, (low, high) in enumerate(pairs):
-            if low.shape != high.shape or low.shape[0] != 1:
-                raise ShapeError(f"A pair is 1 x 3 x H x W twice. Got {tuple(low.shape)} and {tuple(high.shape)}.")
-            references[number] = to_pixels(high)
-            references.pop(number - settings.batch - 1, None)  # its batch is over
-            yield low
-
-    passes = Passes(model, [*single, *several], settings, lambda picture, name: (picture, name) in known, done)
-    before: dict[int, float] = {record["picture"]: record["psnr"] for record in known.values()}
-    partial: dict[tuple[int, str], list[float]] = {}
-    for outcome in passes.over(dark()):
-        key = outcome.picture, outcome.target.name
-        if key in known:
-            continue
-        reference = references[outcome.picture]
-        if outcome.picture not in before:
-            before[outcome.picture] = _psnr(outcome.before, reference)
-        partial.setdefault(key, []).append(_after(outcome, reference) - before[outcome.picture])
-        if len(partial[key]) == len(settings.seeds):
-            known[key] = {
-                "picture": key[0],
-                "layer": key[1],
-                "psnr": before[key[0]],
-                "changes": partial.pop(key),
-            }
-            if journal is not None:
-                journal.append(known[key])
-    pictures = len(before)
-    if not pictures:
-        raise ModelError("There are no pictures to measure on.")
+    measure = _PsnrChange(settings.batch)
+    found = measure_resets(measure, model, pairs, [*single, *several], settings, journal=journal, done=done)
 
     def collect(target: Target) -> LayerHarm:
-        records = [known[picture, target.name] for picture in range(pictures)]
-        return LayerHarm(tuple(zip(*(record["changes"] for record in records), strict=True)))
+        changes = ([_figure(one, "change") for one in draws] for draws in found.of(target.name))
+        return LayerHarm(tuple(zip(*changes, strict=True)))
 
     return HarmResult(
-        tuple(before[picture] for picture in range(pictures)),
+        tuple(_figure(draws[0], "before") for draws in found.of(single[0].name)),
         {target.name: collect(target) for target in single},
         {target.name: collect(target) for target in several},
         settings.seeds,
-        (*selection.notes, *passes.notes()),
+        (*selection.notes, *found.notes),
     )
+
+
+class _PsnrChange:
+    """The measure: PSNR before a reset, and what the reset changes in it, in dB.
+
+    Args:
+        batch: pictures that run together, at most.
+    """
+
+    name = "psnr"
+
+    def __init__(self, batch: int) -> None:
+        self._batch = batch
+        self._references: dict[int, Bytes] = {}
+        self._before: dict[int, float] = {}
+
+    def take_checksums(self, pair: tuple[Tensor, Tensor]) -> list[str]:
+        _check_pair(*pair)
+        check_picture(pair[0])
+        return ["/".join(checksum_picture(picture) for picture in pair)]
+
+    def take_dark(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+        for number, (low, high) in enumerate(pairs):
+            _check_pair(low, high)
+            self._references[number] = to_pixels(high)
+            self._references.pop(number - self._batch - 1, None)  # its batch is over
+            yield low
+
+    def read(self, outcome: ResetOutcome) -> Reading:
+        number, reference = outcome.picture, self._references[outcome.picture]
+        if number not in self._before:
+            self._before[number] = _psnr(outcome.before, reference)
+        before = self._before[number]
+        return {"before": before, "change": _after(outcome, reference) - before}
+
+
+def _check_pair(low: Tensor, high: Tensor) -> None:
+    if low.shape != high.shape or low.shape[0] != 1:
+        raise ShapeError(f"A pair is 1 x 3 x H x W twice. Got {tuple(low.shape)} and {tuple(high.shape)}.")
+
+
+def _figure(reading: Reading, name: str) -> float:
+    value = reading[name]
+    return math.nan if value is None else value
 
 
 def correlate_harm(psnr: Sequence[float], changes: Sequence[Sequence[Sequence[float]]]) -> tuple[float, float] | None:
@@ -293,7 +309,7 @@ def to_pixels(image: Tensor) -> Bytes:
     return rounded
 
 
-def _after(outcome: Outcome, reference: Bytes) -> float:
+def _after(outcome: ResetOutcome, reference: Bytes) -> float:
     if outcome.after is None:  # nothing to be seen: a black picture
         return psnr(np.zeros_like(reference), reference)
     return _psnr(outcome.after, reference)

@@ -20,6 +20,7 @@ from undim.nets.adr import Adr
 from undim.nets.dynamic_conv import DynamicKernel
 from undim.nets.pog import FrozenPogKernel, PogKernel
 from undim.redundancy.reset_walk import evaluating, grouped
+from undim.results.laboratory import GeneratorDiversity, KernelDiversity
 
 LIMIT = 2**14
 """Weights of one kernel that are looked at; of larger kernels, every n-th."""
@@ -53,15 +54,26 @@ class DiversityResult:
     layers: Mapping[str, Diversity]
     pictures: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """All of it in values that JSON can hold."""
-        return {
-            "pictures": self.pictures,
-            "layers": {
-                name: {**vars(one), "kernels": [[float(f"{weight:.6g}") for weight in row] for row in one.kernels]}
+    def as_document(self) -> KernelDiversity:
+        """All of it as results hold it, kernels in six digits."""
+        return KernelDiversity(
+            pictures=self.pictures,
+            layers={
+                name: GeneratorDiversity(
+                    kind=one.kind,
+                    weights=one.weights,
+                    cosine_distance=one.cosine_distance,
+                    variation=one.variation,
+                    effective_rank=one.effective_rank,
+                    kernels=tuple(tuple(float(f"{weight:.6g}") for weight in row) for row in one.kernels),
+                )
                 for name, one in self.layers.items()
             },
-        }
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in values that JSON can hold."""
+        return self.as_document().model_dump(mode="json")
 
 
 def diversity(
@@ -91,13 +103,13 @@ def diversity(
     seen: dict[str, list[Tensor]] = {name: [] for name in generators}
     sizes: dict[str, int] = {}
 
-    def look(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def take_kernels(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
         kernels = output.flatten(1)  # (B, N)
         sizes[name] = kernels.shape[1]
         seen[name].append(kernels[:, :: math.ceil(kernels.shape[1] / LIMIT)].float().cpu())
 
     device = next(chain(model.parameters(), model.buffers())).device
-    handles = [module.register_forward_hook(partial(look, name)) for name, module in generators.items()]
+    handles = [module.register_forward_hook(partial(take_kernels, name)) for name, module in generators.items()]
     pictures = 0
     try:
         with torch.no_grad(), evaluating(model):
@@ -168,11 +180,11 @@ def bottleneck_energy(model: nn.Module, images: Iterable[Tensor]) -> dict[str, T
     made: dict[nn.Module, Tensor] = {}
     total = {name: torch.zeros(adr.bottleneck, dtype=torch.float64) for name, adr in adrs.items()}
 
-    def look(module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def take_kernel(module: nn.Module, _inputs: object, output: Tensor) -> None:
         made[module] = output.double().cpu()
 
     device = next(chain(model.parameters(), model.buffers())).device
-    handles = [part.register_forward_hook(look) for adr in adrs.values() for part in (adr.p1, adr.p2)]
+    handles = [part.register_forward_hook(take_kernel) for adr in adrs.values() for part in (adr.p1, adr.p2)]
     pictures = 0
     try:
         with torch.no_grad(), evaluating(model):

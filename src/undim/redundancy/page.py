@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -17,11 +16,23 @@ from undim.arrays import Bytes
 from undim.redundancy.kernel_grid import GRID, draw_cells, order_by_likeness
 from undim.redundancy.tables import (
     DIVERSITY_HEAD,
-    PAPER_GROUPS,
+    GROUPS_HEAD,
     decibels,
     diversity_rows,
+    group_rows,
+    slim_rows,
     spelled_interval,
     tell_correlation,
+)
+from undim.results.laboratory import (
+    AnyLaboratoryDocument,
+    DiversityDocument,
+    DmrDocument,
+    KernelDiversity,
+    PoiDocument,
+    PruneDocument,
+    ResetDocument,
+    SlimDocument,
 )
 
 PICTURE_WIDTH = 320
@@ -69,7 +80,7 @@ class Exhibit:
 
 def make_page(
     title: str,
-    studies: Mapping[str, Mapping[str, Any]],
+    documents: Sequence[AnyLaboratoryDocument],
     exhibits: Sequence[Exhibit] = (),
     thumbnails: Sequence[Bytes] = (),
 ) -> str:
@@ -77,20 +88,19 @@ def make_page(
 
     Args:
         title: its heading.
-        studies: verb -> what VERB.json holds; those that there are.
+        documents: what the verbs measured, in the page's order.
         exhibits: shown with the verb poi.
         thumbnails: of the first `GRID` pictures, H x W x 3 8-bit RGB; with them, the verb diversity shows its grid.
     """
     sections: list[str] = []
-    for verb, study in studies.items():
-        sections += [f"<h2>{escape(_HEADINGS[verb])}</h2>", *_SECTIONS[verb](study["result"], study["pictures"])]
-        if verb == "poi":
+    for document in documents:
+        sections += [f"<h2>{escape(_HEADINGS[document.NAME])}</h2>", *_section(document)]
+        if isinstance(document, PoiDocument):
             sections += [_exhibit(one) for one in exhibits]
-        if verb == "diversity" and thumbnails:
-            sections += _kernel_grid(study["result"], thumbnails)
-        sections += [f"<p class=facts>{escape(note)}</p>" for note in study["notes"]]
-    facts = next(iter(studies.values()), None)
-    told = "" if facts is None else _facts(facts)
+        if isinstance(document, DiversityDocument) and thumbnails:
+            sections += _kernel_grid(document.result, thumbnails)
+        sections += [f"<p class=facts>{escape(note)}</p>" for note in document.notes]
+    told = _facts(documents[0]) if documents else ""
     return (
         f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
         '<meta name=viewport content="width=device-width, initial-scale=1">'
@@ -195,72 +205,75 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _facts(study: Mapping[str, Any]) -> str:
-    told = {key: study[key] for key in ("model", "data", "split", "device")}
-    told["pictures"] = len(study["pictures"])
-    told["seeds"] = ", ".join(map(str, study["seeds"]))
+def _facts(document: AnyLaboratoryDocument) -> str:
+    told: dict[str, object] = {key: getattr(document, key) for key in ("model", "data", "split", "device")}
+    told["pictures"] = len(document.pictures)
+    told["seeds"] = ", ".join(map(str, document.seeds))
     return f"<p class=facts>{escape('; '.join(f'{key}: {value}' for key, value in told.items() if value))}</p>"
 
 
-def _dmr(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
+def _section(document: AnyLaboratoryDocument) -> Iterator[str]:
+    match document:
+        case DmrDocument():
+            return _dmr(document)
+        case ResetDocument():
+            return _reset(document)
+        case PoiDocument():
+            return _poi(document)
+        case DiversityDocument():
+            return iter([_table(DIVERSITY_HEAD, diversity_rows(document.result))])
+        case PruneDocument():
+            return _prune(document)
+        case SlimDocument():
+            return _slim(document)
+
+
+def _dmr(document: DmrDocument) -> Iterator[str]:
+    result = document.result
     yield (
-        f"<p><b>DMR {result['mean']:.2f} dB</b> (95 % over seeds: {spelled_interval(result['interval'])}). Each bar:"
+        f"<p><b>DMR {result.mean:.2f} dB</b> (95 % over seeds: {spelled_interval(result.interval)}). Each bar:"
         " how little the output moves when that layer is re-initialised; shorter means that more depends on it.</p>"
     )
-    layers = result["layers"]
-    spread = {name: one["spread"] for name, one in layers.items()}
+    layers = result.layers
+    spread = {name: one.spread for name, one in layers.items()}
     yield draw_bars(
-        {name: one["dmr"] for name, one in layers.items()}, unit="dB; whisker: spread over seeds", spread=spread
+        {name: one.dmr for name, one in layers.items()}, unit="dB; whisker: spread over seeds", spread=spread
     )
-    kept = result["adr_kept"]
+    kept = result.adr_kept
     if kept is not None:
-        yield f"<p>With ADR left as trained: {kept['mean']:.2f} dB ({spelled_interval(kept['interval'])}).</p>"
-        yield draw_bars({name: one["dmr"] for name, one in kept["layers"].items()}, unit="dB, ADR kept")
+        yield f"<p>With ADR left as trained: {kept.mean:.2f} dB ({spelled_interval(kept.interval)}).</p>"
+        yield draw_bars({name: one.dmr for name, one in kept.layers.items()}, unit="dB, ADR kept")
     yield "<p>By picture, mean over layers:</p>"
-    yield draw_histogram(result["per_image"], unit="dB")
+    yield draw_histogram(result.per_image, unit="dB")
 
 
-def _reset(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
-    yield f"<p>PSNR as trained: {result['mean_psnr']:.2f} dB. Whole groups reset at once (table 1):</p>"
-    rows = [
-        [
-            name,
-            decibels(one["change"], sign=True),
-            spelled_interval(one["interval"], "+.2f"),
-            decibels(PAPER_GROUPS[name], sign=True) if name in PAPER_GROUPS else "-",
-        ]
-        for name, one in result["groups"].items()
-    ]
-    yield _table(["group", "change of PSNR, dB", "95 % over seeds", "the paper's Restormer"], rows)
+def _reset(document: ResetDocument) -> Iterator[str]:
+    result = document.result
+    yield f"<p>PSNR as trained: {result.mean_psnr:.2f} dB. Whole groups reset at once (table 1):</p>"
+    yield _table(GROUPS_HEAD, group_rows(result, str))
     yield "<p>One layer at a time (table 2):</p>"
-    changes = {name: one["change"] for name, one in result["layers"].items()}
+    changes = {name: one.change for name, one in result.layers.items()}
     yield draw_bars(changes, unit="change of PSNR in dB; to the right, the layer harms", harmful_above=0.0)
 
 
-def _poi(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
-    shares = {name: one["poi"] for name, one in result["layers"].items()}
+def _poi(document: PoiDocument) -> Iterator[str]:
+    result = document.result
+    shares = {name: one.poi for name, one in result.layers.items()}
     yield f"<p>Pictures that get better by a reset: {statistics.fmean(shares.values()):.1f} % on average.</p>"
     yield draw_bars(shares, unit="POI, % of pictures", harmful_above=50.0)
     per_image = [
-        statistics.fmean(
-            change for one in result["layers"].values() for changes in one["changes"] for change in [changes[place]]
-        )
-        for place in range(len(result["psnr"]))
+        statistics.fmean(changes[place] for one in result.layers.values() for changes in one.changes)
+        for place in range(len(result.psnr))
     ]
     yield "<p>By picture, mean change of PSNR over single resets:</p>"
     yield draw_histogram(per_image, unit="dB")
-    found = result["correlation"]
-    if found is not None:
-        yield f"<p>{tell_correlation(found)}</p>"
+    if result.correlation is not None:
+        yield f"<p>{tell_correlation(result.correlation)}</p>"
 
 
-def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
-    yield _table(DIVERSITY_HEAD, diversity_rows(result))
-
-
-def _kernel_grid(result: Mapping[str, Any], thumbnails: Sequence[Bytes]) -> Iterator[str]:
-    name, one = max(result["layers"].items(), key=lambda entry: entry[1]["cosine_distance"])
-    kernels = np.asarray(one["kernels"][:GRID], np.float64)
+def _kernel_grid(result: KernelDiversity, thumbnails: Sequence[Bytes]) -> Iterator[str]:
+    name, one = max(result.layers.items(), key=lambda entry: entry[1].cosine_distance)
+    kernels = np.asarray(one.kernels[:GRID], np.float64)
     order = order_by_likeness(kernels)
     heads = [f'<img alt="" src="{embed(thumbnails[place])}">' for place in order]
     cells = draw_cells(kernels[order].tolist())
@@ -276,33 +289,17 @@ def _kernel_grid(result: Mapping[str, Any], thumbnails: Sequence[Bytes]) -> Iter
     )
 
 
-def _prune(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
+def _prune(document: PruneDocument) -> Iterator[str]:
     rows = [
-        [
-            one["name"],
-            f"{one['psnr']:.2f}",
-            f"{one['dmr']:.2f}",
-            spelled_interval(one["interval"]),
-            f"{one['chroma']:.2f}",
-        ]
-        for one in result["rows"]
+        [one.name, decibels(one.psnr), decibels(one.dmr), spelled_interval(one.interval), f"{one.chroma:.2f}"]
+        for one in document.result.rows
     ]
     yield _table(["method", "PSNR, dB", "DMR, dB", "95 % over seeds", "colour error"], rows)
 
 
-def _slim(result: Mapping[str, Any], _pictures: Sequence[str]) -> Iterator[str]:
-    rows = [
-        [
-            one["name"],
-            f"{one['parameters']:,}",
-            f"{one['gflops']:.3f}",
-            f"{one['milliseconds']:.1f}",
-            f"{one['psnr']:.2f}",
-        ]
-        for one in result["rows"]
-    ]
-    yield _table(["network", "parameters", "G multiply-adds", "time, ms", "PSNR, dB"], rows)
-    yield _table(["left out or made narrower", "why"], [[one["name"], one["reason"]] for one in result["steps"]])
+def _slim(document: SlimDocument) -> Iterator[str]:
+    yield _table(["network", "parameters", "G multiply-adds", "time, ms", "PSNR, dB"], slim_rows(document, str))
+    yield _table(["left out or made narrower", "why"], [[one.name, one.reason] for one in document.result.steps])
 
 
 def _exhibit(exhibit: Exhibit) -> str:
@@ -321,4 +318,3 @@ _HEADINGS = {
     "prune": "Pruning and quantisation (table 5)",
     "slim": "The slimmed network",
 }
-_SECTIONS = {"dmr": _dmr, "reset": _reset, "poi": _poi, "diversity": _diversity, "prune": _prune, "slim": _slim}

@@ -25,13 +25,13 @@ from undim.errors import ModelError, UsageError
 from undim.nets.dynamic_conv import DynamicKernel
 from undim.nets.pog import FrozenPogKernel, PogKernel
 
-_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+_Weighted = nn.Conv1d | nn.Conv2d | nn.ConvTranspose2d | nn.Linear
 
 
 def prune_magnitude(model: nn.Module, fraction: float) -> nn.Module:
     """Copy a network and zero, in every layer, the fraction of its connections with the smallest magnitude (Han 2015).
 
-    The masks are those of `torch.nn.utils.prune`: they survive a reset. Biases and bare parameters are no connections.
+    The masks are those of `torch.nn.utils.prune`: they survive a reset. Biases and bare parameters are not connections.
 
     Raises:
         UsageError: for a fraction outside of 0 to 1.
@@ -131,14 +131,14 @@ def _prune_filters(model: nn.Module, fraction: float, importance: Callable[[Tens
     return pruned
 
 
-def _weighted(model: nn.Module) -> Iterator[nn.Conv2d]:
-    """The convolutions and linear layers (typed as the first: all that is used they share)."""
-    found = [module for module in model.modules() if isinstance(module, _WEIGHTED)]
+def _weighted(model: nn.Module) -> Iterator[_Weighted]:
+    """The convolutions and linear layers."""
+    found = [module for module in model.modules() if isinstance(module, _Weighted)]
     if not found:
         raise ModelError(f"{type(model).__name__} has no convolution and no linear layer.")
     for module in found:
         if not prune.is_pruned(module):
-            yield module  # type: ignore[misc]
+            yield module
 
 
 def _copied(model: nn.Module) -> nn.Module:
@@ -146,23 +146,20 @@ def _copied(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
 
 
-def _outputs_first(module: nn.Module) -> Tensor:
-    weight = module.weight
-    if not isinstance(weight, Tensor):
-        raise ModelError(f"{type(module).__name__} has no weight.")
+def _outputs_first(module: _Weighted) -> Tensor:
+    return module.weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) else module.weight
+
+
+def _outputs_back(module: _Weighted, weight: Tensor) -> Tensor:
     return weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) else weight
 
 
-def _outputs_back(module: nn.Module, weight: Tensor) -> Tensor:
-    return weight.transpose(0, 1) if isinstance(module, nn.ConvTranspose2d) else weight
-
-
-def _filters(module: nn.Module) -> Tensor:
+def _filters(module: _Weighted) -> Tensor:
     """One row for each output channel."""
     return _outputs_first(module).detach().flatten(1)
 
 
-def _set_filters(module: nn.Module, filters: Tensor) -> None:
+def _set_filters(module: _Weighted, filters: Tensor) -> None:
     target = _outputs_first(module)
     target.copy_(filters.view_as(target) if target.is_contiguous() else filters.reshape(target.shape))
 

@@ -14,10 +14,12 @@ from typing import Any, Literal
 from scipy import stats
 from torch import Tensor, nn
 
-from undim.errors import ModelError
 from undim.redundancy.journal import Journal
-from undim.redundancy.reset_walk import Outcome, Passes, Settings, Target
+from undim.redundancy.ledger import Reading, checksum_picture
+from undim.redundancy.reset_walk import ResetOutcome, Target, WalkSettings, check_picture, measure_resets
 from undim.redundancy.sites import select
+from undim.results.document import finite
+from undim.results.laboratory import LayerRatios, Ratios
 
 CEILING = 120.0
 """dB that an infinite ratio counts as in means: a difference of 1e-6, which is what two correct computations of one
@@ -85,27 +87,31 @@ class DmrResult:
         columns = zip(*(ratios for by_seed in self.ratios.values() for ratios in by_seed), strict=True)
         return tuple(_mean(column) for column in columns)
 
-    def as_dict(self) -> dict[str, Any]:
-        """All of it in values that JSON can hold; infinite ratios are null."""
-        return {
-            "mean": self.mean,
-            "interval": None if self.interval is None else list(self.interval),
-            "seeds": list(self.seeds),
-            "per_seed": list(self.per_seed),
-            "layers": {
-                name: {
-                    "dmr": finite(value),
-                    "infinite": math.isinf(value),
-                    "spread": self.spread[name],
-                    "ratios": [[finite(ratio) for ratio in ratios] for ratios in self.ratios[name]],
-                }
+    def as_document(self) -> Ratios:
+        """All of it as results hold it; infinite ratios are None."""
+        return Ratios(
+            mean=self.mean,
+            interval=self.interval,
+            seeds=self.seeds,
+            per_seed=self.per_seed,
+            layers={
+                name: LayerRatios(
+                    dmr=finite(value),
+                    infinite=math.isinf(value),
+                    spread=self.spread[name],
+                    ratios=tuple(tuple(map(finite, ratios)) for ratios in self.ratios[name]),
+                )
                 for name, value in self.per_layer.items()
             },
-            "per_image": list(self.per_image),
-            "non_finite": self.non_finite,
-            "notes": list(self.notes),
-            "adr_kept": None if self.kept is None else self.kept.as_dict(),
-        }
+            per_image=self.per_image,
+            non_finite=self.non_finite,
+            notes=self.notes,
+            adr_kept=None if self.kept is None else self.kept.as_document(),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it in values that JSON can hold."""
+        return self.as_document().model_dump(mode="json")
 
 
 def dmr(
@@ -116,7 +122,7 @@ def dmr(
     stage: str | None = None,
     seeds: Sequence[int] = (0,),
     adr: Literal["reset", "keep", "both"] = "reset",
-    settings: Settings | None = None,
+    settings: WalkSettings | None = None,
     journal: Journal | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> DmrResult:
@@ -124,20 +130,23 @@ def dmr(
 
     Args:
         model: maps N x 3 x H x W in [0, 1] to the same, on any device; left as it is.
-        images: 1 x 3 x H x W tensors in [0, 1], sizes may differ; one is held at a time.
+        images: 1 x 3 x H x W tensors in [0, 1], sizes may differ; one is held at a time. With a journal, those of a
+            sequence are gone through once more before, for their checksums.
         kind: which layers, see `layers`.
         stage: which part of a registered backbone, see `layers`.
         seeds: of the draws; layers and seeds are independent.
         adr: whether resetting an attention layer resets its ADR; "both" measures both, see `DmrResult.kept`.
         settings: how it is done; its seeds are replaced.
-        journal: records of an earlier run are taken over, new ones added.
+        journal: records of an earlier run are taken over, new ones added. It is asked the whole question: weights,
+            layers, seeds, what bare parameters start at, pictures.
         done: called once for each layer of each picture (twice with "both").
 
     Raises:
         ModelError: if there are no such layers, one cannot be re-initialised, or the network fails.
         ShapeError: for a picture of another shape or range.
+        UsageError: if the journal holds records of another question; the message names what differs.
     """
-    settings = replace(settings or Settings(), seeds=tuple(seeds))
+    settings = replace(settings or WalkSettings(), seeds=tuple(seeds))
     choices: list[Literal["reset", "keep"]] = ["reset", "keep"] if adr == "both" else [adr]
     if adr == "both" and not any(layer.kept for layer in select(model, kind, stage, adr="keep").layers):
         choices = ["reset"]
@@ -149,19 +158,16 @@ def dmr(
         for layer in selection.layers
         if not (suffix and not layer.kept)  # without ADR, keeping it changes nothing
     ]
-    table, broken, passes = _walk(model, images, targets, settings, journal, done)
+    found = measure_resets(_Ratio(), model, images, targets, settings, journal=journal, done=done)
     results = []
     for selection, suffix in zip(selections, suffixes, strict=True):
-        names = {
-            layer.name: f"{layer.name}{suffix}" if f"{layer.name}{suffix}" in table else layer.name
-            for layer in selection.layers
-        }
+        names = {layer.name: f"{layer.name}{suffix}" if layer.kept else layer.name for layer in selection.layers}
         results.append(
             DmrResult(
-                {name: table[key] for name, key in names.items()},
+                {name: _tabulate(found.of(key), len(settings.seeds)) for name, key in names.items()},
                 settings.seeds,
-                sum(broken[key] for key in names.values()),
-                (*selection.notes, *passes.notes()),
+                sum(one["non_finite"] == 1 for key in names.values() for draws in found.of(key) for one in draws),
+                (*selection.notes, *found.notes),
             )
         )
     return results[0] if len(results) == 1 else replace(results[0], kept=results[1])
@@ -170,59 +176,29 @@ def dmr(
 KEPT = " with ADR kept"
 
 
-def _walk(
-    model: nn.Module,
-    images: Iterable[Tensor],
-    targets: Sequence[Target],
-    settings: Settings,
-    journal: Journal | None,
-    done: Callable[[], None],
-) -> tuple[dict[str, tuple[tuple[float, ...], ...]], dict[str, int], Passes]:
-    known: dict[tuple[int, str], list[float | None]] = {}
-    broken = {target.name: 0 for target in targets}
-    for record in [] if journal is None else journal.records:
-        known[record["picture"], record["layer"]] = record["ratios"]
-        broken[record["layer"]] += record["non_finite"]
-    partial: dict[tuple[int, str], list[float | None]] = {}
-    failed: dict[tuple[int, str], int] = {}
-    pictures = 0
+class _Ratio:
+    """The measure: how far an output moves."""
 
-    def counted() -> Iterable[Tensor]:
-        nonlocal pictures
-        for image in images:
-            pictures += image.shape[0] if image.ndim else 0
-            yield image
+    name = "dmr"
 
-    passes = Passes(model, targets, settings, lambda picture, name: (picture, name) in known, done)
-    for outcome in passes.over(counted()):
-        key = outcome.picture, outcome.target.name
-        if key in known:  # beside one in its batch that was not
-            continue
-        partial.setdefault(key, []).append(finite(measure_ratio(outcome)))
-        failed[key] = failed.get(key, 0) + (outcome.after is None)
-        if len(partial[key]) == len(settings.seeds):
-            known[key] = partial.pop(key)
-            broken[outcome.target.name] += failed[key]
-            if journal is not None:
-                journal.append(
-                    {"picture": key[0], "layer": key[1], "ratios": known[key], "non_finite": failed.pop(key)}
-                )
-    if not pictures:
-        raise ModelError("There are no pictures to measure on.")
-    table = {
-        target.name: tuple(
-            tuple(
-                math.inf if ratio is None else ratio
-                for ratio in (known[picture, target.name][place] for picture in range(pictures))
-            )
-            for place in range(len(settings.seeds))
-        )
-        for target in targets
-    }
-    return table, broken, passes
+    def take_checksums(self, images: Tensor) -> list[str]:
+        check_picture(images)
+        return [checksum_picture(one) for one in images]
+
+    def take_dark(self, images: Iterable[Tensor]) -> Iterable[Tensor]:
+        return images
+
+    def read(self, outcome: ResetOutcome) -> Reading:
+        return {"ratio": finite(measure_ratio(outcome)), "non_finite": float(outcome.after is None)}
 
 
-def measure_ratio(outcome: Outcome) -> float:
+def _tabulate(readings: Sequence[Sequence[Reading]], seeds: int) -> tuple[tuple[float, ...], ...]:
+    """From readings by picture and seed the ratios by seed and picture."""
+    by_seed = ([draws[place]["ratio"] for draws in readings] for place in range(seeds))
+    return tuple(tuple(math.inf if ratio is None else ratio for ratio in ratios) for ratios in by_seed)
+
+
+def measure_ratio(outcome: ResetOutcome) -> float:
     """10 log10(1 / MSE) in dB between the outputs before and after; 0 if one is not finite, infinite if equal."""
     if outcome.after is None:
         return 0.0
@@ -239,11 +215,6 @@ def confidence_interval(values: Sequence[float]) -> tuple[float, float] | None:
         float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
     )
     return mean - reach, mean + reach
-
-
-def finite(value: float) -> float | None:
-    """The value, or None where it is infinite."""
-    return None if math.isinf(value) else value
 
 
 def _mean(ratios: Iterable[float]) -> float:

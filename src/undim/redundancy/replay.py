@@ -85,21 +85,28 @@ class Replay:
         self._patched: list[tuple[nn.Module, object]] = []
 
     def __enter__(self) -> Self:
-        for module in self._candidates:
-            self._patched.append((module, module.__dict__.get("forward")))
-            module.forward = functools.partial(self._call, module, module.forward)
+        try:
+            for module in self._candidates:
+                self._patched.append((module, module.__dict__.get("forward")))
+                module.forward = functools.partial(self._call, module, module.forward)
+        except BaseException:
+            self._unpatch()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._unpatch()
+        self.forget()
+
+    def _unpatch(self) -> None:
         for module, before in reversed(self._patched):
             if before is None:
                 module.__dict__.pop("forward", None)
             else:
                 module.__dict__["forward"] = before
         self._patched.clear()
-        self.forget()
 
     def forget(self) -> None:
         """Let go of all recorded activations."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from undim.errors import ModelError, ShapeError, UsageError
+from undim.redundancy.journal import Journal
+from undim.redundancy.ledger import Ledger, Reading, T, describe_question
 from undim.redundancy.replay import BUDGET, Replay, ReplayError, crop_for_rehearsal, pixels_of
 from undim.redundancy.resetting import Initialisation, reset
 from undim.redundancy.sites import Layer
 
+T_contra = TypeVar("T_contra", contravariant=True)
 TOLERANCE = 1e-6
 """Largest difference between a replayed and a plain output, both clamped to [0, 1], before the plain loop is taken."""
 
@@ -28,7 +32,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Settings:
+class WalkSettings:
     """How the walk is done; none of it changes a figure by more than `TOLERANCE` makes of it."""
 
     seeds: tuple[int, ...] = (0,)
@@ -49,7 +53,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ResetOutcome:
     """The network's outputs for one picture before and after one reset, 1 x 3 x H x W, clamped to [0, 1]."""
 
     picture: int
@@ -62,7 +66,7 @@ class Outcome:
 
 
 @dataclass
-class Passes:
+class ResetWalk:
     """The walk: for each picture, for each target, for each seed.
 
     Args:
@@ -75,18 +79,28 @@ class Passes:
 
     model: nn.Module
     targets: Sequence[Target]
-    settings: Settings = field(default_factory=Settings)
+    settings: WalkSettings = field(default_factory=WalkSettings)
     skip: Callable[[int, str], bool] = lambda _picture, _target: False
     done: Callable[[], None] = lambda: None
     plain: dict[str, str] = field(default_factory=dict)
     """Targets that the plain loop was taken for, although the fast one was asked for, and why."""
+    pictures: int = 0
+    """How many have been walked over."""
 
-    def over(self, images: Iterable[Tensor]) -> Iterator[Outcome]:
+    def __post_init__(self) -> None:
+        names = [target.name for target in self.targets]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UsageError(f"Two of the layers and groups have the name {twice!r}: give each its own.")
+
+    def over(self, images: Iterable[Tensor]) -> Generator[ResetOutcome]:
         """Walk over pictures: tensors N x 3 x H x W in [0, 1], sizes may differ; each is used once and let go.
 
         Raises:
             ShapeError: for a picture of another shape or range.
             ModelError: if the network fails, gives another shape, or values that are not finite before any reset.
+
+        The network is as before once the iterator is closed or at its end: whoever may leave it early closes it.
         """
         device = next((tensor.device for tensor in chain(self.model.parameters(), self.model.buffers())), None)
         with (
@@ -94,10 +108,9 @@ class Passes:
             Replay(self.model, [each.layers for each in self.targets], self.settings.budget) as replay,
         ):
             rehearsed = not self.settings.fast
-            first = 0
             for image in grouped(images, self.settings.batch):
-                numbers = range(first, first + image.shape[0])
-                first = numbers.stop
+                numbers = range(self.pictures, self.pictures + image.shape[0])
+                self.pictures = numbers.stop
                 due = [
                     index
                     for index, target in enumerate(self.targets)
@@ -113,7 +126,7 @@ class Passes:
                     self.done()
                 replay.forget()
 
-    def _one(self, replay: Replay, image: Tensor, numbers: range, due: Sequence[int]) -> Iterator[Outcome]:
+    def _one(self, replay: Replay, image: Tensor, numbers: range, due: Sequence[int]) -> Iterator[ResetOutcome]:
         with torch.no_grad():
             output = replay.record(image) if self.settings.fast else self.model(image)
         before = checked(output, image)
@@ -128,7 +141,9 @@ class Passes:
                 for place, number in enumerate(numbers):
                     one = after[place : place + 1]
                     finite = bool(one.isfinite().all())
-                    yield Outcome(number, target, seed, before[place : place + 1], one.clamp(0, 1) if finite else None)
+                    yield ResetOutcome(
+                        number, target, seed, before[place : place + 1], one.clamp(0, 1) if finite else None
+                    )
             for _ in numbers:
                 self.done()
 
@@ -179,6 +194,84 @@ class Passes:
         ]
 
 
+class Measure(Protocol[T_contra]):
+    """What is read off the outputs; T is what the caller gives for each picture or pair."""
+
+    name: str
+    """For the journal."""
+
+    def take_checksums(self, element: T_contra) -> list[str]:
+        """The checksums of the pictures that an element holds."""
+
+    def take_dark(self, elements: Iterable[T_contra]) -> Iterable[Tensor]:
+        """What the network gets of the elements."""
+
+    def read(self, outcome: ResetOutcome) -> Reading:
+        """What one reset shows on one picture."""
+
+
+@dataclass(frozen=True)
+class Readings:
+    """What a walk has read."""
+
+    by_picture: Mapping[tuple[int, str], Sequence[Reading]]
+    """Number of a picture and name of a target -> one reading for each seed."""
+    pictures: int
+    notes: tuple[str, ...]
+    """As `ResetWalk.notes`."""
+
+    def of(self, target: str) -> list[Sequence[Reading]]:
+        """The readings of one target, for each picture."""
+        return [self.by_picture[picture, target] for picture in range(self.pictures)]
+
+
+def measure_resets(
+    measure: Measure[T],
+    model: nn.Module,
+    pictures: Iterable[T],
+    targets: Sequence[Target],
+    settings: WalkSettings,
+    *,
+    journal: Journal | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> Readings:
+    """Walk over pictures and measure every reset that the journal does not know.
+
+    Args:
+        measure: what is read off.
+        model: as in `ResetWalk`.
+        pictures: what `measure` takes.
+        targets: what is reset together.
+        settings: how the walk is done.
+        journal: records of an earlier run are taken over, new ones added.
+        done: as in `ResetWalk`.
+
+    Raises:
+        ModelError: as `ResetWalk.over`, or if there are no pictures.
+        ShapeError: as `ResetWalk.over`.
+        UsageError: if the journal holds records of another question.
+    """
+
+    def question() -> dict[str, object]:
+        layers = {target.name: target.layers for target in targets}
+        return describe_question(measure.name, model, layers, settings.seeds, settings.initialisation)
+
+    ledger = Ledger(journal, question, pictures, measure.take_checksums)
+    walk = ResetWalk(model, targets, settings, lambda picture, name: (picture, name) in ledger.readings, done)
+    partial: dict[tuple[int, str], list[Reading]] = {}
+    with closing(walk.over(measure.take_dark(ledger.pictures()))) as outcomes:
+        for outcome in outcomes:
+            key = outcome.picture, outcome.target.name
+            if key in ledger.readings:  # beside one in its batch that was not
+                continue
+            partial.setdefault(key, []).append(measure.read(outcome))
+            if len(partial[key]) == len(settings.seeds):
+                ledger.add(*key, partial.pop(key))
+    if not walk.pictures:
+        raise ModelError("There are no pictures to measure on.")
+    return Readings(ledger.readings, walk.pictures, tuple(walk.notes()))
+
+
 def grouped(images: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
     """Check pictures and put those of one size that follow each other together, `batch` at most.
 
@@ -187,10 +280,7 @@ def grouped(images: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
     """
     waiting: list[Tensor] = []
     for image in images:
-        if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point() or not image.numel():
-            raise ShapeError(f"Pictures must be floats N x 3 x H x W. Got {tuple(image.shape)}, {image.dtype}.")
-        if not (float(image.min()) >= 0 and float(image.max()) <= 1):
-            raise ShapeError(f"Pictures must be in [0, 1]. Got {float(image.min()):g} to {float(image.max()):g}.")
+        check_picture(image)
         full = sum(one.shape[0] for one in waiting) + image.shape[0] > batch
         if waiting and (full or waiting[0].shape[1:] != image.shape[1:]):
             yield torch.cat(waiting)
@@ -200,11 +290,19 @@ def grouped(images: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
         yield torch.cat(waiting)
 
 
+def check_picture(image: Tensor) -> None:
+    """Raise `ShapeError` for what is not N x 3 x H x W of floats in [0, 1]."""
+    if image.ndim != 4 or image.shape[1] != 3 or not image.is_floating_point() or not image.numel():
+        raise ShapeError(f"Pictures must be floats N x 3 x H x W. Got {tuple(image.shape)}, {image.dtype}.")
+    if not (float(image.min()) >= 0 and float(image.max()) <= 1):
+        raise ShapeError(f"Pictures must be in [0, 1]. Got {float(image.min()):g} to {float(image.max()):g}.")
+
+
 def checked(output: object, image: Tensor) -> Tensor:
     """A network's output as float32.
 
     Raises:
-        ModelError: if it has not the picture's shape.
+        ModelError: if it does not have the picture's shape.
     """
     if not isinstance(output, Tensor) or output.shape != image.shape:
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -216,8 +314,8 @@ def checked(output: object, image: Tensor) -> Tensor:
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a network in evaluation mode; afterwards each module is in the mode it was in."""
     modes = {module: module.training for module in model.modules()}
-    model.eval()
     try:
+        model.eval()
         yield
     finally:
         for module, mode in modes.items():

@@ -6,9 +6,8 @@ import functools
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,6 @@ from torch.nn.utils import parametrize
 
 from undim.errors import ModelError, suggest
 from undim.nets.backbone import Backbone
-from undim.nets.candela import Candela
 from undim.nets.dynamic_conv import GeneratedConv2d
 from undim.nets.pog import FrozenPogKernel
 from undim.nets.registry import REGISTRY
@@ -54,12 +52,14 @@ class Initialisation:
                 return torch.tensor(constant_of)
         if self._fresh is not None and self._draws():
             if (name, seed) not in self._known:
-                torch.manual_seed(derive_seed(seed, name))
-                self._known[name, seed] = dict(self._fresh().named_parameters())[name].detach().cpu()
+                with _seeded(derive_seed(seed, name)):
+                    self._known[name, seed] = dict(self._fresh().named_parameters())[name].detach().cpu()
             return self._known[name, seed]
         raise ModelError(
             f"{name} cannot be re-initialised: no reset_parameters draws it, and its constructor's value is not known."
-            " Give it as a constant (--bare 'REGEX=NUMBER', or Initialisation(values={...})), or choose layers without."
+            " Give it as a constant, Initialisation(values={regular expression: number}), or choose layers without.",
+            code="bare-parameter",
+            subject=name,
         )
 
     def _draws(self) -> bool:
@@ -67,8 +67,8 @@ class Initialisation:
         if self._random is None and self._fresh is not None:
             made = []
             for seed in (0, 1):
-                torch.manual_seed(seed)
-                made.append(self._fresh().state_dict())
+                with _seeded(seed):
+                    made.append(self._fresh().state_dict())
             self._random = any(not torch.equal(made[0][name], made[1][name]) for name in made[0])
         return bool(self._random)
 
@@ -105,13 +105,64 @@ def reset(
     try:
         with torch.no_grad():
             for each in chosen:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(derive_seed(seed, each.name))
+                with _seeded(derive_seed(seed, each.name)):
                     _reinitialise(model, each, seed, source, undo)
         yield
     finally:
-        for restore in reversed(undo):
-            restore()
+        _restore(undo)
+
+
+def find_bare_values(
+    model: nn.Module, groups: Iterable[Sequence[Layer]], seed: int, initialisation: Initialisation | None = None
+) -> dict[str, float | list[float]]:
+    """What resets of groups of layers put into parameters that no `reset_parameters` draws, by their full names.
+
+    Raises:
+        ModelError: as `reset`.
+    """
+    noting = _Noting(initialisation or Initialisation())
+    for group in groups:
+        with reset(model, group, seed, initialisation=noting):
+            pass
+    return noting.noted
+
+
+class _Noting(Initialisation):
+    """Gives the values of another, and notes them."""
+
+    def __init__(self, source: Initialisation) -> None:
+        super().__init__()
+        self._source = source
+        self.noted: dict[str, float | list[float]] = {}
+
+    def value(self, model: nn.Module, name: str, owner: nn.Module, seed: int) -> Tensor:
+        value = self._source.value(model, name, owner, seed)
+        self.noted[name] = value.item() if value.numel() == 1 else value.flatten().tolist()
+        return value
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Random numbers that a seed determines; afterwards the caller's go on, on every device."""
+    on_gpus = torch.cuda.is_initialized()  # else nothing can have drawn there, and what is seeded now would stay
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if on_gpus else ()):
+        torch.default_generator.manual_seed(seed)
+        if on_gpus:
+            torch.cuda.manual_seed_all(seed)
+        yield
+
+
+def _restore(undo: list[Callable[[], None]]) -> None:
+    """Undo what was done, the last thing first; an interrupt in the midst of it waits until all is undone."""
+    interrupt: KeyboardInterrupt | None = None
+    while undo:
+        try:
+            undo[-1]()
+            undo.pop()
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 def derive_seed(seed: int, name: str) -> int:
@@ -146,7 +197,7 @@ def _reinitialise(
                 # NaN shows afterwards what nothing has drawn.
                 parameter.data = torch.full(parameter.shape, math.nan)
     for _, module in reversed(touched):  # children first, as in constructors
-        with _apart_from_buffers(module), _through_masks(module, undo):
+        with _in_place(module), _through_masks(module, undo):
             _draw(module)
     for parameter, before in drafts.items():
         if bool(parameter.isnan().any()):
@@ -173,15 +224,20 @@ def _draw(module: nn.Module) -> None:
 
 
 @contextmanager
-def _apart_from_buffers(module: nn.Module) -> Iterator[None]:
-    """Let `reset_parameters` of normalisation layers work on copies of the running statistics."""
-    kept = dict(module._buffers)
+def _in_place(module: nn.Module) -> Iterator[None]:
+    """Let `reset_parameters` work on copies of buffers, and keep the parameters where it puts others in their place."""
+    buffers, parameters = dict(module._buffers), dict(module._parameters)
     try:
-        for name, buffer in kept.items():
+        for name, buffer in buffers.items():
             module._buffers[name] = None if buffer is None else buffer.clone()
         yield
     finally:
-        module._buffers.update(kept)
+        for name, parameter in parameters.items():
+            drawn = module._parameters.get(name)
+            if parameter is not None and drawn is not None and drawn is not parameter:
+                parameter.data = drawn.data
+        module._buffers.update(buffers)
+        module._parameters.update(parameters)
 
 
 def _masked(module: nn.Module) -> list[str]:
@@ -210,10 +266,6 @@ def _apply_masks(module: nn.Module) -> None:
             setattr(module, name, original.detach() * mask)
 
 
-_SWITCHED_ON: dict[type[Backbone], dict[str, Any]] = {Candela: {"memory": 1}}
-"""Settings that build what no registered variant has."""
-
-
 @functools.cache
 def _constructed(kind: type[Backbone]) -> dict[tuple[str, str], float]:
     """Constructor's values of a registered backbone's parameters that are constant: (class, attribute) -> value.
@@ -229,7 +281,7 @@ def _constructed(kind: type[Backbone]) -> dict[tuple[str, str], float]:
         return {}
     smallest = variants[min(sizes)[1]]
     with torch.random.fork_rng(devices=[]):
-        model = smallest.build(**smallest.settings, **_SWITCHED_ON.get(kind, {}))
+        model = smallest.build(**{**smallest.settings, **kind.switched_on})
     seen: dict[tuple[str, str], set[float]] = {}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False):

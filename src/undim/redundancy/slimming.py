@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from undim.errors import UsageError
 from undim.nets import count_flops
-from undim.nets.backbone import Backbone
+from undim.nets.backbone import Backbone, Depth
 from undim.nets.hidden_channels import hidden_layers
 from undim.redundancy.cutting import (
     Cut,
-    Depth,
     adr_layers,
     all_blocks,
     blocks_of,
@@ -34,7 +33,7 @@ PORTIONS = 8
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evidence:
     """What resets of one layer showed."""
 
     dmr: float
@@ -52,7 +51,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Step:
+class SlimChoice:
     """Blocks left out together, one of each row that shares a number; or one layer, or all ADRs, made narrower."""
 
     name: str
@@ -65,7 +64,7 @@ class Step:
 class Proposal:
     """What to leave out and what to make narrower, in the order in which it was chosen."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[SlimChoice, ...]
     cut: Cut
     saved: float
     """Share of the multiply-adds that goes, 0 to 1."""
@@ -88,14 +87,14 @@ def pattern_of(found: list[Layer]) -> str:
 def propose(
     model: Backbone,
     spec: ModelSpec,
-    measured: Mapping[str, Measured],
+    measured: Mapping[str, Evidence],
     *,
     fraction: float = 0.25,
     energy: Mapping[str, Tensor] | None = None,
 ) -> Proposal:
     """Choose blocks to leave out and channels to drop until a share of the multiply-adds is gone.
 
-    A layer's worth (`Measured.worth`) is spread over its hidden channels, or those of its ADR's bottleneck, by their
+    A layer's worth (`Evidence.worth`) is spread over its hidden channels, or those of its ADR's bottleneck, by their
     energy: the product of the squared norms of the kernels that make, pass on and read a channel. Again and again that
     goes which loses least worth for each multiply-add that it saves: of every row that shares a number the block of
     least worth; of one layer the weakest of its hidden channels; of every ADR the weakest channels of its bottleneck.
@@ -199,7 +198,7 @@ class _Plan:
 
     model: Backbone
     spec: ModelSpec
-    measured: Mapping[str, Measured]
+    measured: Mapping[str, Evidence]
     energy: Mapping[str, Tensor]
     blocks: list[tuple[str, ...]] = field(default_factory=list)
     """Left out together."""
@@ -251,23 +250,23 @@ class _Plan:
             portion = next(iter(self._bottleneck.values())).portion
             yield _Option(loss, portion * self._savings.bottleneck, self._narrow_bottlenecks)
 
-    def steps(self) -> Iterator[Step]:
+    def steps(self) -> Iterator[SlimChoice]:
         """The choices in words."""
         cut = self.cut()
         for name in self.order:
             together = next((names for names in self.blocks if names[0] == name), None)
             if together is not None:
                 why = "; ".join(f"{one}: {self.measured[one]}" for one in together)
-                yield Step(f"{', '.join(together)} left out", why)
+                yield SlimChoice(f"{', '.join(together)} left out", why)
             elif name in cut.hidden:
                 one = self._hidden[name]
                 what = f"{name}: {len(one.order)} to {len(one.kept)} hidden channels"
-                yield Step(what, f"{self.measured[name]}; {100 * (1 - one.left):.0f} % of their energy goes")
+                yield SlimChoice(what, f"{self.measured[name]}; {100 * (1 - one.left):.0f} % of their energy goes")
             elif name == _BOTTLENECK:
                 first = next(iter(self._bottleneck.values()))
                 worst = 100 * max(1 - one.left for one in self._bottleneck.values())
                 why = "; ".join(f"{one}: {self.measured[one]}" for one in self._bottleneck)
-                yield Step(
+                yield SlimChoice(
                     f"bottleneck of ADR: {len(first.order)} to {len(first.kept)} channels",
                     f"{why}; at most {worst:.0f} % of their energy goes",
                 )

@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+
+from undim.results.laboratory import (
+    AnyLaboratoryDocument,
+    Correlation,
+    DiversityDocument,
+    DmrDocument,
+    KernelDiversity,
+    PoiDocument,
+    PruneDocument,
+    ResetDocument,
+    Resets,
+    SlimDocument,
+)
+from undim.results.markdown import escape, section, table
 
 PAPER_GROUPS = {
     "attention, all": -5.52,
@@ -24,22 +37,42 @@ PAPER_BASELINES = {
     "ZeroQ": (7.98, None),
 }
 """Table 5, LOL-v1: PSNR in dB and DMR of Restormer; ZeroQ's bits are not said."""
+GROUPS_HEAD = ("group", "change of PSNR, dB", "95 % over seeds", "the paper's Restormer")
+DIVERSITY_HEAD = ("generator", "kind", "weights", "cosine distance", "variation", "effective rank")
 
 
-def make_markdown(verb: str, study: Mapping[str, Any]) -> str:
+def make_markdown(document: AnyLaboratoryDocument) -> str:
     """The text of VERB.md for what VERB.json holds."""
-    facts = {key: study[key] for key in ("model", "data", "split", "kind", "stage", "adr", "seeds", "device")}
-    lines = [
-        f"# {_cell(str(study['title']))}",
-        "",
-        *(f"- {key}: {_cell(_told(value))}" for key, value in facts.items() if value not in (None, "", [])),
-        f"- pictures: {len(study['pictures'])}",
-        "",
-        *_BODIES[verb](study["result"], study["pictures"]),
-    ]
-    if study["notes"]:
-        lines += ["## Notes", "", *(f"- {_cell(note)}" for note in study["notes"]), ""]
-    return "\n".join(lines)
+    facts = {
+        key: getattr(document, key) for key in ("model", "data", "split", "kind", "stage", "adr", "seeds", "device")
+    }
+    return "\n".join(
+        [
+            f"# {escape(document.title)}",
+            "",
+            *(f"- {key}: {escape(_told(value))}" for key, value in facts.items() if value not in (None, "", ())),
+            f"- pictures: {len(document.pictures)}",
+            "",
+            *_body(document),
+            *section("Notes", map(escape, document.notes)),
+        ]
+    )
+
+
+def _body(document: AnyLaboratoryDocument) -> list[str]:
+    match document:
+        case DmrDocument():
+            return _dmr(document)
+        case ResetDocument():
+            return _reset(document)
+        case PoiDocument():
+            return _poi(document)
+        case DiversityDocument():
+            return _diversity(document)
+        case PruneDocument():
+            return _prune(document)
+        case SlimDocument():
+            return _slim(document)
 
 
 def decibels(value: float | None, *, sign: bool = False) -> str:
@@ -52,61 +85,71 @@ def spelled_interval(bounds: Sequence[float] | None, form: str = ".2f") -> str:
     return "-" if bounds is None else f"{format(bounds[0], form)} to {format(bounds[1], form)}"
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table and an empty one."""
-    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)] + [""]
+def group_rows(result: Resets, shown: Callable[[str], str]) -> list[list[str]]:
+    """The cells under `GROUPS_HEAD`, one row a group; `shown` makes of its name what the page can hold."""
+    return [
+        [
+            shown(name),
+            decibels(one.change, sign=True),
+            spelled_interval(one.interval, "+.2f"),
+            decibels(PAPER_GROUPS[name], sign=True) if name in PAPER_GROUPS else "-",
+        ]
+        for name, one in result.groups.items()
+    ]
 
 
-def _dmr(result: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
-    kept = result["adr_kept"]
+def _dmr(document: DmrDocument) -> list[str]:
+    result = document.result
+    kept = result.adr_kept
     lines = [
         (
-            f"**DMR {result['mean']:.2f} dB** (95 % interval over seeds: {spelled_interval(result['interval'])});"
+            f"**DMR {result.mean:.2f} dB** (95 % interval over seeds: {spelled_interval(result.interval)});"
             " lower is less redundant. The paper's networks lie between 28 and 51 dB."
         ),
         "",
     ]
     if kept is not None:
-        lines += [f"With ADR left as trained: {kept['mean']:.2f} dB ({spelled_interval(kept['interval'])}).", ""]
+        lines += [f"With ADR left as trained: {kept.mean:.2f} dB ({spelled_interval(kept.interval)}).", ""]
     head = ["layer", "DMR, dB", "spread over seeds", *([] if kept is None else ["ADR kept, dB"])]
     rows = [
         [
-            _cell(name),
-            decibels(one["dmr"]),
-            "-" if one["spread"] is None else f"{one['spread']:.2f}",
-            *([] if kept is None else [decibels(kept["layers"][name]["dmr"])]),
+            escape(name),
+            decibels(one.dmr),
+            "-" if one.spread is None else f"{one.spread:.2f}",
+            *([] if kept is None else [decibels(kept.layers[name].dmr)]),
         ]
-        for name, one in result["layers"].items()
+        for name, one in result.layers.items()
     ]
-    lines += table(head, rows)
-    images = [[_cell(name), f"{value:.2f}"] for name, value in zip(pictures, result["per_image"], strict=True)]
-    lines += table(["picture", "mean over layers, dB"], images)
-    if result["non_finite"]:
-        lines += [f"{result['non_finite']} outputs were not finite and count as 0 dB.", ""]
+    lines += [*table(head, rows), ""]
+    images = [[escape(name), f"{value:.2f}"] for name, value in zip(document.pictures, result.per_image, strict=True)]
+    lines += [*table(["picture", "mean over layers, dB"], images), ""]
+    if result.non_finite:
+        lines += [f"{result.non_finite} outputs were not finite and count as 0 dB.", ""]
     return lines
 
 
-def _reset(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
-    lines = [f"PSNR as trained: {result['mean_psnr']:.2f} dB.", "", "## Groups reset at once (table 1)", ""]
+def _reset(document: ResetDocument) -> list[str]:
+    result = document.result
     rows = [
-        [
-            _cell(name),
-            decibels(one["change"], sign=True),
-            spelled_interval(one["interval"], "+.2f"),
-            decibels(PAPER_GROUPS[name], sign=True) if name in PAPER_GROUPS else "-",
-        ]
-        for name, one in result["groups"].items()
+        [escape(name), decibels(one.change, sign=True), spelled_interval(one.interval, "+.2f")]
+        for name, one in result.layers.items()
     ]
-    lines += table(["group", "change of PSNR, dB", "95 % over seeds", "the paper's Restormer"], rows)
-    lines += ["## One layer at a time (table 2)", ""]
-    rows = [
-        [_cell(name), decibels(one["change"], sign=True), spelled_interval(one["interval"], "+.2f")]
-        for name, one in result["layers"].items()
+    return [
+        f"PSNR as trained: {result.mean_psnr:.2f} dB.",
+        "",
+        "## Groups reset at once (table 1)",
+        "",
+        *table(GROUPS_HEAD, group_rows(result, escape)),
+        "",
+        "## One layer at a time (table 2)",
+        "",
+        *table(["layer", "change of PSNR, dB", "95 % over seeds"], rows),
+        "",
     ]
-    return lines + table(["layer", "change of PSNR, dB", "95 % over seeds"], rows)
 
 
-def _poi(result: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
+def _poi(document: PoiDocument) -> list[str]:
+    result, pictures = document.result, document.pictures
     lines = [
         (
             f"POI is the percentage of pictures whose PSNR rises when the layer is reset; the paper has around"
@@ -116,92 +159,84 @@ def _poi(result: Mapping[str, Any], pictures: Sequence[str]) -> list[str]:
     ]
     rows = [
         [
-            _cell(name),
-            f"{one['poi']:.1f}",
-            f"{min(one['poi_per_seed']):.1f} to {max(one['poi_per_seed']):.1f}",
-            decibels(one["change"], sign=True),
+            escape(name),
+            f"{one.poi:.1f}",
+            f"{min(one.poi_per_seed):.1f} to {max(one.poi_per_seed):.1f}",
+            decibels(one.change, sign=True),
         ]
-        for name, one in result["layers"].items()
+        for name, one in result.layers.items()
     ]
-    lines += table(["layer", "POI, %", "seeds", "change of PSNR, dB"], rows)
-    if result["gains"]:
+    lines += [*table(["layer", "POI, %", "seeds", "change of PSNR, dB"], rows), ""]
+    if result.gains:
         lines += ["## Pictures that gain most (figure 1)", ""]
         rows = [
             [
-                _cell(pictures[gain["picture"]]),
-                _cell(gain["layer"]),
-                str(gain["seed"]),
-                f"{gain['before']:.2f}",
-                f"{gain['after']:.2f}",
+                escape(pictures[gain.picture]),
+                escape(gain.layer),
+                str(gain.seed),
+                f"{gain.before:.2f}",
+                f"{gain.after:.2f}",
             ]
-            for gain in result["gains"]
+            for gain in result.gains
         ]
-        lines += table(["picture", "layer reset", "seed", "PSNR before, dB", "after, dB"], rows)
-    if result["correlation"] is not None:
-        lines += [tell_correlation(result["correlation"]), ""]
-    if result.get("networks"):
+        lines += [*table(["picture", "layer reset", "seed", "PSNR before, dB", "after, dB"], rows), ""]
+    if result.correlation is not None:
+        lines += [tell_correlation(result.correlation), ""]
+    if result.networks:
         lines += ["## The same layers in other networks: does retraining cure it?", ""]
         rows = [
             [
-                _cell(name),
-                f"{one['mean']:.1f}",
-                f"{one['smallest']:.1f} to {one['largest']:.1f}",
-                f"{one['harmful_networks']:.0f} of {len(result['network_names'])}",
+                escape(name),
+                f"{one.mean:.1f}",
+                f"{one.smallest:.1f} to {one.largest:.1f}",
+                f"{one.harmful_networks:.0f} of {len(result.network_names)}",
             ]
-            for name, one in result["networks"].items()
+            for name, one in result.networks.items()
         ]
-        lines += table(["layer", "mean POI, %", "networks", "harmful on average"], rows)
+        lines += [*table(["layer", "mean POI, %", "networks", "harmful on average"], rows), ""]
     return lines
 
 
-DIVERSITY_HEAD = ["generator", "kind", "weights", "cosine distance", "variation", "effective rank"]
-
-
-def diversity_rows(result: Mapping[str, Any]) -> list[list[str]]:
+def diversity_rows(result: KernelDiversity) -> list[list[str]]:
     """The cells under `DIVERSITY_HEAD`, one row a generator, its name as it is."""
     return [
         [
             name,
-            one["kind"],
-            str(one["weights"]),
-            f"{one['cosine_distance']:.3g}",
-            f"{100 * one['variation']:.2g} %",
-            f"{one['effective_rank']:.2f}",
+            one.kind,
+            str(one.weights),
+            f"{one.cosine_distance:.3g}",
+            f"{100 * one.variation:.2g} %",
+            f"{one.effective_rank:.2f}",
         ]
-        for name, one in result["layers"].items()
+        for name, one in result.layers.items()
     ]
 
 
-def _diversity(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
-    rows = [[_cell(name), *cells] for name, *cells in diversity_rows(result)]
+def _diversity(document: DiversityDocument) -> list[str]:
+    result = document.result
+    rows = [[escape(name), *cells] for name, *cells in diversity_rows(result)]
     return [
         (
-            f"How far the kernels of {result['pictures']} pictures differ: mean pairwise cosine distance; standard"
+            f"How far the kernels of {result.pictures} pictures differ: mean pairwise cosine distance; standard"
             " deviation over pictures relative to the mean kernel; effective rank, 1 if all are proportional."
         ),
         "",
         *table(DIVERSITY_HEAD, rows),
+        "",
     ]
 
 
-def _prune(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
+def _prune(document: PruneDocument) -> list[str]:
     rows = []
-    for one in result["rows"]:
-        paper = PAPER_BASELINES.get(one["name"])
+    for one in document.result.rows:
+        paper = PAPER_BASELINES.get(one.name)
         told = "-" if paper is None else f"{paper[0]:.2f} / {'-' if paper[1] is None else f'{paper[1]:.2f}'}"
-        rows.append(
-            [
-                _cell(one["name"]),
-                f"{one['psnr']:.2f}",
-                f"{one['dmr']:.2f}",
-                spelled_interval(one["interval"]),
-                f"{one['chroma']:.2f}",
-                told,
-            ]
-        )
+        figures = [decibels(one.psnr), decibels(one.dmr), spelled_interval(one.interval), f"{one.chroma:.2f}"]
+        rows.append([escape(one.name), *figures, told])
     head = ["method", "PSNR, dB", "DMR, dB", "95 % over seeds", "colour error", "the paper's Restormer, PSNR / DMR"]
     return [
         *table(head, rows),
+        "",
         (
             "None is fine-tuned. Colour error: mean distance in the a\\*b\\* plane of CIE Lab. Quantisation is"
             " data-free: weights by channel, activations by the picture's own extremes at the time, nothing calibrated."
@@ -210,42 +245,41 @@ def _prune(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
     ]
 
 
-def _slim(result: Mapping[str, Any], _pictures: Sequence[str]) -> list[str]:
-    rows = [
+def slim_rows(document: SlimDocument, shown: Callable[[str], str]) -> list[list[str]]:
+    """A row for each network: its name, parameters, multiply-adds, time and PSNR."""
+    return [
         [
-            _cell(one["name"]),
-            f"{one['parameters']:,}",
-            f"{one['gflops']:.3f}",
-            f"{one['milliseconds']:.1f}",
-            f"{one['psnr']:.2f}",
+            shown(one.name),
+            f"{one.parameters:,}",
+            f"{one.gflops:.3f}",
+            f"{one.milliseconds:.1f}",
+            decibels(one.psnr),
         ]
-        for one in result["rows"]
+        for one in document.result.rows
     ]
+
+
+def _slim(document: SlimDocument) -> list[str]:
     head = ["network", "parameters", "G multiply-adds at 256 x 256", "time, ms", "PSNR, dB"]
-    lines = [*table(head, rows), "## What was left out or made narrower, in this order", ""]
-    steps = [[_cell(one["name"]), _cell(one["reason"])] for one in result["steps"]]
-    return lines + table(["what", "why"], steps)
-
-
-_BODIES = {"dmr": _dmr, "reset": _reset, "poi": _poi, "diversity": _diversity, "prune": _prune, "slim": _slim}
+    steps = [[escape(one.name), escape(one.reason)] for one in document.result.steps]
+    return [
+        *table(head, slim_rows(document, escape)),
+        "",
+        "## What was left out or made narrower, in this order",
+        "",
+        *table(["what", "why"], steps),
+        "",
+    ]
 
 
 def _told(value: object) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _cell(text: str) -> str:
-    """Text that does not end a cell of a table or begin anything else in Markdown."""
-    plain = " ".join(text.split())
-    for letter in "\\|*_[]<>`":
-        plain = plain.replace(letter, f"\\{letter}")
-    return plain
-
-
-def tell_correlation(found: Mapping[str, float]) -> str:
+def tell_correlation(found: Correlation) -> str:
     """What `undim.redundancy.harm.correlate_harm` found, as a sentence."""
     return (
         "Rank correlation of a picture's PSNR, the mean of before and after, and its mean change:"
-        f" {found['spearman']:+.2f} (p = {found['p']:.2g}); below zero, harm falls on the pictures that the network"
+        f" {found.spearman:+.2f} (p = {found.p:.2g}); below zero, harm falls on the pictures that the network"
         " does worst on."
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from undim.arrays import Floats
+from undim.cancellation import NEVER, Cancellation
 from undim.contract import CROPS, GIVEN, INPUT, OUTPUT, OVERLAP_KEY, TILE_INPUTS, TILE_OUTPUT, Precision
 from undim.errors import ModelError, PictureError
 
@@ -55,7 +58,7 @@ class Runtime(ABC):
     name: str
     precision: Precision = "float32"
     tiling: Tiling | None = None
-    _stopped = False
+    _cancellation: Cancellation = NEVER
 
     def __str__(self) -> str:
         return f"{self.name} {self.precision}"
@@ -70,7 +73,8 @@ class Runtime(ABC):
 
         Raises:
             OutOfMemoryError: if memory runs out.
-            PictureError: if the run fails otherwise or was stopped.
+            CancelledError: if it was asked to end.
+            PictureError: if the run fails otherwise.
         """
         feeds: Feeds = {INPUT: batch}
         if whole is not None:
@@ -141,30 +145,30 @@ class Runtime(ABC):
         _check_output(enhanced, crops)
         return enhanced, statistics
 
-    def stop(self) -> None:
-        """End the run in progress, if any, and refuse further ones. May be called from any thread."""
-        self._stopped = True
-        self._interrupt()
+    @contextmanager
+    def under(self, cancellation: Cancellation) -> Iterator[Self]:
+        """While in the block, runs end when the cancellation is asked."""
+        self._cancellation = cancellation
+        try:
+            yield self
+        finally:
+            self._cancellation = NEVER
 
     @abstractmethod
-    def infer(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:
+    def infer(
+        self, outputs: Sequence[str], feeds: Feeds, *, more: bool, cancellation: Cancellation = NEVER
+    ) -> list[Floats]:
         """These outputs, each once, for these inputs; any exception is told as a failure of the run.
 
-        Looks at `_stopped` once the run can be interrupted: before, `_interrupt` finds nothing.
+        Raises soon when the cancellation is asked while it runs. Leaves nothing of this run behind, however it ends.
         """
 
-    @abstractmethod
-    def _interrupt(self) -> None:
-        """Make `infer` raise soon, if it is running."""
-
     def _ask(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:
-        if self._stopped:
-            raise PictureError("was stopped")
+        self._cancellation.check()
         try:
-            return self.infer(outputs, feeds, more=more)
+            return self.infer(outputs, feeds, more=more, cancellation=self._cancellation)
         except Exception as error:  # the runtimes' exceptions share no base class
-            if self._stopped:
-                raise PictureError("was stopped") from error
+            self._cancellation.check()
             raise _told(error, feeds[INPUT].shape) from error
 
 
@@ -181,7 +185,7 @@ def check_contract(path: str, inputs: list[str], outputs: list[str], kind: str, 
         inputs: names of those without default.
         outputs: names.
         kind: type of the elements of the first input, "float" for float32.
-        shape: of the first input; what is free is no number.
+        shape: of the first input; what is free is not a number.
     """
     if inputs != [INPUT] or OUTPUT not in outputs:
         raise ModelError(
@@ -230,6 +234,7 @@ def _told(error: Exception, shape: tuple[int, ...]) -> PictureError:
     size = f"{shape[3]} x {shape[2]}"
     if isinstance(error, MemoryError) or "alloc" in text.lower() or "memory" in text.lower():
         return OutOfMemoryError(
-            f"is {size} pixels, too large for the free memory; make it smaller, or use fewer jobs (--jobs)"
+            f"is {size} pixels, too large for the free memory; make it smaller, or do fewer at once",
+            code="out-of-memory",
         )
     return PictureError(f"could not be enhanced at {size} pixels: {text}")

@@ -9,10 +9,12 @@ from pathlib import Path
 import onnxruntime
 
 from undim.arrays import Floats
-from undim.contract import INPUT, OUTPUT, TILE_OUTPUT
+from undim.cancellation import NEVER, Cancellation
+from undim.contract import INPUT, OUTPUT, TILE_OUTPUT, Precision
 from undim.errors import ModelError
 from undim.runtimes.base import Feeds, Runtime, check_contract, check_threads, describe, read_tiling
 from undim.runtimes.onnx_subgraphs import keep_output
+from undim.runtimes.table import DEFAULT_RUNTIME, find_runtime
 
 if os.environ.get("ORT_DISABLE_TELEMETRY") == "1":  # which ONNX Runtime does not read on Windows
     onnxruntime.disable_telemetry_events()
@@ -22,6 +24,17 @@ _KEPT_PIXELS = 1_000_000
 """Up to this size a run keeps its memory for the next one, which saves a fifth of the time; above, it gives it back."""
 _FATAL = 4
 """ONNX Runtime's log severity at which it prints nothing that is not raised as well."""
+
+
+def open_model(
+    path: str | os.PathLike[str],
+    *,
+    name: str = DEFAULT_RUNTIME,
+    threads: int | None = None,
+    precision: Precision = "float32",  # noqa: ARG001 - the only one that it has
+) -> OnnxRuntime:
+    """Load a model; see `undim.runtimes.table.Opener`."""
+    return OnnxRuntime(path, threads=threads, name=name, provider=find_runtime(name).provider or CPU)
 
 
 class OnnxRuntime(Runtime):
@@ -67,20 +80,18 @@ class OnnxRuntime(Runtime):
         shapes = {node.name: node.shape for node in self._session.get_overridable_initializers()}
         self.tiling = read_tiling(self._session.get_modelmeta().custom_metadata_map, shapes)
         self._statistics: onnxruntime.InferenceSession | None = None
-        self._running: onnxruntime.RunOptions | None = None
 
-    def infer(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:
+    def infer(
+        self, outputs: Sequence[str], feeds: Feeds, *, more: bool, cancellation: Cancellation = NEVER
+    ) -> list[Floats]:
         """See `Runtime.infer`."""
         options = onnxruntime.RunOptions()
         options.log_severity_level = _FATAL
         if self._on_cpu and not more and feeds[INPUT].size > 3 * _KEPT_PIXELS:
             options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self._running = options
-        options.terminate = self._stopped
-        try:
-            found: list[Floats] = self._session_of(outputs).run(list(outputs), feeds, options)
-        finally:
-            self._running = None
+        session = self._session_of(outputs)
+        with cancellation.calling(lambda: setattr(options, "terminate", True)):
+            found: list[Floats] = session.run(list(outputs), feeds, options)
         return found
 
     def _session_of(self, outputs: Sequence[str]) -> onnxruntime.InferenceSession:
@@ -93,8 +104,3 @@ class OnnxRuntime(Runtime):
 
     def _load(self, model: str | bytes) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(model, self._options, providers=self._providers)
-
-    def _interrupt(self) -> None:
-        running = self._running
-        if running is not None:
-            running.terminate = True

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
-import openvino
 from onnx import numpy_helper
 
 from undim.arrays import Floats
+from undim.cancellation import NEVER, Cancellation
 from undim.contract import INPUT, Precision
 from undim.errors import ModelError
 from undim.runtimes.base import Feeds, Runtime, check_contract, check_threads, describe, read_tiling
+
+# OpenVINO's tools, which it imports by itself, report their use to Intel and keep an identifier in the home folder.
+# Where the package that does so cannot be imported, they do without.
+if "openvino" not in sys.modules:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # Python's own way to say "not there"
+import openvino
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _KEPT = 2
@@ -26,6 +33,17 @@ _Shapes = tuple[tuple[int, ...], ...]
 def computes_bfloat16() -> bool:
     """Whether the processor has instructions for it."""
     return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def open_model(
+    path: str | os.PathLike[str],
+    *,
+    name: str = "openvino",
+    threads: int | None = None,
+    precision: Precision = "float32",
+) -> OpenVinoRuntime:
+    """Load a model; see `undim.runtimes.table.Opener`."""
+    return OpenVinoRuntime(path, threads=threads, precision=precision, name=name)
 
 
 class OpenVinoRuntime(Runtime):
@@ -44,10 +62,15 @@ class OpenVinoRuntime(Runtime):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, threads: int | None = None, precision: Precision = "float32"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        precision: Precision = "float32",
+        name: str = "openvino",
     ) -> None:
         check_threads(threads)
-        self.name = "openvino"
+        self.name = name
         self.precision = precision
         try:
             proto = onnx.load(Path(path))
@@ -74,28 +97,28 @@ class OpenVinoRuntime(Runtime):
         if threads is not None:
             self._settings["INFERENCE_NUM_THREADS"] = threads
         self._requests: dict[tuple[str, ...], OrderedDict[_Shapes, openvino.InferRequest]] = {}
-        self._running: openvino.InferRequest | None = None
 
-    def infer(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:  # noqa: ARG002 - memory belongs to the shape
+    def infer(
+        self,
+        outputs: Sequence[str],
+        feeds: Feeds,
+        *,
+        more: bool,  # noqa: ARG002 - memory belongs to the shape
+        cancellation: Cancellation = NEVER,
+    ) -> list[Floats]:
         """See `Runtime.infer`."""
         told = {**self._defaults, **feeds}
         request = self._request(outputs, told)
-        self._running = request
+        request.start_async({name: told[name] for name in self._inputs(request)})
         try:
-            request.start_async({name: told[name] for name in self._inputs(request)})
-            if self._stopped:
-                request.cancel()
-            request.wait()
-            # Copied, since the next run takes the memory.
-            found: list[Floats] = [request.get_tensor(output).data.copy() for output in outputs]
-        finally:
-            self._running = None
+            with cancellation.calling(request.cancel):
+                request.wait()
+        except BaseException:
+            self._requests.pop(tuple(outputs), None)  # one that was broken off is not asked again
+            raise
+        # Copied, since the next run takes the memory.
+        found: list[Floats] = [request.get_tensor(output).data.copy() for output in outputs]
         return found
-
-    def _interrupt(self) -> None:
-        running = self._running
-        if running is not None:
-            running.cancel()
 
     def _request(self, outputs: Sequence[str], feeds: Feeds) -> openvino.InferRequest:
         kept = self._requests.setdefault(tuple(outputs), OrderedDict())

@@ -11,26 +11,37 @@ import torch
 from torch import nn
 
 from undim.arrays import Floats
+from undim.cancellation import NEVER, Cancellation
 from undim.contract import INPUT, OUTPUT, OWN, TILE_INPUTS, TILE_OUTPUT, Precision
-from undim.errors import ModelError, PictureError
+from undim.errors import ModelError
 from undim.nets import freeze
 from undim.nets.thumbnail import THUMBNAIL
 from undim.nets.tile_network import TileNetwork, can_tile
 from undim.runtimes.base import Feeds, Runtime, Tiling, check_threads
+from undim.runtimes.torch_bfloat16 import cpu_multiplies_bfloat16
+from undim.runtimes.torch_threads import torch_threads
 from undim.weights.files import load_model
 
 
 def computes_bfloat16() -> bool:
     """Whether the processor has instructions for it."""
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return cpu_multiplies_bfloat16()
+
+
+def open_model(
+    path: str | os.PathLike[str], *, name: str = "torch", threads: int | None = None, precision: Precision = "float32"
+) -> TorchRuntime:
+    """Load a model; see `undim.runtimes.table.Opener`."""
+    return TorchRuntime(path, threads=threads, precision=precision, name=name)
 
 
 class TorchRuntime(Runtime):
     """A model in PyTorch, frozen, channels last.
 
     Args:
-        path: an .onnx file, beside which lies the .safetensors file of the same network.
-        threads: of the whole process; left as they are if None.
+        path: a .safetensors file, or an .onnx file beside which lies the one of the same network.
+        threads: of each run; those that PyTorch has in the calling thread if None. Other threads, and PyTorch elsewhere
+            in the process, keep theirs.
         precision: what to compute in; bfloat16 where autocasting takes it.
 
     Raises:
@@ -39,45 +50,63 @@ class TorchRuntime(Runtime):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, threads: int | None = None, precision: Precision = "float32"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        threads: int | None = None,
+        precision: Precision = "float32",
+        name: str = "torch",
     ) -> None:
         check_threads(threads)
-        self.name = "torch"
+        self.name = name
         self.precision = precision
         weights = Path(path).with_suffix(".safetensors")
         if not weights.is_file():
-            raise ModelError(f"torch needs {weights}, the weights of the same network, beside {os.fspath(path)}.")
-        if threads is not None:
-            torch.set_num_threads(threads)
+            raise ModelError(f"torch needs {weights}, the weights of the same network as {os.fspath(path)}.")
+        self._threads = threads
         network = freeze(load_model(weights)).float()
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a form its stub lacks; in place
         self._tiles = TileNetwork(network) if can_tile(network) else None
         self._network = network
         if self._tiles is not None:
             self.tiling = Tiling(network.tile_overlap, THUMBNAIL, self._tiles.statistics)
-        for part in network.modules():
+        self._current: Cancellation = NEVER
+        for part in network.modules():  # so that the next layer sees that the run is to end
             part.register_forward_pre_hook(self._check)
 
-    def infer(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:  # noqa: ARG002 - PyTorch keeps none
+    def infer(
+        self,
+        outputs: Sequence[str],
+        feeds: Feeds,
+        *,
+        more: bool,  # noqa: ARG002 - PyTorch keeps none
+        cancellation: Cancellation = NEVER,
+    ) -> list[Floats]:
         """See `Runtime.infer`."""
         image = torch.from_numpy(np.ascontiguousarray(feeds[INPUT])).contiguous(memory_format=torch.channels_last)
         reduced = self.precision != "float32"
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=reduced):
-            if self._tiles is None or (TILE_OUTPUT not in outputs and "source" not in feeds):
-                made = {OUTPUT: self._network(image)}
-            else:
-                told = {**self._defaults(), **{k: torch.tensor(v) for k, v in feeds.items() if k != INPUT}}
-                enhanced, statistics = self._tiles(image, *(told[name] for name in TILE_INPUTS))
-                made = {OUTPUT: enhanced, TILE_OUTPUT: statistics}
+        self._current = cancellation
+        try:
+            with (
+                torch_threads(self._threads),
+                torch.inference_mode(),
+                torch.autocast("cpu", torch.bfloat16, enabled=reduced),
+            ):
+                made = self._forward(image, outputs, feeds)
+        finally:
+            self._current = NEVER
         found: list[Floats] = [made[output].float().contiguous().numpy() for output in outputs]
         return found
 
-    def _interrupt(self) -> None:
-        """The next layer sees `_stopped`."""
+    def _forward(self, image: torch.Tensor, outputs: Sequence[str], feeds: Feeds) -> dict[str, torch.Tensor]:
+        if self._tiles is None or (TILE_OUTPUT not in outputs and "source" not in feeds):
+            return {OUTPUT: self._network(image)}
+        told = {**self._defaults(), **{k: torch.tensor(v) for k, v in feeds.items() if k != INPUT}}
+        enhanced, statistics = self._tiles(image, *(told[name] for name in TILE_INPUTS))
+        return {OUTPUT: enhanced, TILE_OUTPUT: statistics}
 
     def _check(self, *_: nn.Module | tuple[torch.Tensor, ...]) -> None:
-        if self._stopped:
-            raise PictureError("was stopped")
+        self._current.check()
 
     def _defaults(self) -> dict[str, torch.Tensor]:
         cell = torch.zeros(1, dtype=torch.int64)

@@ -1,4 +1,4 @@
-"""`--runtime auto`: which of the installed runtimes is fastest here, measured once and remembered.
+"""Runtime "auto": which of the installed runtimes is fastest here, measured once and remembered.
 
 The measurement is remembered for the machine, the model and the versions, so that the same command takes the same
 runtime again; without a folder to remember it in, it is made anew each time.
@@ -23,7 +23,7 @@ from undim.errors import PictureError, UndimError
 from undim.machine import cache_folder, count_cores
 from undim.runtimes.base import Runtime
 from undim.runtimes.precision import PrecisionWish
-from undim.runtimes.table import DEFAULT_RUNTIME, RUNTIMES, is_installed, open_runtime
+from undim.runtimes.table import DEFAULT_RUNTIME, find_runtime, is_installed, known_runtimes, open_runtime
 from undim.version import __version__
 
 SIDE = 512
@@ -39,7 +39,7 @@ _Known = dict[str, dict[str, object]]
 
 
 @dataclass(frozen=True)
-class Measured:
+class Timing:
     """What one run on a tile took."""
 
     runtime: str
@@ -57,7 +57,7 @@ def open_fastest(path: Path, *, threads: int | None = None, precision: Precision
     Raises:
         UndimError: if no runtime takes the file.
     """
-    names = [name for name in RUNTIMES if is_installed(name)]
+    names = [name for name in known_runtimes() if is_installed(name)]
     if names == [DEFAULT_RUNTIME]:
         return open_runtime(DEFAULT_RUNTIME, path, threads=threads, precision=precision)
     key = _key(path, threads, precision, names)
@@ -77,14 +77,14 @@ def cache_file() -> Path:
     return cache_folder() / "runtimes.json"
 
 
-def _measure(path: Path, names: list[str], threads: int | None, precision: PrecisionWish) -> list[Measured]:
+def _measure(path: Path, names: list[str], threads: int | None, precision: PrecisionWish) -> list[Timing]:
     """Those that fail are left out; if all do, why the first did is raised."""
     picture = np.random.default_rng(0).random((1, 3, SIDE, SIDE), np.float32) * np.float32(0.2)
     measured, failures = [], []
     for name in names:
         try:
             runtime = open_runtime(name, path, threads=threads, precision=precision)
-            measured.append(Measured(name, _time(runtime, picture)))
+            measured.append(Timing(name, _time(runtime, picture)))
         except UndimError as error:
             failures.append(error)
     if not measured:
@@ -92,7 +92,7 @@ def _measure(path: Path, names: list[str], threads: int | None, precision: Preci
     return measured
 
 
-def _fastest(measured: list[Measured]) -> str:
+def _fastest(measured: list[Timing]) -> str:
     """The default unless another one is clearly faster: chance does not decide between equals."""
     best = min(measured, key=lambda one: one.seconds)
     default = next((one for one in measured if one.runtime == DEFAULT_RUNTIME), best)
@@ -112,7 +112,7 @@ def _time(runtime: Runtime, picture: Floats) -> float:
 
 def _key(path: Path, threads: int | None, precision: PrecisionWish, names: list[str]) -> str:
     """Of all that the measurement depends on."""
-    packages = sorted({"onnxruntime", *(package for name in names for package in RUNTIMES[name].packages)})
+    packages = sorted({"onnxruntime", *(package for name in names for package in find_runtime(name).packages)})
     facts = {
         "processor": _processor(),
         "cores": count_cores(),
@@ -151,7 +151,7 @@ def _recall() -> _Known:
     return known
 
 
-def _remember(known: _Known, key: str, runtime: str, measured: list[Measured]) -> None:
+def _remember(known: _Known, key: str, runtime: str, measured: list[Timing]) -> None:
     kept = dict([item for item in known.items() if item[0] != key][1 - _REMEMBERED :])
     kept[key] = {"runtime": runtime, "seconds": {one.runtime: round(one.seconds, 4) for one in measured}}
     file = cache_file()

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from undim.arrays import Floats
+from undim.cancellation import NEVER, Cancellation
 from undim.contract import Precision
 from undim.errors import UsageError
 from undim.runtimes.base import Feeds, Runtime
@@ -37,7 +38,7 @@ _log = logging.getLogger("undim.enhance")
 def check_precision(wish: str) -> None:
     """Raise UsageError unless it is a `PrecisionWish`."""
     if wish not in ("auto", "float32", "bfloat16"):
-        raise UsageError(f"There is no precision {wish!r}. Known: auto, float32, bfloat16.")
+        raise UsageError(f"There is no precision {wish!r}. Known: auto, float32, bfloat16.", subject="precision")
 
 
 def settle_precision(
@@ -55,9 +56,7 @@ def settle_precision(
         return wish
     if wish == "bfloat16":
         if not can_reduce():
-            raise UsageError(
-                f"{runtime} does not compute in bfloat16 on this machine; leave --precision out or give float32."
-            )
+            raise UsageError(f"{runtime} does not compute in bfloat16 on this machine: take auto or float32.")
         return wish
     file = Path(path)
     loses = BFLOAT16_LOSS.get((runtime, file.stem)) if file.parent == MODELS_FOLDER else None
@@ -79,17 +78,14 @@ class ReducedRuntime(Runtime):
         self._now = reduced
         self._open_exact = open_exact
 
-    def infer(self, outputs: Sequence[str], feeds: Feeds, *, more: bool) -> list[Floats]:
+    def infer(
+        self, outputs: Sequence[str], feeds: Feeds, *, more: bool, cancellation: Cancellation = NEVER
+    ) -> list[Floats]:
         """See `Runtime.infer`."""
-        found = self._now.infer(outputs, feeds, more=more)
+        found = self._now.infer(outputs, feeds, more=more, cancellation=cancellation)
         if self.precision == "float32" or all(np.isfinite(values).all() for values in found):
             return found
         _log.warning("%s gave values that are not finite in %s; it goes on in float32", self.name, self.precision)
         self._now = self._open_exact()
         self.precision = "float32"
-        if self._stopped:
-            self._now.stop()
-        return self._now.infer(outputs, feeds, more=more)
-
-    def _interrupt(self) -> None:
-        self._now.stop()
+        return self._now.infer(outputs, feeds, more=more, cancellation=cancellation)

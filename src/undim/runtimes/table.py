@@ -1,73 +1,140 @@
 """What can run a model: ONNX Runtime, which is always there, and others by name where they are installed.
 
-None but the chosen one is imported.
+A runtime is one row here and one file beside it. A package of its own adds one by an entry point of the group
+`undim.runtimes` that names a `RuntimeRow`. None but the chosen one is imported.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Protocol, cast
 
 from undim.contract import Precision
 from undim.errors import UsageError, suggest
 from undim.runtimes.base import Runtime
 from undim.runtimes.precision import PrecisionWish, ReducedRuntime, settle_precision
 
-RuntimeName = Literal["onnxruntime", "openvino", "torch", "cuda", "tensorrt", "coreml", "directml"]
-RuntimeWish = RuntimeName | Literal["auto"]
-DEFAULT_RUNTIME: RuntimeName = "onnxruntime"
+RuntimeWish = str
+"""A runtime's name, or "auto" for the fastest of those that are installed."""
+DEFAULT_RUNTIME = "onnxruntime"
+ENTRY_POINTS = "undim.runtimes"
 PAYS_FROM = 3_000_000
 """Pixels of one picture from which on a runtime that starts more slowly than ONNX Runtime can win."""
 PAYS_FOR_PICTURES = 16
 """Pictures in one run from which on it can win, however small they are."""
 
 
+class Opener(Protocol):
+    """What loads a model into a runtime."""
+
+    def __call__(
+        self, path: str | os.PathLike[str], *, name: str, threads: int | None, precision: Precision
+    ) -> Runtime:
+        """Load the file.
+
+        Args:
+            path: of a file that the row `reads`.
+            name: of the row.
+            threads: of the CPU; one per core if None.
+            precision: what to compute in.
+
+        Raises:
+            ModelError: if the file is not a model that the runtime takes.
+        """
+
+
 @dataclass(frozen=True)
-class Kind:
+class RuntimeRow:
     """One runtime before it is loaded."""
 
-    packages: tuple[str, ...]
+    opener: str
+    """`module:function`, an `Opener`."""
+    packages: tuple[str, ...] = ()
     """Top-level modules that it imports beyond the base install."""
-    remedy: str
+    remedy: str = ""
     """What to do where it is not installed."""
     provider: str | None = None
     """ONNX Runtime's execution provider, where it is one of those."""
+    reduces: str | None = None
+    """`module:function` that tells whether this machine computes in bfloat16 there; None where it never does."""
+    reads: str = ".onnx"
+    """Suffix of the files that it loads."""
+    survives_fork: bool = True
+    """Whether a process that was forked off after a run can load and run a model."""
 
 
+_ONNX = "undim.runtimes.by_onnxruntime:open_model"
 _GPU = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
-RUNTIMES: dict[str, Kind] = {
-    "onnxruntime": Kind((), ""),
-    "openvino": Kind(("openvino", "onnx"), 'pip install "undim[openvino]"'),
-    "torch": Kind(("torch", "safetensors"), 'pip install "undim[torch]"'),
-    "cuda": Kind((), _GPU, "CUDAExecutionProvider"),
-    "tensorrt": Kind((), f"{_GPU}, and NVIDIA's TensorRT", "TensorrtExecutionProvider"),
-    "coreml": Kind((), "it comes with onnxruntime on macOS alone", "CoreMLExecutionProvider"),
-    "directml": Kind(
-        (), "on Windows, pip uninstall onnxruntime, then pip install onnxruntime-directml", "DmlExecutionProvider"
+RUNTIMES: dict[str, RuntimeRow] = {
+    "onnxruntime": RuntimeRow(_ONNX),
+    "openvino": RuntimeRow(
+        "undim.runtimes.by_openvino:open_model",
+        ("openvino", "onnx"),
+        'pip install "undim[openvino]"',
+        reduces="undim.runtimes.by_openvino:computes_bfloat16",
+        survives_fork=False,
+    ),
+    "torch": RuntimeRow(
+        "undim.runtimes.by_torch:open_model",
+        ("torch", "safetensors"),
+        'pip install "undim[torch]"',
+        reduces="undim.runtimes.by_torch:computes_bfloat16",
+        reads=".safetensors",
+        survives_fork=False,
+    ),
+    "cuda": RuntimeRow(_ONNX, (), _GPU, "CUDAExecutionProvider"),
+    "tensorrt": RuntimeRow(_ONNX, (), f"{_GPU}, and NVIDIA's TensorRT", "TensorrtExecutionProvider"),
+    "coreml": RuntimeRow(_ONNX, (), "it comes with onnxruntime on macOS alone", "CoreMLExecutionProvider"),
+    "directml": RuntimeRow(
+        _ONNX,
+        (),
+        "on Windows, pip uninstall onnxruntime, then pip install onnxruntime-directml",
+        "DmlExecutionProvider",
     ),
 }
 
 
-def check_runtime(name: str) -> None:
+@functools.cache
+def known_runtimes() -> Mapping[str, RuntimeRow]:
+    """The rows above, then those of other packages, which cannot take a name from above."""
+    from importlib.metadata import entry_points  # slow to import, and seldom needed
+
+    return {entry.name: entry.load() for entry in entry_points(group=ENTRY_POINTS)} | RUNTIMES
+
+
+def find_runtime(name: str) -> RuntimeRow:
+    """The row of a runtime.
+
+    Raises:
+        UsageError: if there is none of that name.
+    """
+    row = RUNTIMES.get(name) or known_runtimes().get(name)
+    if row is None:
+        known = ["auto", *known_runtimes()]
+        raise UsageError(
+            f"There is no runtime {name!r}.{suggest(name, known)} Known: {', '.join(known)}.", subject="runtime"
+        )
+    return row
+
+
+def check_runtime(name: RuntimeWish) -> None:
     """Raise UsageError unless the name is "auto" or a runtime that is installed. Loads none of them."""
-    if name != "auto" and name not in RUNTIMES:
-        known = ["auto", *RUNTIMES]
-        raise UsageError(f"There is no runtime {name!r}.{suggest(name, known)} Known: {', '.join(known)}.")
     if name != "auto" and not is_installed(name):
-        raise UsageError(f"The runtime {name} is not installed: {RUNTIMES[name].remedy}.")
+        raise UsageError(f"The runtime {name} is not installed: {find_runtime(name).remedy}.", subject="runtime")
 
 
 def is_installed(name: str) -> bool:
     """Whether the packages of a known runtime are there; of an execution provider, whether ONNX Runtime has it."""
-    kind = RUNTIMES[name]
-    if kind.provider is not None:
+    row = find_runtime(name)
+    if row.provider is not None:
         import onnxruntime
 
-        return kind.provider in onnxruntime.get_available_providers()
-    return all(importlib.util.find_spec(package) is not None for package in kind.packages)
+        return row.provider in onnxruntime.get_available_providers()
+    return all(importlib.util.find_spec(package) is not None for package in row.packages)
 
 
 def open_runtime(
@@ -81,7 +148,7 @@ def open_runtime(
 
     Args:
         name: of a runtime, not "auto".
-        path: an .onnx file.
+        path: a file that it reads.
         threads: of the CPU; one per core if None.
         precision: "auto" for what `settle_precision` says. What a reduced precision cannot hold, float32 does.
 
@@ -90,33 +157,20 @@ def open_runtime(
         ModelError: if it does not take the file.
     """
     check_runtime(name)
-    opener, can_reduce = _opener(name)
-    settled = settle_precision(precision, path, name, can_reduce)
-    if settled == "float32":
-        return opener(path, threads, settled)
-    return ReducedRuntime(opener(path, threads, settled), lambda: opener(path, threads, "float32"))
+    row = find_runtime(name)
+    opener = cast("Opener", _load(row.opener))
+    settled = settle_precision(precision, path, name, lambda: _can_reduce(row))
+
+    def load(wanted: Precision) -> Runtime:
+        return opener(path, name=name, threads=threads, precision=wanted)
+
+    return load(settled) if settled == "float32" else ReducedRuntime(load(settled), lambda: load("float32"))
 
 
-_Opener = Callable[[str | os.PathLike[str], int | None, Precision], Runtime]
+def _can_reduce(row: RuntimeRow) -> bool:
+    return row.reduces is not None and cast("Callable[[], bool]", _load(row.reduces))()
 
 
-def _opener(name: str) -> tuple[_Opener, Callable[[], bool]]:
-    """What loads a model into a runtime, and what tells whether this machine computes in bfloat16 there."""
-    if name == "openvino":
-        from undim.runtimes import by_openvino
-
-        return (
-            lambda path, threads, precision: by_openvino.OpenVinoRuntime(path, threads=threads, precision=precision),
-            by_openvino.computes_bfloat16,
-        )
-    if name == "torch":
-        from undim.runtimes import by_torch
-
-        return (
-            lambda path, threads, precision: by_torch.TorchRuntime(path, threads=threads, precision=precision),
-            by_torch.computes_bfloat16,
-        )
-    from undim.runtimes.by_onnxruntime import CPU, OnnxRuntime
-
-    provider = RUNTIMES[name].provider or CPU
-    return lambda path, threads, _: OnnxRuntime(path, threads=threads, name=name, provider=provider), lambda: False
+def _load(target: str) -> object:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)

@@ -6,7 +6,6 @@ import csv
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,30 +21,47 @@ from undim.nets import Backbone, count_flops
 from undim.nets.adr import Adr
 from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d
 from undim.nets.pog import PogKernel
-from undim.redundancy import DmrResult, Settings, diversity, dmr, harmfulness
+from undim.redundancy import Settings, diversity, dmr, harmfulness
+from undim.results.document import Record, finite
+from undim.results.study import (
+    KernelFigures,
+    LayerRedundancy,
+    LearningCurve,
+    NetworkCost,
+    NetworkRedundancy,
+    SplitScores,
+)
 from undim.study.plan import Measuring
 from undim.training.recipe import Recipe
 from undim.training.samples import find_split
 from undim.training.validation import FIGURES
 
-MEASURED: tuple[Split, ...] = ("val", "val-scenes", "test")
+SCORED: tuple[Split, ...] = ("val", "val-scenes", "test")
 
 
-def measure_network(model: Backbone, recipe: Recipe, measuring: Measuring) -> dict[str, Any]:
-    """All measures of a trained network, in values that JSON can hold.
+class NetworkMeasures(Record):
+    """All measures of a trained network."""
+
+    scores: dict[str, SplitScores | None]
+    """By split; None where the data set has no such split here."""
+    redundancy: NetworkRedundancy
+    diversity: dict[str, KernelFigures] | None
+    """None where no kernels are generated."""
+    cost: NetworkCost
+    notes: tuple[str, ...]
+
+
+def measure_network(model: Backbone, recipe: Recipe, measuring: Measuring) -> NetworkMeasures:
+    """All measures of a trained network.
 
     Args:
         model: on any device.
         recipe: that it was trained by; its first data set is measured on.
         measuring: how much.
-
-    Returns:
-        `scores` by split (None where the data set has no such split here), `redundancy`, `diversity` (None where no
-        kernels are generated), `cost`, and `notes`.
     """
-    scores: dict[str, Any] = {}
+    scores: dict[str, SplitScores | None] = {}
     notes: list[str] = []
-    for split in MEASURED:
+    for split in SCORED:
         try:
             pairs = find_split(recipe.data, split)
         except DataError as error:
@@ -54,18 +70,18 @@ def measure_network(model: Backbone, recipe: Recipe, measuring: Measuring) -> di
             continue
         scores[split] = _score(model, pairs)
     pairs = spread_evenly(find_split(recipe.data, "val"), measuring.pictures)
-    return {
-        "scores": scores,
-        "redundancy": _redundancy(model, pairs, measuring.draws),
-        "diversity": measure_diversity(model, pairs),
-        "cost": {
-            "parameters": sum(parameter.numel() for parameter in model.parameters()),
-            "adr_parameters": _added_parameters(model),
-            "flops": count_flops(model, rule=model.flops_rule),
-            "flops_rule": model.flops_rule,
-        },
-        "notes": notes,
-    }
+    return NetworkMeasures(
+        scores=scores,
+        redundancy=_redundancy(model, pairs, measuring.draws),
+        diversity=measure_diversity(model, pairs),
+        cost=NetworkCost(
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            adr_parameters=_added_parameters(model),
+            flops=count_flops(model, rule=model.flops_rule),
+            flops_rule=model.flops_rule,
+        ),
+        notes=tuple(notes),
+    )
 
 
 def spread_evenly(pairs: Sequence[Pair], count: int) -> list[Pair]:
@@ -74,17 +90,15 @@ def spread_evenly(pairs: Sequence[Pair], count: int) -> list[Pair]:
     return [pairs[place] for place in places]
 
 
-def measure_diversity(model: Backbone, pairs: Sequence[Pair]) -> dict[str, Any] | None:
+def measure_diversity(model: Backbone, pairs: Sequence[Pair]) -> dict[str, KernelFigures] | None:
     """How much generated kernels differ between the dark pictures, by generator; None without generated kernels."""
     if not any(isinstance(module, PogKernel | DynamicKernel) for module in model.modules()):
         return None
     result = diversity(model, (to_tensor(read_rgb(pair.low)) for pair in pairs))
     return {
-        name: {
-            "cosine_distance": one.cosine_distance,
-            "variation": one.variation,
-            "effective_rank": one.effective_rank,
-        }
+        name: KernelFigures(
+            cosine_distance=one.cosine_distance, variation=one.variation, effective_rank=one.effective_rank
+        )
         for name, one in result.layers.items()
     }
 
@@ -94,7 +108,7 @@ def to_tensor(pixels: Bytes) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
 
 
-def read_curve(metrics: Path) -> tuple[dict[str, list[float]], list[float], float]:
+def read_curve(metrics: Path) -> tuple[LearningCurve, list[float], float]:
     """A run's learning curve from its metrics.csv.
 
     Returns:
@@ -118,24 +132,31 @@ def read_curve(metrics: Path) -> tuple[dict[str, list[float]], list[float], floa
                 curve[name].append(float(row[name]))
             seconds.append(float(row["seconds"]))
             losses = []
-    return curve, seconds, statistics.median(float(row["images_per_second"]) for row in rows)
+    return (
+        LearningCurve.model_validate(curve),
+        seconds,
+        statistics.median(float(row["images_per_second"]) for row in rows),
+    )
 
 
-def _score(model: Backbone, pairs: Sequence[Pair]) -> dict[str, Any]:
+def _score(model: Backbone, pairs: Sequence[Pair]) -> SplitScores:
     cases = [Case(pair.name, pair.low, pair.high) for pair in pairs]
     check_cases(cases)
     scores = evaluate_cases(cases, network_enhancer(model)).scores
-    means = scores.as_dict()
-    return {
-        **{name: means[name] for name in ("psnr", "ssim", "psnr_gt_mean", "brightness_error", "niqe")},
-        "pictures": {
-            image.name: [_short(image.psnr), _short(image.ssim), _short(image.log_brightness_ratio)]
+    return SplitScores(
+        psnr=finite(scores.psnr),
+        ssim=scores.ssim,
+        psnr_gt_mean=finite(scores.psnr_gt_mean),
+        brightness_error=scores.brightness_error,
+        niqe=scores.niqe,
+        pictures={
+            image.name: (_short(image.psnr), _short(image.ssim), _short(image.log_brightness_ratio))
             for image in scores.images
         },
-    }
+    )
 
 
-def _redundancy(model: Backbone, pairs: Sequence[Pair], draws: int) -> dict[str, Any]:
+def _redundancy(model: Backbone, pairs: Sequence[Pair], draws: int) -> NetworkRedundancy:
     def both() -> Iterator[tuple[Tensor, Tensor]]:
         for pair in pairs:
             yield to_tensor(read_rgb(pair.low)), to_tensor(read_rgb(pair.high))
@@ -143,25 +164,19 @@ def _redundancy(model: Backbone, pairs: Sequence[Pair], draws: int) -> dict[str,
     seeds = tuple(range(draws))
     ratios = dmr(model, (low for low, _ in both()), seeds=seeds, adr="both")
     harm = harmfulness(model, both(), seeds=seeds, settings=Settings())
-    kept = ratios.kept
-    return {
-        "pictures": len(pairs),
-        "draws": draws,
-        "dmr": ratios.mean,
-        "dmr_adr_kept": ratios.mean if kept is None else kept.mean,
-        "poi": statistics.fmean(layer.poi for layer in harm.layers.values()),
-        "layers": {
-            name: {"dmr": _capped(ratios, name), "poi": layer.poi, "psnr_change": layer.change}
+    kept, by_layer = ratios.kept, ratios.per_layer
+    return NetworkRedundancy(
+        pictures=len(pairs),
+        draws=draws,
+        dmr=ratios.mean,
+        dmr_adr_kept=ratios.mean if kept is None else kept.mean,
+        poi=statistics.fmean(layer.poi for layer in harm.layers.values()),
+        layers={
+            name: LayerRedundancy(dmr=finite(by_layer[name]), poi=layer.poi, psnr_change=layer.change)
             for name, layer in harm.layers.items()
         },
-        "notes": list(dict.fromkeys((*ratios.notes, *harm.notes))),
-    }
-
-
-def _capped(ratios: DmrResult, name: str) -> float | None:
-    """A layer's DMR; None where it is infinite."""
-    value = ratios.per_layer[name]
-    return value if np.isfinite(value) else None
+        notes=tuple(dict.fromkeys((*ratios.notes, *harm.notes))),
+    )
 
 
 def _added_parameters(model: Backbone) -> int:

@@ -16,10 +16,11 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from undim.errors import RecipeError, suggest
 from undim.images import PICTURE_SUFFIXES
+from undim.results.study import PlanDocument
 from undim.strict_yaml import load_yaml
 from undim.training.recipe import Recipe, Section, flatten_tree, make_recipe, merge_trees, read_tree
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 """What names of studies and variants may be: they become names of files."""
 
 
@@ -63,7 +64,7 @@ class StudyFile(Section):
     @classmethod
     def _names_are_file_names(cls, value: dict[str, Variant]) -> dict[str, Variant]:
         for name in value:
-            if not NAME.fullmatch(name):
+            if not FILE_NAME.fullmatch(name):
                 raise ValueError(f"the variant {name!r} becomes the name of a file: use letters, digits and . _ + -")
         return value
 
@@ -144,15 +145,9 @@ class Plan:
     cells: tuple[Cell, ...]
     """All variants of the first seed, then of the next: what is there when a study is cut short can be compared."""
 
-    def as_dict(self) -> dict[str, Any]:
+    def document(self) -> PlanDocument:
         """What a report must know beside the cells."""
-        return {
-            "name": self.name,
-            "about": self.about,
-            "base": self.base,
-            "variants": self.variants,
-            "seeds": list(self.seeds),
-        }
+        return PlanDocument(name=self.name, about=self.about, base=self.base, variants=self.variants, seeds=self.seeds)
 
 
 def load_study(path: Path) -> Plan:
@@ -166,7 +161,7 @@ def load_study(path: Path) -> Plan:
         study = StudyFile.model_validate(tree)
     except ValidationError as error:
         raise RecipeError(f"{path}: {_explain(error)}") from error
-    if not NAME.fullmatch(path.stem):
+    if not FILE_NAME.fullmatch(path.stem):
         raise RecipeError(f"{path}: the study's name is the file's: use letters, digits and . _ + -.")
     common = merge_trees(read_tree(path.parent / study.recipe), study.common)
     cells: dict[tuple[str, int], Cell] = {}

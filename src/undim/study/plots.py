@@ -6,21 +6,20 @@ Needs matplotlib, which is a development tool.
 from __future__ import annotations
 
 import io
+import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from undim.atomic import replacing
+from undim.results.study import CellDocument, StudyTable
 from undim.study.cells import mean_distance
 
-Cell = Mapping[str, Any]
 
-
-def draw_study(study: Mapping[str, Any], cells: Sequence[Cell], target: Path) -> None:
+def draw_study(study: StudyTable, cells: Sequence[CellDocument], target: Path) -> None:
     """Draw one study as a WebP picture.
 
     Args:
@@ -31,7 +30,7 @@ def draw_study(study: Mapping[str, Any], cells: Sequence[Cell], target: Path) ->
     figure = Figure(figsize=(15, 4.2), layout="constrained")
     curves, scatter, diverse = figure.subplots(1, 3)
     for name, colour, mine in _variants(study, cells):
-        _draw_mean(curves, [dict(zip(c["curve"]["step"], c["curve"]["psnr"], strict=True)) for c in mine], colour)
+        _draw_mean(curves, [dict(zip(c.curve.step, c.curve.psnr, strict=True)) for c in mine], colour)
         curves.plot([], [], color=colour, label=name)
     curves.set(title="learning curves, mean and range over seeds", xlabel="steps", ylabel="PSNR on val, dB")
     draw_ratios(scatter, study, cells)
@@ -48,20 +47,19 @@ def draw_study(study: Mapping[str, Any], cells: Sequence[Cell], target: Path) ->
         stream.write(picture.getvalue())
 
 
-def draw_ratios(axis: Axes, study: Mapping[str, Any], cells: Sequence[Cell]) -> None:
+def draw_ratios(axis: Axes, study: StudyTable, cells: Sequence[CellDocument]) -> None:
     """DMR against PSNR on val, a dot a cell; arguments as in `draw_study`."""
     for name, colour, mine in _variants(study, cells):
-        psnr = [cell["scores"]["val"]["psnr"] for cell in mine]
-        axis.plot(psnr, [cell["redundancy"]["dmr"] for cell in mine], "o", color=colour, label=name)
+        scores = [cell.scores.get("val") for cell in mine]
+        psnr = [math.nan if one is None or one.psnr is None else one.psnr for one in scores]
+        axis.plot(psnr, [cell.redundancy.dmr for cell in mine], "o", color=colour, label=name)
     axis.set(xlabel="PSNR on val, dB", ylabel="DMR, dB")
 
 
-def draw_diversity(axis: Axes, study: Mapping[str, Any], cells: Sequence[Cell]) -> None:
+def draw_diversity(axis: Axes, study: StudyTable, cells: Sequence[CellDocument]) -> None:
     """Diversity of generated kernels over training, where there are some; arguments as in `draw_study`."""
     for name, colour, mine in _variants(study, cells):
-        over_training = [
-            {one["step"]: mean_distance(one["layers"]) for one in cell["diversity_over_training"]} for cell in mine
-        ]
+        over_training = [{one.step: mean_distance(one.layers) for one in cell.diversity_over_training} for cell in mine]
         if any(over_training):
             _draw_mean(axis, over_training, colour)
             axis.plot([], [], color=colour, label=name)
@@ -70,12 +68,12 @@ def draw_diversity(axis: Axes, study: Mapping[str, Any], cells: Sequence[Cell]) 
         axis.set_yscale("log")
 
 
-def _variants(study: Mapping[str, Any], cells: Sequence[Cell]) -> Iterator[tuple[str, str, list[Cell]]]:
+def _variants(study: StudyTable, cells: Sequence[CellDocument]) -> Iterator[tuple[str, str, list[CellDocument]]]:
     """Name, colour and cells of each variant that has some."""
-    for number, row in enumerate(study["rows"]):
-        mine = [cell for cell in cells if cell["variant"] == row["variant"] and cell["seed"] in row["seeds"]]
+    for number, row in enumerate(study.rows):
+        mine = [cell for cell in cells if cell.variant == row.variant and cell.seed in row.seeds]
         if mine:
-            yield row["variant"], f"C{number % 10}", mine
+            yield row.variant, f"C{number % 10}", mine
 
 
 def _draw_mean(axis: Axes, curves: Sequence[Mapping[int, float]], colour: str) -> None:

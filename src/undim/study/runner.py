@@ -17,12 +17,12 @@ from pathlib import Path
 
 import torch
 
-from undim.errors import UsageError
 from undim.machine import count_cores
 from undim.study.cells import StudyFolder
 from undim.study.plan import Cell, Plan
 from undim.study.worker import BUSY, Job
 from undim.training.recipe import Recipe
+from undim.weights.devices import check_device
 
 STARTS = 3
 """How often a cell is started whose process is killed from outside, such as for want of memory."""
@@ -31,7 +31,7 @@ POLL = 0.2
 
 
 @dataclass(frozen=True)
-class Place:
+class Slot:
     """Where one cell at a time can run."""
 
     number: int
@@ -60,7 +60,7 @@ class Failure:
     """What its process said; None if it was never started."""
 
 
-def find_places(jobs: int | None = None, threads: int | None = None, device: str = "auto") -> list[Place]:
+def find_places(jobs: int | None = None, threads: int | None = None, device: str = "auto") -> list[Slot]:
     """Where cells run: on each GPU if there are any, else on the CPU's cores.
 
     Args:
@@ -71,17 +71,14 @@ def find_places(jobs: int | None = None, threads: int | None = None, device: str
     Raises:
         UsageError: for another device, or cuda where there is none.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"There is no device {device!r}. Known: auto, cpu, cuda.")
     gpus = [] if device == "cpu" else _visible_gpus()
-    if device == "cuda" and not gpus:
-        raise UsageError("PyTorch finds no CUDA device here; leave --device out or give cpu.")
+    check_device(device, bool(gpus))
     cores = count_cores()
     if jobs is None:
         jobs = len(gpus) or max(1, cores // (threads or 1))
     if threads is None:
         threads = max(1, cores // jobs) if gpus else 1
-    return [Place(number, threads, gpus[number % len(gpus)] if gpus else None) for number in range(jobs)]
+    return [Slot(number, threads, gpus[number % len(gpus)] if gpus else None) for number in range(jobs)]
 
 
 def _visible_gpus() -> list[str]:
@@ -90,7 +87,7 @@ def _visible_gpus() -> list[str]:
 
 
 def run_study(
-    plan: Plan, path: Path, places: Sequence[Place], notify: Callable[[str], None] = lambda _: None
+    plan: Plan, path: Path, places: Sequence[Slot], notify: Callable[[str], None] = lambda _: None
 ) -> list[Failure]:
     """Run the cells that are not finished.
 
@@ -121,12 +118,12 @@ def run_study(
 @dataclass
 class _Running:
     cell: Cell
-    place: Place
+    place: Slot
     process: subprocess.Popen[bytes]
 
 
 class _Queue:
-    def __init__(self, plan: Plan, folder: StudyFolder, places: list[Place], notify: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, folder: StudyFolder, places: list[Slot], notify: Callable[[str], None]) -> None:
         self.folder = folder
         self.free = places
         self.notify = notify
@@ -187,7 +184,7 @@ class _Queue:
         self._fail(cell, reason, None)
         return False
 
-    def _start(self, cell: Cell, place: Place) -> None:
+    def _start(self, cell: Cell, place: Slot) -> None:
         run = self.folder.run(cell)
         run.mkdir(parents=True, exist_ok=True)
         job = Job(

@@ -13,7 +13,7 @@ from scipy import optimize, stats
 from undim.redundancy.ratios import CONFIDENCE, confidence_interval
 
 POWER = 0.8
-GRID = 4000
+CHANCES = 4000
 """Places at which the distribution of a spread is looked at."""
 
 
@@ -65,7 +65,7 @@ def smallest_detectable(spread: float, pairs: int) -> float:
     freedom = pairs - 1
     critical = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
     # The power, averaged over what the spread may come out as; SciPy's non-central t fails far from zero.
-    chances = (np.arange(GRID) + 0.5) / GRID
+    chances = (np.arange(CHANCES) + 0.5) / CHANCES
     limits = critical * stats.chi.ppf(chances, freedom) / math.sqrt(freedom)
 
     def missing(shift: float) -> float:

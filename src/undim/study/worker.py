@@ -8,7 +8,6 @@ the process at once: nothing that it was writing takes its place half-written.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -22,11 +21,10 @@ import torch
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict
 
-from undim.atomic import write_text
 from undim.errors import UndimError
 from undim.nets import Backbone
 from undim.redundancy import Journal
-from undim.study.cells import FORMAT
+from undim.results.study import PLAIN, CellDocument, CellMachine, KernelsAtStep, TrainingTime
 from undim.study.measures import measure_diversity, measure_network, read_curve, spread_evenly
 from undim.study.plan import Measuring
 from undim.training.loop import train_network
@@ -79,53 +77,56 @@ def run_cell(job: Job) -> None:
             def inspect(step: int, network: Backbone) -> None:
                 found = measure_diversity(network, pairs)
                 if found is not None:
-                    journal.append({"step": step, "layers": found})
+                    journal.append(KernelsAtStep(step=step, layers=found).model_dump())
 
             network, steps = train_network(
                 job.recipe, job.run, resume=begun, max_minutes=job.minutes, notify=_note, inspect=inspect
             )
             # Steps that a killed process had done after its last checkpoint are done again: the last record counts.
-            over_training = {record["step"]: record["layers"] for record in journal.records}
+            over_training = {one.step: one for one in map(KernelsAtStep.model_validate, journal.records)}
         _note("trained; measuring")
         torch.backends.cudnn.allow_tf32 = False  # figures in float32, as on the CPU
         measures = measure_network(network, job.recipe, job.measure)
         curve, seconds, images_per_second = read_curve(job.run / "metrics.csv")
-        cell = {
-            "format": FORMAT,
-            "variant": job.variant,
-            "seed": job.recipe.seed,
-            "fingerprint": job.fingerprint,
-            "content": job.content,
-            "steps": steps,
-            **measures,
-            "curve": curve,
-            "diversity_over_training": [
-                {"step": step, "layers": over_training[step]} for step in (0, *curve["step"]) if step in over_training
-            ],
-            "time": {
-                "seconds": seconds,
-                "images_per_second": images_per_second,
-                "seconds_per_step": job.recipe.batch / images_per_second,
-            },
-            "machine": describe_machine(job.recipe, job.threads),
-        }
+        cell = CellDocument(
+            variant=job.variant,
+            seed=job.recipe.seed,
+            fingerprint=job.fingerprint,
+            content=job.content,
+            steps=steps,
+            scores=measures.scores,
+            redundancy=measures.redundancy,
+            diversity=measures.diversity,
+            cost=measures.cost,
+            notes=measures.notes,
+            curve=curve,
+            diversity_over_training=tuple(over_training[step] for step in (0, *curve.step) if step in over_training),
+            time=TrainingTime(
+                seconds=tuple(seconds),
+                images_per_second=images_per_second,
+                seconds_per_step=job.recipe.batch / images_per_second,
+            ),
+            machine=describe_machine(job.recipe, job.threads),
+        )
         draft = job.run / job.result.name
-        write_text(draft, json.dumps(cell, allow_nan=False) + "\n")
+        cell.write(draft, indent=None)
         draft.replace(job.result)
         shutil.rmtree(job.run / LAST, ignore_errors=True)  # large, and of no more use
 
 
-def describe_machine(recipe: Recipe, threads: int) -> dict[str, Any]:
+def describe_machine(recipe: Recipe, threads: int) -> CellMachine:
     """Where and with what a cell was run."""
     cuda = torch.cuda.is_available()
-    return {
-        "device": torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
-        "precision": fast_precision() if recipe.precision == "auto" else recipe.precision,
-        "threads": threads,
-        "undim": __version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "numpy")},
-    }
+    return CellMachine(
+        device=torch.cuda.get_device_name() if cuda else platform.processor() or platform.machine(),
+        precision=fast_precision() if recipe.precision == "auto" else recipe.precision,
+        kernels=PLAIN,  # whatever the training's precision
+        threads=threads,
+        undim=__version__,
+        python=platform.python_version(),
+        torch=version("torch"),
+        numpy=version("numpy"),
+    )
 
 
 def _note(text: str) -> None:

@@ -44,5 +44,5 @@ def load_checkpoint(folder: Path) -> dict[str, Any]:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CheckpointError(f"{path} cannot be read: {reason}") from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"{path} is no checkpoint of a training run.")
+        raise CheckpointError(f"{path} is not a checkpoint of a training run.")
     return state

@@ -11,18 +11,15 @@ import torch
 from torch import nn
 
 from undim.errors import CheckpointError
-from undim.nets import Backbone, add_adr, create_model, replace_convs
+from undim.nets import Backbone
 from undim.training.recipe import ModelSection, OptimiserSection, Recipe
-from undim.weights.files import AdrSpec, ConvsSpec, ModelSpec, check_state, load_model
+from undim.weights.files import ModelSpec, check_state, load_model
 
 
 def build_model(section: ModelSection) -> Backbone:
     """The network that a recipe names, with ADR where it says so and random weights."""
-    model = create_model(section.name, **section.settings)
-    if section.convs is not None:
-        replace_convs(model, section.convs.kernel, where=section.convs.where, embedding=section.convs.embedding)
-    if section.adr is not None:
-        add_adr(model, **section.adr.model_dump())
+    start = {} if section.adr is None else {"identity": section.adr.identity, "balanced": section.adr.balanced}
+    model = section.network().build(**start)
     if section.freeze == "backbone":
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(".adr." in name)
@@ -89,7 +86,6 @@ def spec_of(recipe: Recipe, steps: int) -> ModelSpec:
         steps: how many were done.
     """
     section = recipe.model
-    adr = None if section.adr is None else AdrSpec(**section.adr.model_dump(exclude={"identity", "balanced"}))
     sources = [(recipe.data.name, recipe.data.splits), *((more.name, ("train",)) for more in recipe.data.also)]
     stages = recipe.progressive
     batch = " then ".join(str(stage.batch) for stage in stages) or str(recipe.batch)
@@ -104,5 +100,5 @@ def spec_of(recipe: Recipe, steps: int) -> ModelSpec:
     }
     if section.start is not None:
         notes["start"] = section.start.name
-    convs = None if section.convs is None else ConvsSpec(**section.convs.model_dump())
-    return ModelSpec(section.name, section.settings, adr, notes, convs)
+    network = section.network()
+    return ModelSpec(network.architecture, network.overrides, network.adr, notes, convs=network.convs)

@@ -6,9 +6,9 @@ from typing import Literal
 
 import torch
 
+from undim.runtimes.torch_bfloat16 import cpu_multiplies_bfloat16
+
 Precision = Literal["32-true", "bf16-mixed"]
-CPU_FEATURES = ("avx512_bf16", "amx_bf16", "avx10_2", "arm_bf16")
-"""Each gives a CPU instructions for bfloat16, as `torch.cpu.get_capabilities` names them."""
 
 
 def fast_precision() -> Precision:
@@ -18,9 +18,6 @@ def fast_precision() -> Precision:
     """
     if torch.cuda.is_available():
         native = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif hasattr(torch.cpu, "get_capabilities"):
-        capabilities = torch.cpu.get_capabilities()
-        native = torch.backends.mps.is_available() or any(capabilities.get(name) for name in CPU_FEATURES)
-    else:  # before torch 2.10
-        native = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    else:
+        native = torch.backends.mps.is_available() or cpu_multiplies_bfloat16()
     return "bf16-mixed" if native else "32-true"

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from undim.errors import RecipeError, suggest
+from undim.nets.config import AdrConfig, ConvsConfig, NetworkSpec
 from undim.strict_yaml import load_yaml
 
 
@@ -38,6 +39,10 @@ class AdrSection(Section):
     mixing: Literal["softmax", "sigmoid", "linear", "constant"] = "softmax"
     balanced: bool = False
     """Whether POG's kernels differ between pictures from the start."""
+
+    def config(self) -> AdrConfig:
+        """All of it but how ADR starts."""
+        return AdrConfig(**self.model_dump(exclude={"identity", "balanced"}))
 
 
 class ConvsSection(Section):
@@ -66,13 +71,19 @@ class ModelSection(Section):
     freeze: Literal["none", "backbone"] = "none"
     """With "backbone", only the parameters of ADR are trained."""
 
+    def network(self) -> NetworkSpec:
+        """What is to be built, which the file of its weights will say, too."""
+        adr = None if self.adr is None else self.adr.config()
+        convs = None if self.convs is None else ConvsConfig(**self.convs.model_dump())
+        return NetworkSpec(self.name, self.settings, adr, convs=convs)
+
     @field_validator("fresh")
     @classmethod
     def _is_a_pattern(cls, value: str | None) -> str | None:
         try:
             re.compile(value or "")
         except re.error as error:
-            raise ValueError(f"{value!r} is no regular expression: {error}") from error
+            raise ValueError(f"{value!r} is not a regular expression: {error}") from error
         return value
 
     @model_validator(mode="after")
@@ -285,8 +296,8 @@ def load_recipe(path: Path, changes: dict[str, str] | None = None) -> Recipe:
         changes: dotted key -> value as YAML text, such as {"optimiser.lr": "5e-4"}.
 
     Raises:
-        RecipeError: if the file is no YAML mapping, a key is unknown (the closest known one is named), a value is out
-            of range, or files extend each other in a circle.
+        RecipeError: if the file is not a YAML mapping, a key is unknown (the closest known one is named), a value is
+            out of range, or files extend each other in a circle.
     """
     return make_recipe(read_tree(path), changes, owner=str(path))
 
@@ -307,7 +318,7 @@ def make_recipe(tree: dict[str, Any], changes: dict[str, str] | None = None, *, 
         try:
             value = load_yaml(text)
         except yaml.YAMLError as error:
-            raise RecipeError(f"{key} cannot be set to {text!r}: that is no YAML value.") from error
+            raise RecipeError(f"{key} cannot be set to {text!r}: that is not a YAML value.") from error
         _set(tree, key, value)
     try:
         return Recipe.model_validate(tree)

@@ -47,14 +47,18 @@ def find_state(recipe: Recipe, run: Path, *, resume: bool) -> dict[str, Any] | N
     started = (run / LAST / CHECKPOINT).exists()
     if not resume:
         if started:
-            raise RecipeError(f"{run} holds a run already: continue it with --resume, or give another folder.")
+            raise RecipeError(
+                f"{run} holds a run already: resume it, or give another folder.", code="run-exists", subject=str(run)
+            )
         return None
     state = None if not started and (run / "recipe.yaml").is_file() else load_checkpoint(run / LAST)
     difference = find_difference(recipe, load_recipe(run / "recipe.yaml"))
     if difference is not None:
         raise RecipeError(
-            f"{run} holds a run of another recipe: {difference}. Only steps may change; "
-            f"undim train {run / 'recipe.yaml'} -o {run} --resume goes on as it was."
+            f"{run} holds a run of another recipe: {difference}. Only steps may change; resuming by"
+            f" {run / 'recipe.yaml'} goes on as it was.",
+            code="other-recipe",
+            subject=str(run),
         )
     return state
 

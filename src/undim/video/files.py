@@ -2,64 +2,50 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import av
-import numpy as np
+from av.codec.context import CodecContext
 
-from undim.arrays import Pixels
 from undim.atomic import replacing
 from undim.errors import VideoError
+from undim.video import frames
+from undim.video.containers import Container, find_container, taken_codecs
+from undim.video.encoders import codec_name
+from undim.video.output import Enhance, Output, Source, is_of_the_system, open_output, seconds
+from undim.video.streams import Others, attach_cover, choose_video, codec_of, copy_others
+from undim.video.times import Clock, FrameTimes
 
 if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
-    from av.stream import Stream
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-ENCODERS: dict[str, tuple[str, dict[str, str]]] = {
-    "h264": ("libx264", {"crf": "18", "preset": "medium"}),
-    "hevc": ("libx265", {"crf": "20", "preset": "medium", "x265-params": "log-level=error"}),
-    "vp9": ("libvpx-vp9", {"crf": "24", "b:v": "0", "row-mt": "1"}),
-    "vp8": ("libvpx", {"crf": "8", "b:v": "8M"}),
-    "av1": ("libsvtav1", {"crf": "25", "preset": "8"}),
-    "ffv1": ("ffv1", {}),
-    "mpeg4": ("mpeg4", {"qscale": "3"}),
-    "mjpeg": ("mjpeg", {"qscale": "3"}),
-    "prores": ("prores_ks", {}),
-}
-"""Codec of the input -> encoder and its settings: nothing is seen to be lost."""
-FALLBACKS = ("h264", "vp9", "mpeg4", "mjpeg")
-"""For other codecs, and where the container does not take the input's: the first that it takes."""
-CONTAINERS = {
-    **{suffix: suffix for suffix in ("mp4", "mov", "webm", "avi", "nut", "flv", "3gp")},
-    "m4v": "mp4",
-    "mkv": "matroska",
-    "ts": "mpegts",
-    "m2ts": "mpegts",
-    "wmv": "asf",
-}
-"""Suffix -> FFmpeg's name of the container that is written."""
-UNTOLD = {"mpegts": frozenset(("libx264", "libx265", "h264", "hevc", "aac", "mp2", "mp3", "ac3", "eac3"))}
-"""Codecs that a container takes though FFmpeg does not say so."""
-EVEN = ("libx264", "libx265")
-"""Encoders that take no odd sides where colours have fewer pixels than brightness."""
+__all__ = ["Enhance", "Summary", "enhance_video"]
+
 LASTING = ("mov", "matroska", "avi", "asf", "flv", "nut")
 """Containers whose header says how long they last; that of others is a guess."""
 CUT_OFF = 0.5
 """Seconds by which a video that is whole may end before the time that its header says."""
-_STANDARD_MATRICES = (1, 4, 5, 7, 9)
-"""Numbers of the YUV matrices that can be told to FFmpeg's converter."""
-_OF_THE_SYSTEM = (errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENOSPC, errno.EPERM, errno.EIO)
-
-Enhance = Callable[[Pixels, float], Pixels]
-"""Frame, H x W x 3 of 8 or 16 bits, and its time in seconds -> the enhanced frame."""
+PRIMING = 0.05
+"""Seconds of sound before the start that its decoder needs."""
+_ALPHA_DECODERS = {"vp9": "libvpx-vp9", "vp8": "libvpx"}
+"""Codec -> the decoder that gives its alpha; FFmpeg's own gives none."""
+_TOLD_CHANGES = 3
+"""Changes of the size that are told one by one."""
+_LOST_DATA = {
+    "DOVI_METADATA": "Dolby Vision's",
+    "DOVI_RPU_BUFFER": "Dolby Vision's",
+    "DYNAMIC_HDR_PLUS": "HDR10+'s",
+    "DYNAMIC_HDR_VIVID": "HDR Vivid's",
+    "SPHERICAL": "a panorama's",
+    "STEREO3D": "stereoscopic",
+}
+"""What comes with frames and is not written -> whose marks they are."""
 
 
 @dataclass(frozen=True)
@@ -69,46 +55,57 @@ class Summary:
     frames: int
     damaged: int
     """Packets that could not be decoded and were left out."""
-    left_out: tuple[str, ...]
-    """Streams that the container cannot hold, in words."""
+    codec: str
+    """FFmpeg's name of the codec that was written."""
+    notes: tuple[str, ...] = ()
+    """What was not kept, or not as one would think, in words."""
     missing: float = 0.0
     """Seconds between the end of what could be read and the end that the header tells; 0 for a whole file."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the input could be read."""
+        return not self.damaged and not self.missing
 
 
 def enhance_video(source: Path, target: Path, enhance: Enhance, advance: Callable[[float], None]) -> Summary:
     """Write a video whose frames are enhanced, one after the other; memory does not grow with its length.
 
-    Sound, subtitles, chapters, metadata, time stamps, rotation and colour tags are copied. The codec is the input's
-    where FFmpeg can encode it and the container takes it. The file appears whole or not at all.
+    Sound, subtitles, attachments, covers, chapters, metadata, flags of tracks, time stamps, display matrix and colour
+    tags are copied. The codec is the input's where FFmpeg can encode it and the container takes it. Interlaced frames
+    are enhanced field by field. A frame that `enhance` returns unchanged is encoded as it was decoded. What cannot be
+    kept is told in the summary's notes. The file appears whole or not at all.
 
     Args:
         source: anything that FFmpeg reads.
         target: its suffix tells the container.
-        enhance: called for every frame in the order of time.
+        enhance: called for every frame, or twice for its two fields, in the order of time.
         advance: called after every frame with the share of the video that is done, 0 to 1.
 
     Raises:
-        VideoError: if the source is no video, is damaged from the start, or the target's container is unknown.
+        VideoError: if the source is not a video, is damaged from the start, or the target's container is unknown.
         OSError: if the target cannot be written.
     """
-    container = CONTAINERS.get(target.suffix[1:].lower())
-    if container is None:
-        suffixes = ", ".join(f".{suffix}" for suffix in CONTAINERS)
-        raise VideoError(
-            f"{target}: {target.suffix or 'a name without suffix'} is no video that is written: {suffixes}."
-        )
+    container = find_container(target)
     try:
         # Absolute: FFmpeg takes what stands before a colon in a relative path for a protocol.
         with av.open(str(source.absolute()), metadata_errors="replace") as reader:
-            if not reader.streams.video:
-                raise VideoError("has no video stream")
+            choose_video(reader)
+            options = dict(container.options)
+            if container.keys and any(key.startswith("com.") for key in reader.metadata):
+                options["movflags"] = "use_metadata_tags"
             # By its path: PyAV loses a Ctrl-C, and the bytes with it, that comes while FFmpeg writes to a Python file.
-            with replacing(target) as draft, av.open(str(Path(draft.name).absolute()), "w", format=container) as writer:
-                return _Copy(reader, writer, enhance, advance).run()
+            with (
+                replacing(target) as draft,
+                av.open(
+                    str(Path(draft.name).absolute()), "w", format=container.format, container_options=options
+                ) as writer,
+            ):
+                return _Copy(reader, writer, container, enhance, advance).run()
     except VideoError as error:
         raise VideoError(f"{source}: {error}.") from error
     except av.error.FFmpegError as error:
-        if _is_of_the_system(error):
+        if is_of_the_system(error):
             raise
         raise VideoError(f"{source} cannot be read as a video: {error.strerror}.") from error
 
@@ -120,19 +117,26 @@ class _Copy:
         self,
         reader: InputContainer,
         writer: OutputContainer,
+        container: Container,
         enhance: Enhance,
         advance: Callable[[float], None],
     ) -> None:
-        self._reader, self._writer = reader, writer
+        self._reader, self._writer, self._container = reader, writer, container
         self._enhance, self._advance = enhance, advance
-        self._video = max(reader.streams.video, key=lambda stream: stream.width * stream.height)
-        self._video.thread_type = "AUTO"
-        self._rate = self._video.average_rate or self._video.guessed_rate or Fraction(25)
-        self._out: VideoStream | None = None
+        video = choose_video(reader)
+        self._decoder = _open_decoder(video)
+        rate = video.average_rate or video.guessed_rate or Fraction(25)
+        self._clock, self._times = Clock(reader, container.format), FrameTimes(reader, video, rate)
+        self._source = Source(video, rate, self._times.base)
+        self._output: Output | None = None
+        self._deinterlacer: frames.Filter | None = None
+        self._others = Others()
         self._waiting: list[Any] = []
         """Packets of other streams that came before the first frame, when the streams' headers are not written yet."""
-        self._copied, self._left_out = self._copy_streams()
-        self._frames = self._damaged = 0
+        self._damaged = 0
+        self._seen = _Seen()
+        self._first = 0.0
+        """Seconds: of the first frame."""
         self._end = 0.0
         """Seconds: of the last packet of any stream."""
 
@@ -140,159 +144,159 @@ class _Copy:
         self._writer.metadata.update(self._reader.metadata)
         if chapters := self._reader.chapters():
             self._writer.set_chapters(chapters)
-        wanted = [stream for stream in self._reader.streams if stream is self._video or stream.index in self._copied]
-        for packet in self._reader.demux(wanted):
+        for packet in self._reader.demux():
+            self._clock.mend(packet)
             if packet.pts is not None and packet.time_base is not None:
                 self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream.index != self._video.index:
+            if packet.stream.index != self._source.video.index:
                 self._pass_on(packet)
                 continue
-            try:
-                frames = packet.decode()
-            except av.error.InvalidDataError:
-                self._damaged += 1
-                continue
-            for frame in frames:
-                self._convert(cast("VideoFrame", frame))
-        if self._out is None:
+            for frame in self._decode(packet):
+                self._take(frame)
+        output = self._output
+        if output is None:
             raise VideoError("has no frame that can be decoded")
-        self._encode(None)
-        return Summary(self._frames, self._damaged, tuple(self._left_out), self._missing())
+        if self._deinterlacer is not None:
+            for frame in self._deinterlacer(None):
+                self._write(output, frame)
+        output.finish()
+        missing = self._missing()
+        notes = (*output.notes, *self._others.notes, *_alpha_notes(output), *self._seen.notes(), *self._damage(missing))
+        return Summary(output.frames, self._damaged, output.choice.codec, notes, missing)
+
+    def _decode(self, packet: Any) -> list[VideoFrame]:  # noqa: ANN401 - PyAV's type of packets is generic
+        try:
+            decoded: list[VideoFrame] = self._decoder.decode(packet)
+        except av.error.InvalidDataError:
+            self._damaged += 1
+            return []
+        except av.error.EOFError:
+            return []
+        self._times.decoded(packet)
+        return decoded
+
+    def _pass_on(self, packet: Any) -> None:  # noqa: ANN401 - PyAV's type of packets is generic
+        if packet.dts is None and not packet.size:  # the last, empty one
+            return
+        if self._output is None:
+            self._waiting.append(packet)
+            return
+        stream = self._others.copied.get(packet.stream.index)
+        if stream is not None and not self._is_cut_away(packet):
+            if packet.dts is None and packet.stream.type != "video":  # whose frames may be in another order
+                packet.dts = packet.pts
+            packet.stream = stream
+            self._writer.mux(packet)
+
+    def _is_cut_away(self, packet: Any) -> bool:  # noqa: ANN401 - PyAV's type of packets is generic
+        """Whether the edit list of its file, which other containers do not have, cuts a packet away."""
+        if self._container.edits or not packet.is_discard or packet.pts is None:
+            return False
+        end = (packet.pts + (packet.duration or 0)) * packet.time_base
+        return bool(end <= (0 if self._container.steady else -PRIMING))
+
+    def _take(self, frame: VideoFrame) -> None:
+        """A frame from the decoder."""
+        frame.pts, frame.time_base = self._times.of(frame), self._times.base
+        output = self._output or self._begin(frame)
+        if self._deinterlacer is None or (frame.width, frame.height) != output.size:
+            self._write(output, frame)
+        else:
+            for one in self._deinterlacer(frame):
+                self._write(output, one)
+
+    def _begin(self, frame: VideoFrame) -> Output:
+        """Make the output's streams, in the order of the input's, now that all is known of the video's frames."""
+        taken = taken_codecs(self._container, self._writer)
+        made: list[Output] = []
+
+        def add_video() -> None:
+            made.append(open_output(self._source, frame, self._writer, self._container, taken))
+
+        self._others = copy_others(self._reader, self._writer, self._source.video, self._container, taken, add_video)
+        for packet in self._waiting:
+            if packet.stream.index in self._others.covers:
+                attach_cover(packet, packet.stream, self._writer)
+        self._output, self._first = made[0], seconds(frame)
+        for packet in self._waiting:
+            self._pass_on(packet)
+        self._waiting.clear()
+        if self._source.is_interlaced(frame) and not self._output.fields:
+            self._deinterlacer = frames.Filter((("bwdif", "mode=send_frame:deint=all"),), frame)
+        return self._output
+
+    def _write(self, output: Output, frame: VideoFrame) -> None:
+        time = seconds(frame)
+        self._seen.look(frame, time, kept_fields=output.fields or self._deinterlacer is not None)
+        output.write(frame, self._enhance)
+        if total := self._source.video.frames:
+            self._advance(min(1.0, output.frames / total))
+        else:
+            length = (self._reader.duration or 0) / av.time_base
+            self._advance(max(0.0, min(1.0, (time - self._first) / length)) if length else 0.0)
 
     def _missing(self) -> float:
         length, kind = self._reader.duration, set(self._reader.format.name.split(","))
-        if not length or not kind & set(LASTING) or self._left_out:  # what is left out may last longer
+        if not length or not kind & set(LASTING) or self._others.lasting:
             return 0.0
         start = (self._reader.start_time or 0) if "mov" in kind else 0  # others tell the end, not the length
         missing = (length + start) / av.time_base - self._end
         return missing if missing > CUT_OFF else 0.0
 
-    def _copy_streams(self) -> tuple[dict[int, Stream], list[str]]:
-        """Streams of the output by the number of those that are copied, and what the container does not take."""
-        copied: dict[int, Stream] = {}
-        left_out = []
-        for stream in self._reader.streams:
-            if stream.index == self._video.index:
-                continue
-            if stream.type in ("audio", "subtitle") and _codec(stream) in _taken(self._writer):
-                copied[stream.index] = self._writer.add_stream_from_template(stream)
-                copied[stream.index].metadata.update(stream.metadata)
-            else:
-                left_out.append(f"{stream.type} stream {stream.index}")
-        return copied, left_out
-
-    def _pass_on(self, packet: Any) -> None:  # noqa: ANN401 - PyAV's type of packets is generic
-        if packet.dts is None:  # the last, empty one
-            return
-        if self._out is None:
-            self._waiting.append(packet)
-            return
-        packet.stream = self._copied[packet.stream.index]
-        self._writer.mux(packet)
-
-    def _convert(self, frame: VideoFrame) -> None:
-        form = "rgb48le" if _is_deep(frame) else "rgb24"
-        matrix = int(frame.colorspace) if int(frame.colorspace) in _STANDARD_MATRICES else None
-        pixels = cast("Pixels", frame.reformat(format=form, src_colorspace=matrix).to_ndarray())
-        made: Any = self._enhance(pixels, float(frame.time or 0))
-        if self._out is None:
-            self._out = self._add_video(frame)
-            for packet in self._waiting:
-                self._pass_on(packet)
-            self._waiting.clear()
-        result = av.VideoFrame.from_ndarray(np.ascontiguousarray(made), format=form)
-        result = result.reformat(
-            format=self._out.codec_context.pix_fmt, dst_colorspace=matrix, dst_color_range=frame.color_range
-        )
-        result.pts, result.time_base = self._when(frame)
-        self._encode(result)
-        self._frames += 1
-        self._advance(self._share(frame))
-
-    def _when(self, frame: VideoFrame) -> tuple[int | None, Fraction | None]:
-        """Time stamp of a frame and its unit: AVI has a constant rate and no time stamps, only an order."""
-        if self._reader.format.name == "avi":
-            return self._frames + self._damaged, 1 / self._rate
-        return frame.pts, frame.time_base
-
-    def _encode(self, frame: VideoFrame | None) -> None:
-        if self._out is None:
-            return
-        try:
-            self._writer.mux(self._out.encode(frame))
-        except av.error.FFmpegError as error:
-            if _is_of_the_system(error):
-                raise
-            name = self._out.codec_context.codec.name
-            raise VideoError(
-                f"cannot be encoded by {name} as {self._out.width} x {self._out.height},"
-                f" {self._out.codec_context.pix_fmt}: {error.strerror}; take another suffix, such as .mkv"
-            ) from error
-
-    def _share(self, frame: VideoFrame) -> float:
-        if self._video.frames:
-            return min(1.0, self._frames / self._video.frames)
-        length = self._reader.duration
-        return min(1.0, float(frame.time or 0) * av.time_base / length) if length else 0.0
-
-    def _add_video(self, frame: VideoFrame) -> VideoStream:
-        encoder, options = _encoder(_codec(self._video), self._writer)
-        out = cast("VideoStream", self._writer.add_stream(encoder, rate=self._rate, options=options))
-        context = out.codec_context
-        out.width, out.height = frame.width, frame.height
-        forms = [form.name for form in av.Codec(encoder, "w").video_formats or ()]
-        context.pix_fmt = _pixel_format(frame, forms, even=encoder in EVEN)
-        context.time_base = self._when(frame)[1] or 1 / self._rate
-        if self._video.sample_aspect_ratio:
-            context.sample_aspect_ratio = self._video.sample_aspect_ratio
-        context.colorspace, context.color_range = frame.colorspace, frame.color_range
-        context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
-        out.metadata.update({key: value for key, value in self._video.metadata.items() if key.lower() != "encoder"})
-        if frame.rotation:
-            out.set_display_rotation(frame.rotation)
-        return out
+    def _damage(self, missing: float) -> list[str]:
+        notes = []
+        if self._damaged:
+            notes.append(f"{self._damaged} packets are damaged and were left out")
+        if missing:
+            notes.append(
+                f"is cut off: it ends {missing:.1f} s before the time that its header says; what is there was written"
+            )
+        return notes
 
 
-def _is_of_the_system(error: Exception) -> bool:
-    """Whether it is about a file or a disk, and not about what is in a video."""
-    return isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM
+class _Seen:
+    """What is noticed of the frames as they go by."""
+
+    def __init__(self) -> None:
+        self._size: tuple[int, int] | None = None
+        self._changes: list[str] = []
+        self._lost: set[str] = set()
+        self._combed = False
+
+    def look(self, frame: VideoFrame, time: float, *, kept_fields: bool) -> None:
+        size = (frame.width, frame.height)
+        if self._size not in (None, size):
+            before, after = (f"{width} x {height}" for width, height in (self._size or size, size))
+            self._changes.append(f"at {time:.2f} s from {before} to {after}")
+        self._size = size
+        self._lost.update(_LOST_DATA[name] for name in frames.side_data(frame).keys() & _LOST_DATA.keys())
+        self._combed |= frames.is_interlaced(frame) and not kept_fields
+
+    def notes(self) -> list[str]:
+        notes = []
+        if self._changes:
+            told, more = "; ".join(self._changes[:_TOLD_CHANGES]), len(self._changes) - _TOLD_CHANGES
+            rest = f"; and {more} more times" if more > 0 else ""
+            notes.append(f"its size changes {told}{rest}: all frames are fitted to the first size")
+        if self._lost:
+            notes.append(f"{' and '.join(sorted(self._lost))} marks are not kept")
+        if self._combed:
+            notes.append("some of its frames are interlaced, though it does not begin so: they stay as they are")
+        return notes
 
 
-def _encoder(codec: str, writer: OutputContainer) -> tuple[str, dict[str, str]]:
-    """Name and settings of the encoder for a video of that codec."""
-    for name in (codec, *FALLBACKS):
-        encoder, options = ENCODERS.get(name, ("", {}))
-        if encoder in av.codecs_available and encoder in _taken(writer):
-            return encoder, options
-    raise VideoError(f"{writer.format.name} files take none of the codecs that can be written here; take .mkv")
+def _alpha_notes(output: Output) -> list[str]:
+    if output.lost_alpha:
+        name = codec_name(output.choice.codec)
+        return [f"its transparency is lost, since {name} has none here: it is shown on black"]
+    return []
 
 
-def _taken(writer: OutputContainer) -> AbstractSet[str]:
-    """Names of codecs and encoders that a container takes."""
-    return writer.supported_codecs | UNTOLD.get(writer.format.name, frozenset())
-
-
-def _codec(stream: Stream) -> str:
-    """FFmpeg's name of what a stream holds, not of its decoder; empty for none."""
-    return "" if stream.codec_context is None else str(stream.codec_context.codec.canonical_name)
-
-
-def _pixel_format(frame: VideoFrame, formats: Sequence[str], *, even: bool) -> str:
-    """The one of an encoder's pixel formats that loses least; 4:2:0 where players need it.
-
-    Args:
-        frame: of the input.
-        formats: that the encoder takes; empty: any.
-        even: whether it needs even sides where colours have fewer pixels than brightness.
-    """
-    if even and (frame.width % 2 or frame.height % 2):
-        full = ("yuv444p10le", "yuv444p") if _is_deep(frame) else ("yuv444p",)
-        return next((name for name in full if name in formats), formats[0])
-    if frame.format.name in formats or not formats:
-        return str(frame.format.name)
-    deep = ("yuv420p10le", "yuv422p10le") if _is_deep(frame) else ()
-    return next((name for name in (*deep, "yuv420p", "yuvj420p") if name in formats), formats[0])
-
-
-def _is_deep(frame: VideoFrame) -> bool:
-    return any(component.bits > 8 for component in frame.format.components)
+def _open_decoder(video: VideoStream) -> Any:  # noqa: ANN401 - PyAV's decode gives frames of any kind to its checker
+    """What decodes the video, with its alpha if it has one."""
+    name = _ALPHA_DECODERS.get(codec_of(video), "")
+    marks = {key.lower(): value for key, value in video.metadata.items()}
+    if marks.get("alpha_mode") == "1" and name in av.codecs_available:
+        return CodecContext.create(name, "r")
+    video.thread_type = "AUTO"
+    return video.codec_context

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import pickle
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,27 +29,39 @@ WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
 """Keys under which training scripts keep the weights, most wanted first."""
 PREFIXES = ("module.", "_orig_mod.")
 """What data-parallel and compiled modules put before each name."""
+PARTS = {"net1_": "DecomNet.", "net2_": "RelightNet."}
+"""How names begin in files of one part of a network -> what stands before them in the whole network."""
 LEFTOVERS = ("total_ops", "total_params")
 """Last part of names that thop leaves in networks it has counted."""
 
 
-def convert(checkpoint: Path, output: Path, *, overwrite: bool = False) -> ModelSpec:
+def convert(checkpoint: Path | Sequence[Path], output: Path, *, overwrite: bool = False) -> ModelSpec:
     """Convert a public checkpoint to an Undim file.
 
     Args:
-        checkpoint: a pickle of PyTorch (.pth, .pt, .ckpt, ...) or a .safetensors file.
+        checkpoint: a pickle of PyTorch (.pth, .pt, .ckpt, ...) or a .safetensors file, or several that hold the parts
+            of one network.
         output: the .safetensors file to write.
         overwrite: whether `output` may be replaced.
 
     Returns:
-        What was recognised.
+        What was recognised; its notes name the system, its licence and what its authors set.
 
     Raises:
         CheckpointError: if the checkpoint is unreadable, unsafe or of another architecture, or writing fails.
         UsageError: if `output` exists.
     """
-    state = read_checkpoint(checkpoint)
-    spec = recognise(state, str(checkpoint))
+    files = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
+    state: State = {}
+    for file in files:
+        part = read_checkpoint(file)
+        twice = state.keys() & part.keys()
+        if twice:
+            raise CheckpointError(
+                f"{file} holds {min(twice)}, which a file before it holds too: give the parts of one network only."
+            )
+        state |= part
+    spec = recognise(state, ", ".join(map(str, files)))
     model = spec.build()
     model.load_state_dict(state)
     save_model(spec, model, output, overwrite=overwrite)
@@ -111,7 +123,12 @@ def unwrap(content: object) -> State:
     }
     while any(state and all(name.startswith(prefix) for name in state) for prefix in PREFIXES):
         state = {name.partition(".")[2]: value for name, value in state.items()}
-    return state
+    return {_full_name(name): value for name, value in state.items()}
+
+
+def _full_name(name: str) -> str:
+    """The name in the whole network of a weight whose file holds one part of it."""
+    return next((part + name for start, part in PARTS.items() if name.startswith(start)), name)
 
 
 def recognise(state: State, owner: str) -> ModelSpec:
@@ -130,13 +147,16 @@ def recognise(state: State, owner: str) -> ModelSpec:
         names = ", ".join(family.architecture for family in FAMILIES)
         missing = ", ".join(list(nearest.expected)[:3])
         raise CheckpointError(
-            f"{owner} is no checkpoint of {names}: no name of its weights is known. The nearest,"
+            f"{owner} is not a checkpoint of {names}: no name of its weights is known. The nearest,"
             f" {nearest.spec.architecture}, begins with {missing}."
         )
     if nearest.absent is not None:
         raise CheckpointError(
             f"{owner} is nearest to {nearest.spec.architecture}, but lacks {nearest.absent}, which would tell its size."
         )
+    for name in nearest.expected.keys() - state.keys():
+        if name.endswith(".num_batches_tracked"):  # older than this count, which evaluation does not read
+            state[name] = torch.tensor(0)
     check_state(state, nearest.expected, f"{owner} is nearest to {nearest.spec.architecture}, but")
     return nearest.spec
 
@@ -148,6 +168,8 @@ class Family:
     architecture: str
     infer: Callable[[State], dict[str, Any]]
     """Constructor arguments from shapes; raises KeyError or IndexError where a weight it needs is absent."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """What the file tells people: the system, its licence, what its authors set."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +197,8 @@ def _fit(family: Family, state: State) -> Candidate:
     except (IndexError, ValueError, ZeroDivisionError, RuntimeError, UndimError):
         expected = _shapes(family.architecture, {})  # of a shape that no size has: hold the published size against it
     likeness = len(expected.keys() & state.keys()) / len(expected.keys() | state.keys())
-    return Candidate(ModelSpec(family.architecture, settings), expected, likeness, absent)
+    spec = ModelSpec(family.architecture, settings, notes=dict(family.notes))
+    return Candidate(spec, expected, likeness, absent)
 
 
 def _shapes(architecture: str, settings: dict[str, Any]) -> State:
@@ -241,8 +264,126 @@ def _cidnet(state: State) -> dict[str, Any]:
     }
 
 
+def _enlightengan(state: State) -> dict[str, Any]:
+    # Weights without a count of batches come from a PyTorch whose bilinear resizing aligned the corners.
+    return {"width": state["conv1_1.weight"].shape[0], "align_corners": "bn1_1.num_batches_tracked" not in state}
+
+
+def _snr_net(state: State) -> dict[str, Any]:
+    layer = "transformer.layer_stack.0"
+    head_width = 64  # as published: shapes do not tell it
+    return {
+        "nf": state["conv_first_1.weight"].shape[0],
+        "front_blocks": _count(state, "feature_extraction"),
+        "back_blocks": _count(state, "recon_trunk"),
+        "light_blocks": _count(state, "recon_trunk_light"),
+        "layers": _count(state, "transformer.layer_stack"),
+        "ffn_width": state[f"{layer}.pos_ffn.w_1.weight"].shape[0],
+        "heads": state[f"{layer}.slf_attn.w_qs.weight"].shape[0] // head_width,
+        "head_width": head_width,
+    }
+
+
+def _llformer(state: State) -> dict[str, Any]:
+    levels = ("decoder_level1_0", "decoder_level2_0", "decoder_level3_0", "decoder_level4")
+    hidden = {
+        state[f"{level}.0.ffn.project_in.weight"].shape[1]: state[f"{level}.0.ffn.project_out.weight"].shape[1]
+        for level in ("encoder_1", *levels)
+    }
+    return {
+        "dim": state["patch_embed.proj.weight"].shape[0],
+        "num_blocks": [_count(state, level) for level in levels],
+        "num_refinement_blocks": _count(state, "refinement_1"),
+        "ffn_expansion_factor": expansion_factor(hidden),
+        "bias": "patch_embed.proj.bias" in state,
+    }
+
+
+def _retinexmamba(state: State) -> dict[str, Any]:
+    network = "body.0.Restorer"
+    rows = ("encoder_layers.0.0", "encoder_layers.1.0", "bottleneck")
+    return {
+        "n_feat": state[f"{network}.embedding.weight"].shape[0],
+        "stage": _count(state, "body"),
+        "num_blocks": [_count(state, f"{network}.{row}.blocks") for row in rows],
+        "d_state": state[f"{network}.encoder_layers.0.0.blocks.0.1.A_logs"].shape[1],
+    }
+
+
+def _channels(name: str, setting: str = "channels") -> Callable[[State], dict[str, Any]]:
+    """Reads one width off the number of a convolution's outputs."""
+    return lambda state: {setting: state[name].shape[0]}
+
+
+def _notes(system: str, licence: str, settings: str) -> dict[str, str]:
+    return {"system": system, "licence": licence, "authors' settings": settings}
+
+
+UNSTATED = "none stated: the weights may be used by permission of their authors only"
+
 FAMILIES = (
     Family("restormer", _restormer),
     Family("retinexformer", _retinexformer),
     Family("cidnet", _cidnet),
+    Family(
+        "zero_dce",
+        _channels("e_conv1.weight", "filters"),
+        _notes("Zero-DCE (Guo et al., CVPR 2020)", "CC BY-NC 4.0 by its README", "eight curves, no setting"),
+    ),
+    Family(
+        "pairlie",
+        lambda _state: {},
+        _notes("PairLIE (Fu et al., CVPR 2023)", UNSTATED, "exponent 0.14 for LOL, 0.2 elsewhere"),
+    ),
+    Family(
+        "ruas",
+        lambda _state: {},
+        _notes(
+            "RUAS (Liu et al., CVPR 2021)",
+            UNSTATED,
+            "variant lol is denoised; upe and dark are the same network before its denoiser",
+        ),
+    ),
+    Family(
+        "retinexnet",
+        _channels("DecomNet.shallow_feature_extraction.weight"),
+        _notes("RetinexNet (Wei et al., BMVC 2018)", "MIT", "8-bit output by truncation"),
+    ),
+    Family(
+        "retinexnet_port",
+        _channels("DecomNet.net1_conv0.weight"),
+        _notes("a PyTorch port of RetinexNet, which is another network", UNSTATED, "none"),
+    ),
+    Family(
+        "kind",
+        lambda _state: {},
+        _notes("KinD (Zhang et al., ACM MM 2019)", UNSTATED, "ratio 5 in the demo; from the reference on LOL"),
+    ),
+    Family(
+        "enlightengan",
+        _enlightengan,
+        _notes("EnlightenGAN (Jiang et al., TIP 2021)", "BSD style", "pictures wider than 2200 pixels are halved"),
+    ),
+    Family(
+        "snr_net",
+        _snr_net,
+        _notes("SNR-Net (Xu et al., CVPR 2022)", UNSTATED, "LOL is resized to 400 x 608 (resize=(400, 608))"),
+    ),
+    Family(
+        "llformer",
+        _llformer,
+        _notes("LLFormer (Wang et al., AAAI 2023)", "CC BY-NC-SA 4.0", "SSIM with a uniform window of 7 x 7"),
+    ),
+    Family(
+        "retinexmamba",
+        _retinexmamba,
+        _notes("RetinexMamba (Bai et al., 2024)", "MIT", "GT-mean is an option of the evaluation"),
+    ),
+    Family(
+        "rsfnet",
+        lambda _state: {},
+        _notes(
+            "RSFNet (Saini and Narayanan, CVPR 2024)", "GPL-3.0", "the published code bypasses the factors (bypass)"
+        ),
+    ),
 )

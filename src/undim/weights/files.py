@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,70 +15,25 @@ from safetensors.torch import save
 from torch import Tensor
 
 from undim.atomic import replacing
-from undim.errors import CheckpointError, ModelError, UndimError, UsageError
-from undim.nets import add_adr, create_model, replace_convs
-from undim.nets.adr import KernelKind, Where
+from undim.errors import CheckpointError, UsageError
 from undim.nets.backbone import Backbone
-from undim.nets.pog import Basis, Mixing
+from undim.nets.config import AdrConfig, ConvsConfig, NetworkSpec
 
 HEADER = "undim"
 """The key of the safetensors metadata under which everything below stands as JSON."""
 FORMAT = 1
 
 
-@dataclass(frozen=True)
-class AdrSpec:
-    """The arguments of `undim.nets.add_adr`."""
-
-    kernel: KernelKind = "pog"
-    where: Where = "decoder"
-    bottleneck: int | None = None
-    """Dm; `None` is the backbone's published value."""
-    embedding: int = 64
-    kernel_size: int = 1
-    reflections: int = 1
-    basis: Basis = "householder"
-    mixing: Mixing = "softmax"
+AdrSpec = AdrConfig
+ConvsSpec = ConvsConfig
 
 
 @dataclass(frozen=True)
-class ConvsSpec:
-    """The arguments of `undim.nets.replace_convs`."""
+class ModelSpec(NetworkSpec):
+    """What to build before weights can be loaded, and what is to be known of them."""
 
-    kernel: Literal["dynamic", "pog"] = "dynamic"
-    where: str = ".*"
-    embedding: int = 64
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What to build before weights can be loaded."""
-
-    architecture: str
-    """A name of `undim.nets.list_models()`."""
-    overrides: dict[str, Any] = field(default_factory=dict)
-    """Constructor arguments that replace the variant's own; values that JSON can hold."""
-    adr: AdrSpec | None = None
     notes: dict[str, str] = field(default_factory=dict)
     """Free text for people, such as the data the weights were trained on and their licence."""
-    convs: ConvsSpec | None = None
-    """Which of the network's own convolutions are generated."""
-
-    def build(self) -> Backbone:
-        """The network with random weights.
-
-        Raises:
-            ModelError: for an unknown architecture or settings that it does not have.
-        """
-        try:
-            model = create_model(self.architecture, **self.overrides)
-            if self.convs is not None:
-                replace_convs(model, self.convs.kernel, where=self.convs.where, embedding=self.convs.embedding)
-            return model if self.adr is None else add_adr(model, **dataclasses.asdict(self.adr))
-        except (IndexError, RuntimeError, TypeError, ValueError) as error:
-            if isinstance(error, UndimError):
-                raise
-            raise ModelError(f"{self.architecture} cannot be built with {self.overrides}: {error}") from error
 
 
 def save_model(spec: ModelSpec, model: Backbone, path: Path, *, overwrite: bool = False) -> None:
@@ -100,8 +55,11 @@ def save_model(spec: ModelSpec, model: Backbone, path: Path, *, overwrite: bool 
     if path.suffix != ".safetensors":
         raise UsageError(f"Weights are written as safetensors. Got {path}: let the name end in .safetensors.")
     if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists. Allow overwriting (--overwrite) or choose another name.")
+        raise UsageError(
+            f"{path} exists: allow overwriting, or choose another name.", code="file-exists", subject=str(path)
+        )
     weights = {name: _compact(tensor.detach().cpu().contiguous()) for name, tensor in model.state_dict().items()}
+    weights = _apart(weights)
     with torch.device("meta"):
         expected = spec.build().state_dict()
     check_state(weights, expected, "The model")
@@ -124,6 +82,16 @@ def round_to_half(model: Backbone) -> Backbone:
         for parameter, values in zip(model.parameters(), rounded, strict=True):
             parameter.copy_(values)
     return model
+
+
+def _apart(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights, each in memory of its own: a layer that stands under two names is written twice."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in weights.items():
+        apart[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return apart
 
 
 def _compact(tensor: Tensor) -> Tensor:
@@ -243,7 +211,7 @@ def _spec(header: dict[str, Any], path: Path) -> ModelSpec:
     try:
         adr = None if header["adr"] is None else AdrSpec(**header["adr"])
         convs = None if header.get("convs") is None else ConvsSpec(**header["convs"])  # absent until it was added
-        spec = ModelSpec(header["architecture"], dict(header["overrides"]), adr, dict(header["notes"]), convs)
+        spec = ModelSpec(header["architecture"], dict(header["overrides"]), adr, dict(header["notes"]), convs=convs)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"The header of {path} is not one that Undim writes: {error}.") from error
     if not isinstance(spec.architecture, str):

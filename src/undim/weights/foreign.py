@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -16,15 +15,32 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import CheckpointError, ModelError, UsageError, suggest
+from undim.shipped import list_shipped_models
 from undim.weights.convert import read_checkpoint
-from undim.weights.files import check_state
+from undim.weights.files import ModelSpec, check_state, load_model, read_spec
+from undim.weights.subjects import Subject, names_factory
 
-_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
+def open_network(subject: Subject) -> tuple[nn.Module, ModelSpec | None]:
+    """Load what was named into PyTorch, on the CPU, in evaluation mode.
 
-def names_factory(text: str) -> bool:
-    """Whether a text has the form `package.module:factory`."""
-    return _NAME.fullmatch(text) is not None
+    Returns:
+        The network, and what its file says; None for networks of other code.
+
+    Raises:
+        UsageError: for an .onnx file, which PyTorch does not open (code "needs-weights").
+        ModelError, CheckpointError: as `load_network` and `load_model`.
+    """
+    if subject.kind == "factory":
+        return load_network(subject.name, subject.weights, subject.multiple_of), None
+    if subject.weights is None:
+        raise UsageError(
+            f"This opens networks in PyTorch, by their weights. Got {subject.name!r}: give an Undim .safetensors"
+            f" file, a training run's folder, package.module:factory, or one of: {', '.join(list_shipped_models())}.",
+            code="needs-weights",
+            subject=subject.name,
+        )
+    return load_model(subject.weights), read_spec(subject.weights)
 
 
 def load_network(text: str, weights: Path | None = None, multiple_of: int = 1) -> nn.Module:
@@ -85,6 +101,10 @@ class PaddedNetwork(nn.Module):
         mode = "reflect" if down < height and right < width else "replicate"
         output: Tensor = self.network(F.pad(image, (0, right, 0, down), mode=mode))
         return output[..., :height, :width]
+
+    def extra_repr(self) -> str:
+        """What printing tells: figures depend on it, and no weight does."""
+        return f"multiple_of={self.multiple_of}"
 
 
 def describe_failure(error: BaseException) -> str:

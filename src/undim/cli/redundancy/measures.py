@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import statistics
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
 
-from undim.cli.redundancy.study import Study, read_tensor, telling
-from undim.cli.results import progress
+from undim.cli.progress import progress
+from undim.cli.redundancy.experiment import Experiment, read_tensor, telling
 from undim.data.reading import read_rgb
 from undim.errors import DataError
 from undim.metrics.networks import network_enhancer
@@ -28,17 +28,19 @@ from undim.redundancy import (
     reset,
     table_groups,
 )
-from undim.redundancy.harm import Gain, to_pixels
+from undim.redundancy.harm import to_pixels
 from undim.redundancy.page import Exhibit
 from undim.redundancy.reset_walk import evaluating
 from undim.redundancy.sites import select
+from undim.results.document import finite
+from undim.results.laboratory import DiversityDocument, DmrDocument, LayerOverNetworks, PoiDocument, ResetGain
 
 AdrChoice = Literal["reset", "keep", "both"]
 
 
-def find_dmr(study: Study, adr: AdrChoice, journal: str = "dmr") -> DmrResult:
+def find_dmr(study: Experiment, adr: AdrChoice, journal: str = "dmr") -> DmrResult:
     """DMR of a study's layers, continued from DIR/JOURNAL.jsonl."""
-    with Journal(study.folder / f"{journal}.jsonl", study.facts(verb="dmr", adr=adr)) as records:
+    with Journal(study.folder / f"{journal}.jsonl", study.facts()) as records:
         count = len(select(study.model, study.kind, study.stage).layers)
         if adr == "both":
             count += sum(bool(one.kept) for one in select(study.model, study.kind, study.stage, adr="keep").layers)
@@ -56,10 +58,10 @@ def find_dmr(study: Study, adr: AdrChoice, journal: str = "dmr") -> DmrResult:
             )
 
 
-def find_harm(study: Study, journal: str = "harm", *, grouped: bool = True) -> HarmResult:
+def find_harm(study: Experiment, journal: str = "harm", *, grouped: bool = True) -> HarmResult:
     """Resets of single layers and, if `grouped`, of groups: what reset and poi share, measured once."""
     groups = table_groups(study.model) if grouped else {}
-    with Journal(study.folder / f"{journal}.jsonl", study.facts(verb="harm")) as records:
+    with Journal(study.folder / f"{journal}.jsonl", study.facts()) as records:
         count = len(select(study.model, study.kind, study.stage).layers) + len(groups)
         with progress("resetting", count * len(study.cases)) as done, telling(study.name):
             return harmfulness(
@@ -75,24 +77,24 @@ def find_harm(study: Study, journal: str = "harm", *, grouped: bool = True) -> H
             )
 
 
-def write_dmr(study: Study, adr: AdrChoice) -> dict[str, Any]:
+def write_dmr(study: Experiment, adr: AdrChoice) -> DmrDocument:
     """Measure and write what the verb dmr does."""
-    return study.write("dmr", find_dmr(study, adr).as_dict(), adr)
+    return study.write(DmrDocument, find_dmr(study, adr).as_document(), adr)
 
 
-def write_poi(study: Study, others: Mapping[str, Study]) -> dict[str, Any]:
+def write_poi(study: Experiment, others: Mapping[str, Experiment]) -> PoiDocument:
     """Measure and write what the verb poi does; `others` are trainings of the same network from other seeds."""
     own = find_harm(study)
-    result = own.as_dict()
+    result = own.as_document()
     if others:
         digests = {name: hashlib.sha256(name.encode()).hexdigest()[:8] for name in others}
         found = {study.name: own, **{name: find_harm(one, f"harm-{digests[name]}") for name, one in others.items()}}
-        result["networks"] = poi_over_networks(found)
-        result["network_names"] = list(found)
-    return study.write("poi", result)
+        networks = {name: LayerOverNetworks(**figures) for name, figures in poi_over_networks(found).items()}
+        result = result.model_copy(update={"networks": networks, "network_names": tuple(found)})
+    return study.write(PoiDocument, result)
 
 
-def find_exhibit(study: Study, gain: Gain) -> Exhibit:
+def find_exhibit(study: Experiment, gain: ResetGain) -> Exhibit:
     """The pictures of one gain: dark, as trained, with the layer reset, and the reference if there is one."""
     case = study.cases[gain.picture]
     low, device = read_tensor(case.low), next(study.model.parameters()).device
@@ -109,14 +111,17 @@ def find_exhibit(study: Study, gain: Gain) -> Exhibit:
     return Exhibit(f"Picture {case.name}: better with random weights in {gain.layer}.", tuple(pictures))
 
 
-def write_diversity(study: Study) -> dict[str, Any]:
+def write_diversity(study: Experiment) -> DiversityDocument:
     """Measure and write what the verb diversity does."""
     with progress("diversity", len(study.cases)) as done, telling(study.name):
-        return study.write("diversity", diversity(study.model, study.images(), done=done).as_dict())
+        return study.write(DiversityDocument, diversity(study.model, study.images(), done=done).as_document())
 
 
-def score(study: Study, network: nn.Module, done: Callable[[], None] = lambda: None) -> dict[str, float]:
-    """Mean PSNR in dB and mean colour error of a network over a study's pictures, as the headline protocol has it."""
+def score(study: Experiment, network: nn.Module, done: Callable[[], None] = lambda: None) -> tuple[float | None, float]:
+    """Mean PSNR in dB and mean colour error of a network over a study's pictures, as the headline protocol has it.
+
+    PSNR is None where it is infinite.
+    """
     enhance = network_enhancer(network)
     found: list[tuple[float, float]] = []
     for case in study.cases:
@@ -126,4 +131,4 @@ def score(study: Study, network: nn.Module, done: Callable[[], None] = lambda: N
         found.append((psnr(result, reference), chroma_error(result, reference)))
         done()
     scores, colours = zip(*found, strict=True)
-    return {"psnr": statistics.fmean(scores), "chroma": statistics.fmean(colours)}
+    return finite(statistics.fmean(scores)), statistics.fmean(colours)

@@ -14,7 +14,7 @@ import typer
 
 from undim.data.sets import SPLITS, list_sets
 from undim.errors import UsageError
-from undim.redundancy import Settings
+from undim.redundancy import WalkSettings
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,9 @@ class Draws:
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="Pictures of one size that run together.")] = 1
     plain: Annotated[bool, typer.Option("--plain", help="Run the whole network for each reset; reuse nothing.")] = False
 
-    def settings(self) -> Settings:
+    def settings(self) -> WalkSettings:
         """The same as the library takes it."""
-        return Settings(tuple(range(self.seeds)), not self.plain, int(self.memory * 1e9), self.batch)
+        return WalkSettings(tuple(range(self.seeds)), not self.plain, int(self.memory * 1e9), self.batch)
 
 
 def expand(verb: Callable[..., None]) -> Callable[..., None]:

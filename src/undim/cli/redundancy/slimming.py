@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from undim.cli.evaluate import find_device
-from undim.cli.finetune import DEFAULTS, model_section
 from undim.cli.lines import put
+from undim.cli.redundancy.experiment import Experiment, open_experiment
 from undim.cli.redundancy.measures import find_dmr, find_harm, score
 from undim.cli.redundancy.options import Draws, Source
-from undim.cli.redundancy.study import Study, open_study
-from undim.cli.train import Changes, Minutes, parse_changes, run_recipe
+from undim.cli.training import Changes, Minutes, parse_changes, run_recipe
 from undim.errors import UsageError
 from undim.nets import count_flops
 from undim.nets.backbone import Backbone
 from undim.nets.flops import GIGA
 from undim.redundancy.cutting import cut_down
 from undim.redundancy.kernels import bottleneck_energy
-from undim.redundancy.slimming import Measured, Proposal, measure_time, pattern_of, propose, units
+from undim.redundancy.slimming import Evidence, Proposal, measure_time, pattern_of, propose, units
+from undim.redundancy.tables import decibels
+from undim.results.laboratory import SlimDocument, SlimmedNetwork, Slimming, SlimStep
+from undim.training.continuing import DEFAULTS, model_section
 from undim.training.recipe import make_recipe, read_tree
+from undim.weights.devices import choose_device
 from undim.weights.export import export_onnx
 from undim.weights.files import ModelSpec, load_model, read_spec, save_model
 from undim.weights.run_files import AVERAGE
@@ -44,7 +46,7 @@ def slim_network(
 
     DIR receives slim.safetensors, slim.onnx, slim.json, slim.md, and the fine-tuning's run folder, run/.
     """
-    study = open_study(source, draws)
+    study = open_experiment(source, draws)
     own = study.spec
     if own is None or not isinstance(study.model, Backbone):
         raise UsageError("slim makes smaller networks of Undim's own backbones: give a .safetensors file or its name.")
@@ -52,7 +54,7 @@ def slim_network(
     smaller, spec = cut_down(study.model, own, proposal.cut)
     cut = study.folder / "cut.safetensors"
     save_model(replace(spec, notes={**spec.notes, "slimmed": "not fine-tuned"}), smaller, cut, overwrite=True)
-    device = find_device(source.device)
+    device = choose_device(source.device)
     rows = [_row("before", study, study.model), _row("cut", study, smaller.to(device))]
     tuned = cut
     if steps != 0:
@@ -72,29 +74,31 @@ def slim_network(
     notes = {**own.notes, **read_spec(tuned).notes, "slimmed": f"{100 * proposal.saved:.1f} % fewer multiply-adds"}
     save_model(replace(spec, notes=notes), final, study.folder / "slim.safetensors", overwrite=True)
     export_onnx(final, study.folder / "slim.onnx", metadata=notes)
-    told = [{"name": step.name, "reason": step.reason} for step in proposal.steps]
-    study.write("slim", {"rows": rows, "steps": told, "saved": proposal.saved})
+    told = tuple(SlimStep(name=step.name, reason=step.reason) for step in proposal.steps)
+    study.write(SlimDocument, Slimming(rows=tuple(rows), steps=told, saved=proposal.saved))
     put(
-        f"slim: {study.title}: {100 * proposal.saved:.1f} % fewer multiply-adds, PSNR {rows[0]['psnr']:.2f} to"
-        f" {rows[-1]['psnr']:.2f} dB\n".encode()
+        f"slim: {study.title}: {100 * proposal.saved:.1f} % fewer multiply-adds, PSNR {decibels(rows[0].psnr)} to"
+        f" {decibels(rows[-1].psnr)} dB\n".encode()
     )
 
 
-def _propose(study: Study, model: Backbone, spec: ModelSpec, fraction: float) -> Proposal:
-    measured: dict[str, Measured] = {}
+def _propose(study: Experiment, model: Backbone, spec: ModelSpec, fraction: float) -> Proposal:
+    measured: dict[str, Evidence] = {}
     for number, found in enumerate(units(model)):
         part = replace(study, kind=pattern_of(found))
         ratios = find_dmr(part, "reset", f"slim-dmr-{number}").per_layer
         harm = find_harm(part, f"slim-harm-{number}", grouped=False).layers
-        measured |= {layer.name: Measured(ratios[layer.name], harm[layer.name].poi) for layer in found}
+        measured |= {layer.name: Evidence(ratios[layer.name], harm[layer.name].poi) for layer in found}
     return propose(model, spec, measured, fraction=fraction, energy=bottleneck_energy(model, study.images()))
 
 
-def _row(name: str, study: Study, network: Backbone) -> dict[str, Any]:
-    return {
-        "name": name,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "gflops": count_flops(network, 256, network.flops_rule) / GIGA,
-        "milliseconds": measure_time(network),
-        **score(study, network),
-    }
+def _row(name: str, study: Experiment, network: Backbone) -> SlimmedNetwork:
+    peak, chroma = score(study, network)
+    return SlimmedNetwork(
+        name=name,
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        gflops=count_flops(network, 256, network.flops_rule) / GIGA,
+        milliseconds=measure_time(network),
+        psnr=peak,
+        chroma=chroma,
+    )

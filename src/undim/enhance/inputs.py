@@ -1,0 +1,84 @@
+"""What an enhancer is given: arrays, PIL images and numbers, checked and brought to one form."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from undim.arrays import Pixels
+from undim.errors import PictureError, ShapeError, UsageError
+from undim.images.picture import split_alpha, to_8_bit
+
+Strength = float | Literal["auto"]
+"""How far to go from the input (0) to the network's output (1); "auto": as far as each place of the picture needs."""
+
+
+def decode(image: Image.Image) -> tuple[Pixels, Pixels | None]:
+    """`split_alpha` of an image that Pillow may not have decoded yet; every failure is a PictureError.
+
+    16-bit grey with a transparent colour becomes 8-bit grey with alpha: Pillow has no mode for more.
+    """
+    try:
+        pixels, alpha = split_alpha(image)
+        return (pixels, None) if alpha is None else (to_8_bit(pixels), to_8_bit(alpha))
+    except PictureError:
+        raise
+    except MemoryError as error:
+        raise PictureError("does not fit in memory", code="out-of-memory") from error
+    except Exception as error:  # on damaged files Pillow's codecs raise almost every built-in exception
+        raise PictureError(f"cannot be decoded: {str(error).strip() or type(error).__name__}") from error
+
+
+def turn_upright(image: Image.Image) -> Image.Image:
+    """The image as viewers show it: its EXIF orientation applied, and no longer told in its `info`.
+
+    Raises:
+        PictureError: if it cannot be decoded.
+    """
+    try:
+        return ImageOps.exif_transpose(image)
+    except MemoryError as error:
+        raise PictureError("does not fit in memory", code="out-of-memory") from error
+    except Exception as error:  # as above
+        raise PictureError(f"cannot be decoded: {str(error).strip() or type(error).__name__}") from error
+
+
+def take_pixels(pixels: npt.ArrayLike) -> Pixels:
+    """The array in the machine's own byte order, not copied where it has that.
+
+    Raises:
+        ShapeError: unless it is uint8 or uint16, H x W or H x W x 3, and not empty.
+    """
+    allowed = "a uint8 or uint16 array H x W x 3 (RGB) or H x W (grey), or a PIL image"
+    if not isinstance(pixels, np.ndarray):
+        raise ShapeError(f"Got {type(pixels).__name__}; give {allowed}.")
+    if pixels.dtype.kind != "u" or pixels.dtype.itemsize > 2:
+        raise ShapeError(f"Got an array of {pixels.dtype}; give {allowed}, with values from 0 to 255 or to 65535.")
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3) or pixels.size == 0:
+        alpha = " Pass image[..., :3] and put the alpha channel back." if pixels.shape[2:] == (4,) else ""
+        raise ShapeError(f"Got an array of shape {pixels.shape}; give {allowed}.{alpha}")
+    if isinstance(pixels, np.ma.MaskedArray) and np.ma.is_masked(pixels):
+        raise ShapeError(f"Got an array with masked values; fill them, and give {allowed}.")
+    plain: Pixels = np.asarray(pixels, pixels.dtype.newbyteorder("="))
+    return plain
+
+
+def check_strength(strength: Strength | Real) -> Strength:
+    """The strength as a plain number, or "auto".
+
+    Raises:
+        UsageError: unless it is "auto" or a number in [0, 1].
+    """
+    if isinstance(strength, str) and strength == "auto":
+        return "auto"
+    if isinstance(strength, Real) and 0 <= float(strength) <= 1:
+        return float(strength)
+    raise UsageError(
+        f"strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced), or auto.",
+        code="option",
+        subject="strength",
+    )

@@ -1,0 +1,1 @@
+"""One file per picture format, and what several of them stand on."""
