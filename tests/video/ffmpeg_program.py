@@ -70,6 +70,12 @@ def _ask(path, *words):
     return json.loads(done.stdout)
 
 
+def packet_times(path, stream):
+    """When a stream's packets begin, in seconds."""
+    listed = _ask(path, "-select_streams", stream, "-show_packets")["packets"]
+    return [float(packet.get("pts_time", packet.get("dts_time"))) for packet in listed]
+
+
 def pixels(path, form="rgb24", *, turned=False, decoder=None):
     """All frames' bytes (or words, for deep formats) as ffmpeg decodes them, one row each."""
     words = ["-v", "error", *([] if turned else ["-noautorotate"]), *(["-c:v", decoder] if decoder else [])]

@@ -3,15 +3,18 @@
 At strength 0, where frames are handed on as they are: what is written must look and be timed as the input.
 """
 
-from dataclasses import dataclass
+import subprocess
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
-from ffmpeg_program import PATTERN, TONE, make, needed, packets, pixels, probe, psnr
+from ffmpeg_program import PATTERN, TONE, make, needed, packet_times, packets, pixels, probe, psnr
 
 av = pytest.importorskip("av")
 
-from undim.video.files import enhance_video  # noqa: E402 - behind the package that it needs
+from undim.errors import VideoError  # noqa: E402 - behind the package that the next ones need
+from undim.video import containers, files  # noqa: E402
+from undim.video.files import enhance_video  # noqa: E402
 
 pytestmark = needed
 
@@ -108,6 +111,12 @@ def test_the_last_frame_is_as_good_as_from_ffmpeg_at_the_same_quantiser(tmp_path
     assert (tmp_path / "b.mkv").stat().st_size > 0.5 * source.stat().st_size
 
 
+def sound(path):
+    """What is heard, as ffmpeg decodes it."""
+    words = ["-v", "error", "-i", str(path), "-map", "0:a:0", "-f", "s16le", "-"]
+    return np.frombuffer(subprocess.run(["ffmpeg", *words], capture_output=True, check=True).stdout, "<i2")
+
+
 TIMINGS = {
     "even": PATTERN + TONE,
     "variable": [
@@ -134,13 +143,21 @@ TIMINGS = {
 def test_times_are_the_inputs_and_the_sound_is_in_step(tmp_path, timing, begin, end):
     source = make(tmp_path / f"a.{begin}", *TIMINGS[timing], "-c:v", "libx264", "-c:a", "aac")
     target = tmp_path / f"b.{end}"
-    copy(source, target)
+    summary = copy(source, target)
     before, after = probe(source), probe(target)
     assert len(after.times) == len(before.times)
     grid = 0.021 if end == "avi" and timing == "variable" else 0.0011
     steps = [np.array(video.times) - video.times[0] for video in (before, after)]
     assert np.abs(steps[1] - steps[0]).max() <= grid
-    if end != "avi":  # which has no time for the first sound
+    assert [stream["codec_type"] for stream in after.streams] == ["video", "audio"]
+    if end == "avi":  # which has no time for the first sound
+        late = before.times[0] - float(before.streams[1]["start_time"])
+        assert after.times[0] == pytest.approx(late if late > 0.1 else 0, abs=0.041)
+        assert any("too early" in note for note in summary.notes) == (timing == "late sound")
+        # The first two packets may differ: what an edit list cuts away is no longer decoded ahead of them.
+        apart = sound(target)[2048:20000].astype(float) - sound(source)[2048:20000]
+        assert np.abs(apart).max() <= 8  # of 4096; and so do the random numbers that fill bands of noise
+    else:
         starts = [
             [float(s["start_time"]) for s in video.streams if s["codec_type"] in ("video", "audio")]
             for video in (before, after)
@@ -187,16 +204,63 @@ def test_an_edit_list_cuts_the_same_frames_away(tmp_path):
         assert psnr(pixels(source, "yuv420p"), pixels(tmp_path / f"b.{suffix}", "yuv420p"), 255).min() > 38
 
 
-@pytest.mark.slow
-def test_a_clock_that_jumps_back_goes_on(tmp_path):
-    part = make(tmp_path / "part.ts", *PATTERN, *TONE, "-c:v", "mpeg2video", "-q:v", "3", "-c:a", "mp2")
-    source = tmp_path / "a.ts"
+@pytest.mark.parametrize(
+    "length", [0.4, pytest.param(0.6, marks=pytest.mark.slow), pytest.param(3, marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("end", ["mkv", pytest.param("avi", marks=pytest.mark.slow)])
+def test_a_clock_that_jumps_back_goes_on(tmp_path, length, end):
+    pattern, tone = (f"{name}:d={length}" for name in ("testsrc2=s=128x96:r=25", "sine=r=48000"))
+    words = ["-f", "lavfi", "-i", pattern, "-f", "lavfi", "-i", tone, "-c:v", "mpeg2video", "-q:v", "3", "-c:a", "mp2"]
+    part = make(tmp_path / "part.ts", *words)
+    source, target = tmp_path / "a.ts", tmp_path / f"b.{end}"
     source.write_bytes(part.read_bytes() * 2)
-    copy(source, tmp_path / "b.mkv")
-    after = probe(tmp_path / "b.mkv")
-    assert len(after.times) == 2 * len(probe(part).times)
-    assert np.diff(after.times) == pytest.approx(0.04, abs=0.03)
-    assert after.times[-1] == pytest.approx(29 * 0.04, abs=0.2)
+    copy(source, target)
+    shown, heard = sorted(packet_times(target, "v:0")), packet_times(target, "a:0")
+    frames = round(length * 25)
+    assert len(shown) == len(probe(target).times) == 2 * frames
+    assert np.diff(shown) == pytest.approx(0.04, abs=0.045)
+    assert shown[-1] - shown[0] == pytest.approx((2 * frames - 1) * 0.04, abs=0.1)
+    assert len(heard) == 2 * len(packet_times(part, "a:0"))
+    assert np.diff(heard) == pytest.approx(0.024, abs=0.07)
+
+
+def test_sound_whose_clock_stands_still_does_not_stop_the_rest(tmp_path):
+    plain = make(tmp_path / "plain.mkv", *PATTERN, *TONE, "-c:v", "mpeg4", "-q:v", "3", "-c:a", "mp2")
+    source, target = tmp_path / "a.mkv", tmp_path / "b.mp4"
+    with av.open(str(plain)) as reader, av.open(str(source), "w") as writer:
+        made = {stream.index: writer.add_stream_from_template(stream, opaque=True) for stream in reader.streams}
+        for packet in reader.demux():
+            if packet.dts is None:
+                continue
+            if packet.stream.type == "audio":
+                packet.pts = packet.dts = packet.dts // 100 * 100
+            packet.stream = made[packet.stream.index]
+            writer.mux(packet)
+    copy(source, target)
+    assert packets(target, "a:0") == packets(source, "a:0")
+    assert len(probe(target).times) == 15
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [pytest.param("ts", "wmv"), *(pytest.param("ts", end, marks=pytest.mark.slow) for end in ("mkv", "flv", "nut"))],
+)
+def test_sound_with_headers_in_its_frames_is_heard_as_before(tmp_path, begin, end):
+    source = make(tmp_path / f"a.{begin}", *PATTERN, *TONE, "-c:v", "libx264", "-c:a", "aac")
+    summary = copy(source, tmp_path / f"b.{end}")
+    assert summary.notes == ()
+    assert (sound(tmp_path / f"b.{end}")[:20000] == sound(source)[:20000]).all()
+
+
+def test_a_refusal_of_what_is_written_is_not_told_as_a_fault_of_the_input(tmp_path, monkeypatch):
+    source, target = make(tmp_path / "a.mkv", *PATTERN, "-c:v", "mpeg4"), tmp_path / "b.avi"
+    find = containers.find_container
+    monkeypatch.setattr(
+        files, "find_container", lambda path: replace(find(path), options={"reserve_index_space": "-5"})
+    )
+    with pytest.raises(VideoError, match=r"cannot be written as a file of this kind .*\.mkv"):
+        copy(source, target)
+    assert not target.exists()
 
 
 ONE = 65536

@@ -48,6 +48,8 @@ class Container:
     """Whether it holds Apple's own keys of metadata, if it is told to."""
     tagged: frozenset[str] = frozenset()
     """Codecs whose four-letter tag is chosen here; see `TAGS`."""
+    bare_aac: bool = False
+    """Whether AAC has to be told apart from its frames here, since what writes it leaves the headers in them (ADTS)."""
     steady: bool = False
     """Whether its frames stand on a grid of time, with gaps where there is none."""
 
@@ -85,7 +87,7 @@ _MKV = replace(
 )
 _MPEG_TS = Container("mpegts", untold=_TS, tracks=True)
 _MPEG_PS = Container("mpeg", untold=_PS)
-_ASF = Container("asf", reorders=False, chapters=True, tracks=True)
+_ASF = Container("asf", reorders=False, bare_aac=True, chapters=True, tracks=True)
 
 CONTAINERS: dict[str, Container] = {
     "mp4": _MP4,
@@ -95,7 +97,8 @@ CONTAINERS: dict[str, Container] = {
     "3gp": replace(_ISO, format="3gp"),
     "mkv": _MKV,
     "webm": _WEBM,
-    "avi": Container("avi", reorders=False, keeps=True, steady=True),
+    # The muxer would move all streams, to a grid too coarse for it, where sound begins before zero.
+    "avi": Container("avi", {"avoid_negative_ts": "disabled"}, reorders=False, bare_aac=True, keeps=True, steady=True),
     "ts": _MPEG_TS,
     "mts": _MPEG_TS,
     "m2ts": replace(_MPEG_TS, options={"mpegts_m2ts_mode": "1"}),

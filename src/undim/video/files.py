@@ -16,7 +16,7 @@ from undim.errors import VideoError
 from undim.video import frames
 from undim.video.containers import Container, find_container, taken_codecs
 from undim.video.encoders import codec_name
-from undim.video.output import Enhance, Output, Source, is_of_the_system, open_output, seconds
+from undim.video.output import Enhance, Output, Source, is_of_the_system, mux, open_output, refusal, seconds
 from undim.video.streams import Others, attach_cover, choose_video, codec_of, copy_others
 from undim.video.times import Clock, FrameTimes
 
@@ -31,6 +31,8 @@ LASTING = ("mov", "matroska", "avi", "asf", "flv", "nut")
 """Containers whose header says how long they last; that of others is a guess."""
 CUT_OFF = 0.5
 """Seconds by which a video that is whole may end before the time that its header says."""
+_TICK = 0.001
+"""Seconds: the unit of Matroska's time stamps, by which sound before the start may seem to last beyond it."""
 PRIMING = 0.05
 """Seconds of sound before the start that its decoder needs."""
 _ALPHA_DECODERS = {"vp9": "libvpx-vp9", "vp8": "libvpx"}
@@ -134,7 +136,9 @@ class _Copy:
         self._waiting: list[Any] = []
         """Packets of other streams that came before the first frame, when the streams' headers are not written yet."""
         self._damaged = 0
-        self._seen = _Seen()
+        self._seen, self._sound = _Seen(), _Sound()
+        self._order: dict[int, int] = {}
+        """Stream -> time stamp of its last packet."""
         self._first = 0.0
         """Seconds: of the first frame."""
         self._end = 0.0
@@ -148,6 +152,7 @@ class _Copy:
             self._clock.mend(packet)
             if packet.pts is not None and packet.time_base is not None:
                 self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            self._clock.begin_at_zero(packet)
             if packet.stream.index != self._source.video.index:
                 self._pass_on(packet)
                 continue
@@ -160,8 +165,15 @@ class _Copy:
             for frame in self._deinterlacer(None):
                 self._write(output, frame)
         output.finish()
+        try:
+            self._writer.close()
+        except av.error.FFmpegError as error:
+            if is_of_the_system(error):
+                raise
+            raise refusal(error) from error
         missing = self._missing()
-        notes = (*output.notes, *self._others.notes, *_alpha_notes(output), *self._seen.notes(), *self._damage(missing))
+        notes = (*output.notes, *self._others.notes, *_alpha_notes(output), *self._seen.notes())
+        notes += (*self._sound.notes(), *self._damage(missing))
         return Summary(output.frames, self._damaged, output.choice.codec, notes, missing)
 
     def _decode(self, packet: Any) -> list[VideoFrame]:  # noqa: ANN401 - PyAV's type of packets is generic
@@ -185,15 +197,33 @@ class _Copy:
         if stream is not None and not self._is_cut_away(packet):
             if packet.dts is None and packet.stream.type != "video":  # whose frames may be in another order
                 packet.dts = packet.pts
-            packet.stream = stream
-            self._writer.mux(packet)
+            if self._container.steady and packet.stream.type == "audio":
+                self._sound.hear(packet)
+            self._mend_order(packet)
+            index = packet.stream.index
+            for one in self._others.filters[index].filter(packet) if index in self._others.filters else (packet,):
+                one.stream = stream
+                mux(self._writer, one)
+
+    def _mend_order(self, packet: Any) -> None:  # noqa: ANN401 - PyAV's type of packets is generic
+        """Let a stream's packets rise in time: what writes them would refuse the whole file."""
+        last, index = self._order.get(packet.stream.index), packet.stream.index
+        if packet.dts is None:
+            return
+        if last is not None and packet.dts <= last:
+            packet.dts = last + 1
+            if packet.pts is not None:
+                packet.pts = max(packet.pts, packet.dts)
+        self._order[index] = packet.dts
 
     def _is_cut_away(self, packet: Any) -> bool:  # noqa: ANN401 - PyAV's type of packets is generic
         """Whether the edit list of its file, which other containers do not have, cuts a packet away."""
-        if self._container.edits or not packet.is_discard or packet.pts is None:
+        if self._container.edits or packet.pts is None:
             return False
         end = (packet.pts + (packet.duration or 0)) * packet.time_base
-        return bool(end <= (0 if self._container.steady else -PRIMING))
+        if self._container.steady:  # where sound has no time, so what comes before the start would be heard after it
+            return bool(packet.stream.type == "audio" and packet.pts < 0 and end <= _TICK)
+        return bool(packet.is_discard and end <= -PRIMING)
 
     def _take(self, frame: VideoFrame) -> None:
         """A frame from the decoder."""
@@ -252,6 +282,33 @@ class _Copy:
                 f"is cut off: it ends {missing:.1f} s before the time that its header says; what is there was written"
             )
         return notes
+
+
+class _Sound:
+    """How far sound comes too early in containers that play it from the start to the end without a pause."""
+
+    def __init__(self) -> None:
+        self._ends: dict[int, float] = {}
+        self._early: dict[int, float] = {}
+
+    def hear(self, packet: Any) -> None:  # noqa: ANN401 - PyAV's type of packets is generic
+        if packet.pts is None:
+            return
+        index, time = packet.stream.index, float(packet.pts * packet.time_base)
+        gap = time - self._ends.get(index, 0.0)
+        if gap > PRIMING:
+            self._early[index] = self._early.get(index, 0.0) + gap
+        self._ends[index] = time + float((packet.duration or 0) * packet.time_base)
+
+    def notes(self) -> list[str]:
+        if not self._early:
+            return []
+        most = max(self._early.values())
+        note = (
+            f"its sound comes up to {most:.2f} s too early: it begins late or pauses, which files of this kind cannot"
+            " tell; give the output another suffix, such as .mkv"
+        )
+        return [note]
 
 
 class _Seen:

@@ -117,6 +117,10 @@ class Output:
     """Whether a frame was transparent and is no longer."""
     _stamps: dict[int, int] = field(default_factory=dict)
     """Number of a frame that is in the encoder -> its time stamp, where this is not told to the encoder."""
+    _phase: Fraction | None = None
+    """Seconds: where the grid begins; the beginning of a first frame that comes within one frame of zero."""
+    _written: bool = False
+    """Whether a packet is."""
     _last: int | None = None
     """Place on the grid of the last frame."""
 
@@ -217,7 +221,9 @@ class Output:
         base = self.source.base
         pts = round((frame.pts or 0) * (frame.time_base or base) / base)
         if self.grid is not None:
-            pts, base = round(pts * base * self.grid), 1 / self.grid
+            if self._phase is None:
+                self._phase = pts * base if 0 <= pts * base < 1 / self.source.rate else Fraction(0)
+            pts, base = round((pts * base - self._phase) * self.grid), 1 / self.grid
             if self._last is not None and pts <= self._last:
                 pts = self._last + 1
             self._last = pts
@@ -244,12 +250,43 @@ class Output:
             packet.pts = packet.dts = self._stamps.pop(packet.pts)
             packet.time_base = 1 / self.grid if self.grid else self.source.base
             packet.duration = 0
-        self.writer.mux(packet)
+        if self.grid is not None and not self._written and (packet.dts or 0) > 0:
+            self._hold_back(packet)
+        self._written = True
+        mux(self.writer, packet)
+
+    def _hold_back(self, first: Packet[VideoStream]) -> None:
+        """Begin with an empty frame, as grids mark gaps: the first frame would else stand at the beginning."""
+        empty = cast("Packet[VideoStream]", av.Packet(b""))
+        empty.stream, empty.time_base, empty.pts, empty.dts = self.stream, first.time_base, 0, 0
+        mux(self.writer, empty)
 
 
 def is_of_the_system(error: Exception) -> bool:
     """Whether it is about a file or a disk, and not about what is in a video."""
     return isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM
+
+
+def mux(writer: OutputContainer, packet: Any) -> None:  # noqa: ANN401 - PyAV's type of packets is generic
+    """Write a packet.
+
+    Raises:
+        VideoError: if files of this kind do not take it so.
+    """
+    try:
+        writer.mux(packet)
+    except av.error.FFmpegError as error:
+        if is_of_the_system(error):
+            raise
+        raise refusal(error) from error
+
+
+def refusal(error: Exception) -> VideoError:
+    """What to say when a file of the output's kind cannot be written, which is not the input's fault."""
+    reason = getattr(error, "strerror", None) or error
+    return VideoError(
+        f"cannot be written as a file of this kind ({reason}); give the output another suffix, such as .mkv"
+    )
 
 
 def seconds(frame: VideoFrame) -> float:

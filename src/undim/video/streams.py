@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import av
+from av.bitstream import BitStreamFilterContext
 from av.stream import AttachmentStream, Disposition
 
 from undim.errors import VideoError
@@ -21,6 +25,8 @@ _COVER = Disposition.attached_pic | Disposition.still_image | Disposition.timed_
 _PART = Disposition.dependent | Disposition.multilayer
 _TITLES = "bin_data"
 """FFmpeg's name of a stream of text, such as titles of chapters."""
+_CONFIG = "new_extradata"
+"""PyAV's name of what a decoder has to know first, where it comes with a packet."""
 _OF_THE_OLD_STREAM = ("encoder", "duration", "bps", "number_of_bytes", "number_of_frames", "_statistics_")
 """Beginnings of metadata, in small letters, that describe the stream that was read."""
 _CHOSEN = Disposition.forced | Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.comment
@@ -65,6 +71,8 @@ class Others:
 
     copied: dict[int, Stream] = field(default_factory=dict)
     """Number of a stream of the input -> that of the output."""
+    filters: dict[int, BitStreamFilterContext] = field(default_factory=dict)
+    """Number of a stream of the input -> what its packets go through."""
     covers: list[int] = field(default_factory=list)
     """Numbers of cover pictures that become attachments."""
     notes: list[str] = field(default_factory=list)
@@ -101,8 +109,12 @@ def copy_others(
             done = container.attachments and _attach(stream, writer)
         elif stream.type == "video" and stream.disposition & _COVER:
             done = _copy_cover(stream, writer, container, taken, others)
-        elif stream.type in ("audio", "subtitle", "video") and codec_of(stream) in taken:
-            others.copied[stream.index] = _copy(stream, writer, container)
+        elif (
+            stream.type in ("audio", "subtitle", "video")
+            and codec_of(stream) in taken
+            and (made := _copy(reader, stream, writer, container, others)) is not None
+        ):
+            others.copied[stream.index] = made
             done = True
             if stream.type == "video":
                 others.notes.append(f"video stream {stream.index} is copied as it is: one video of a file is enhanced")
@@ -128,13 +140,54 @@ def _lost_marks(reader: InputContainer, video: VideoStream, container: Container
     return [f"files of this kind have no place for its {' and '.join(lost)}: they are not kept"] if lost else []
 
 
-def _copy(stream: Stream, writer: OutputContainer, container: Container) -> Stream:
-    made = writer.add_stream_from_template(stream, opaque=True)
-    if codec_of(stream) in container.tagged:
-        made.codec_context.codec_tag = TAGS[codec_of(stream)]
+def _copy(
+    reader: InputContainer, stream: Stream, writer: OutputContainer, container: Container, others: Others
+) -> Stream | None:
+    """A stream of the output for one of the input; none if files of this kind refuse it."""
+    config = _config_within(reader, stream) if container.bare_aac and codec_of(stream) == "aac" else None
+    if stream.type == "audio" and not _is_taken(stream, container, config):
+        return None
+    made = _add(stream, writer, container, config)
+    if config is not None:
+        others.filters[stream.index] = BitStreamFilterContext("aac_adtstoasc", stream)
     made.metadata.update(stream.metadata)
     made.disposition = stream.disposition
     return made
+
+
+def _add(stream: Stream, writer: OutputContainer, container: Container, config: bytes | None) -> Stream:
+    made = writer.add_stream_from_template(stream, opaque=True)
+    if codec_of(stream) in container.tagged:
+        made.codec_context.codec_tag = TAGS[codec_of(stream)]
+    if config is not None:
+        made.codec_context.extradata = config
+    return made
+
+
+def _is_taken(stream: Stream, container: Container, config: bytes | None) -> bool:
+    """Whether what writes files of this kind takes a stream; tried on one that is thrown away."""
+    trial = av.open(io.BytesIO(), "w", format=container.format)
+    try:
+        _add(stream, trial, container, config)
+        trial.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    finally:
+        with contextlib.suppress(av.error.FFmpegError):  # a file without a frame
+            trial.close()
+    return True
+
+
+def _config_within(reader: InputContainer, stream: Stream) -> bytes | None:
+    """AudioSpecificConfig (ISO/IEC 14496-3) from the first header that stands in AAC's frames, if one does (ADTS)."""
+    if stream.codec_context.extradata:
+        return None
+    with av.open(reader.name, metadata_errors="replace") as again:
+        packet = next((one for one in again.demux(again.streams[stream.index]) if one.size), None)
+        if packet is None or bytes(packet)[0] != 0xFF or bytes(packet)[1] & 0xF6 != 0xF0:
+            return None
+        told = BitStreamFilterContext("aac_adtstoasc", again.streams[stream.index]).filter(packet)
+        return next((bytes(data) for one in told for data in one.iter_sidedata() if data.data_type == _CONFIG), None)
 
 
 def _copy_cover(
@@ -142,7 +195,9 @@ def _copy_cover(
 ) -> bool:
     codec = codec_of(stream)
     if container.covers == "track" and codec in taken and stream.disposition & Disposition.attached_pic:
-        others.copied[stream.index] = _copy(stream, writer, container)
+        others.copied[stream.index] = made = _add(stream, writer, container, None)
+        made.metadata.update(stream.metadata)
+        made.disposition = stream.disposition
         return True
     if container.covers == "attachment" and codec in _COVER_NAMES:
         others.covers.append(stream.index)

@@ -40,9 +40,14 @@ class Clock:
         self._free = bool(_FREE_RUNNING & set(reader.format.name.split(",")))
         begins_anywhere = output in _FREE_RUNNING - {"asf"}
         self._start = Fraction(0) if begins_anywhere else Fraction(reader.start_time or 0, 1_000_000)
+        self._late = (
+            Fraction(0) if self._free or output != "avi" else Fraction(max(0, reader.start_time or 0), 1_000_000)
+        )
         self._offsets: dict[int, Fraction] = {}
         self._ends: dict[int, Fraction] = {}
         """Stream -> where its last packet ended, in seconds of the output."""
+        self._last: dict[int, Fraction] = {}
+        """Stream -> where its last packet began."""
 
     def mend(self, packet: Any) -> None:  # noqa: ANN401 - PyAV's type of packets is generic
         """Shift a packet's time stamps; nothing for other files, whose time stamps stay as they are."""
@@ -51,26 +56,35 @@ class Clock:
         base, index = packet.time_base, packet.stream.index
         offset = self._offsets.get(index, -self._start)
         time = packet.dts * base + offset
-        expected = self._ends.get(index)
-        if (
-            expected is not None
-            and not -_JUMP_BACK <= time - expected <= _JUMP
-            and packet.stream.type in ("audio", "video")
-        ):
-            offset = self._offset_after(packet.dts * base, expected)
-            time = packet.dts * base + offset
-        self._offsets[index] = offset
+        expected, last = self._ends.get(index), self._last.get(index)
+        if expected is not None and last is not None and packet.stream.type in ("audio", "video"):
+            earliest = max(expected - Fraction(_JUMP_BACK), last + base)
+            if not earliest <= time <= expected + Fraction(_JUMP):
+                expected = max(expected, last + base)
+                offset = self._offset_after(packet.dts * base, offset, earliest, expected)
+                time = packet.dts * base + offset
+        self._offsets[index], self._last[index] = offset, time
         self._ends[index] = time + (packet.duration or 0) * base
-        shift = round(offset / base)
-        packet.dts += shift
-        if packet.pts is not None:
-            packet.pts += shift
+        _shift(packet, round(offset / base))
 
-    def _offset_after(self, stamp: Fraction, expected: Fraction) -> Fraction:
+    def begin_at_zero(self, packet: Any) -> None:  # noqa: ANN401 - PyAV's type of packets is generic
+        """Shift a packet so that the file begins at zero, where the output tells no beginning."""
+        if self._late:
+            _shift(packet, -round(self._late / packet.time_base))
+
+    def _offset_after(self, stamp: Fraction, old: Fraction, earliest: Fraction, expected: Fraction) -> Fraction:
+        """The offset of a stream that jumped: that of one that has made the same jump, or so that there is no gap."""
         for offset in self._offsets.values():
-            if abs(stamp + offset - expected) < _NEAR:
+            if offset != old and earliest <= stamp + offset < expected + Fraction(_NEAR):
                 return offset
         return expected - stamp
+
+
+def _shift(packet: Any, ticks: int) -> None:  # noqa: ANN401 - PyAV's type of packets is generic
+    if packet.dts is not None:
+        packet.dts += ticks
+    if packet.pts is not None:
+        packet.pts += ticks
 
 
 class FrameTimes:
