@@ -86,7 +86,11 @@ def test_codec_container_and_pixel_format_are_kept_and_every_frame_is_like_the_i
     same = ("codec_name", "width", "height", "pix_fmt", "color_range", "field_order")
     if (name == "prores_ks" and "yuva" in form) or name == "rawvideo":
         same = same[:3]
-    assert {key: after.stream.get(key) for key in same} == {key: before.stream.get(key) for key in same}
+    expected = {key: before.stream.get(key) for key in same}
+    if name == "libvpx":  # its decoders take a range that is not named for limited, so it is named rightly
+        assert expected["color_range"] in (None, "tv")
+        expected["color_range"] = "tv"
+    assert {key: after.stream.get(key) for key in same} == expected
     # Frames that were shown in another order than stored have no time of their own in AVI.
     first = (before.times[0], after.times[0]) if suffix in ("avi", "ts") else (0, 0)
     relative = [np.array(video.times) - begin for video, begin in zip((before, after), first, strict=True)]
@@ -95,7 +99,8 @@ def test_codec_container_and_pixel_format_are_kept_and_every_frame_is_like_the_i
     most = 4095 if "12" in shown else 1023 if "10" in shown else 255
     quality = psnr(pixels(source, shown), pixels(target, shown), most)
     assert quality.min() >= codec.least
-    assert quality[-1] >= quality.max() - 12 or codec.least == LOSSLESS
+    # Beside the first frame, which some encoders write nearly without loss.
+    assert quality[-1] >= quality[1:].max() - 12 or codec.least == LOSSLESS
 
 
 @pytest.mark.parametrize(

@@ -419,7 +419,10 @@ def _set_colours(context: VideoCodecContext, frame: VideoFrame, choice: Choice) 
     """Copy the colour tags; returns the range of the output's YUV, as FFmpeg's number."""
     context.color_primaries, context.color_trc = frame.color_primaries, frame.color_trc
     if _is_rgb(VideoFormat(choice.pixel_format)):
-        context.colorspace = frame.colorspace if _is_rgb(frame.format) else _UNTOLD
+        if _is_rgb(frame.format):
+            context.colorspace, context.color_range = frame.colorspace, frame.color_range
+        else:
+            context.colorspace = _UNTOLD
         return 0
     if _is_rgb(frame.format):
         color_range = FULL_RANGE if choice.encoder.full_range else _LIMITED
