@@ -106,7 +106,7 @@ def test_list_names_every_set_and_where_it_is(tmp_path, capsys, monkeypatch):
     assert main(["data", "list", "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)
     assert [entry["name"] for entry in entries if entry["found"]] == ["mef"]
-    assert len(entries) == 10
+    assert len(entries) == 12
 
 
 def test_works_without_torch():
