@@ -26,6 +26,8 @@ class DrownedRun:
 
 
 DROWNED_RUNS = (
+    DrownedRun("photo", 6053, "both of its runs, and the weights that it started from, were trained in bfloat16"),
+    DrownedRun("tiny", 7317, "it was trained in bfloat16"),
     DrownedRun(
         "photo", 1975, "the weights that it started from were trained in bfloat16; its last 1975 steps were in float32"
     ),
