@@ -33,6 +33,7 @@ def followed(tmp_path, monkeypatch):
         REGISTRY.pop("glow", None)
 
 
+@pytest.mark.slow
 def test_the_page_s_backbone_gets_everything_without_an_edit_to_the_package(followed, tmp_path):
     model, picture = followed.model, followed.pictures[0][..., :23, :31]  # an odd size
     with torch.no_grad():

@@ -121,6 +121,7 @@ def test_useless_layers_are_proposed_first():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_the_least_worth_for_its_cost_goes_first():
     model, spec = built("candela_tiny"), SPECS["candela_tiny"]
     pair = propose(model, spec, measured(model, latent_2=90.0, decoder3_1=90.0), fraction=0.01)
