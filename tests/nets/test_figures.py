@@ -1,6 +1,8 @@
 import json
 from importlib.resources import files
 
+import pytest
+
 from undim.nets.figures import measure
 
 
