@@ -16,6 +16,7 @@ import typer
 from undim.cli.hints import tell, with_hint
 from undim.cli.lines import put, say, without_codec_noise
 from undim.cli.options import read_strength, read_tile
+from undim.cli.outcomes import count, summary
 from undim.cli.progress import Shares, bar
 from undim.errors import PictureError, UsageError
 from undim.images import FORMATS, MAX_PIXELS
@@ -25,7 +26,7 @@ from undim.jobs.run import Outcome, run_tasks
 from undim.jobs.series import check_series, find_common_look
 from undim.jobs.watch import PAUSE, Arrivals
 from undim.runtimes.precision import PrecisionWish
-from undim.runtimes.table import DEFAULT_RUNTIME, PAYS_FOR_PICTURES, RUNTIMES, find_runtime
+from undim.runtimes.table import DEFAULT_RUNTIME, PAYS_FOR_PICTURES, RUNTIMES, reads_of
 from undim.shipped import DEFAULT_MODEL, find_model
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def enhance(
         max_pixels=max_pixels,
         overwrite=overwrite,
     )
-    find_model(model, reads(runtime))
+    find_model(model, reads_of(runtime))
     if watch:
         if series or as_json or output == STREAM or len(paths) != 1 or not Path(paths[0]).is_dir():
             raise UsageError("--watch takes one folder and -o FOLDER, without --series and --json.")
@@ -143,8 +144,8 @@ def enhance(
     if series:
         check_series(tasks)
     if videos:
-        count = f"{len(videos)} {'video was' if len(videos) == 1 else 'videos were'}"
-        say(f"note: {count} passed over, such as {videos[0]}: undim video makes them clear")
+        passed_over = f"{len(videos)} {'video was' if len(videos) == 1 else 'videos were'}"
+        say(f"note: {passed_over} passed over, such as {videos[0]}: undim video makes them clear")
     enhancer = open_enhancer(options, expect_many=len(tasks) >= PAYS_FOR_PICTURES)
     look = _common_look(tasks, enhancer, options) if series else None
     outcomes = _run(tasks, enhancer, options, jobs, look)
@@ -160,7 +161,6 @@ def enhance(
 
 def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
     """What `--json` prints: counts, and one entry per picture in the order of the inputs."""
-    counts = {status: sum(outcome.status == status for outcome in outcomes) for status in ("done", "skipped", "failed")}
     files = [
         {
             "input": outcome.task.source,
@@ -172,19 +172,7 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
         }
         for outcome in outcomes
     ]
-    return {**counts, "files": files}
-
-
-def summary(outcomes: Sequence[Outcome]) -> str:
-    """The counts in words."""
-    counts = report(outcomes)
-    kept = " (their outputs exist; --overwrite replaces them)" if counts["skipped"] else ""
-    return f"{counts['done']} done, {counts['skipped']} skipped{kept}, {counts['failed']} failed"
-
-
-def reads(runtime: str) -> str:
-    """Suffix of the model files that a runtime reads; "auto" reads what the default does."""
-    return find_runtime(DEFAULT_RUNTIME if runtime == "auto" else runtime).reads
+    return {**count(outcomes), "files": files}
 
 
 def _watch(paths: Sequence[str], output: str, options: EnhanceOptions, jobs: int) -> int:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 from undim.cli.lines import one_line, say
-
-LINE_EVERY = 10.0
-"""Seconds between two lines of `lines_of_progress`."""
 
 
 @dataclass(frozen=True)
@@ -47,30 +43,6 @@ def bar(total: float, what: str = "") -> Iterator[Bar]:
         task = shown.add_task(what, total=total)
         # `out` neither wraps nor reads markup.
         yield Bar(partial(shown.advance, task), lambda line: console.out(f"undim: {one_line(line)}", highlight=False))
-
-
-@contextmanager
-def lines_of_progress(what: str) -> Iterator[Callable[[float], None]]:
-    """Without a terminal, a line every ten seconds with the share that is done and the time left.
-
-    Args:
-        what: the line begins with it.
-
-    Yields:
-        What to call with the share that is done, 0 to 1.
-    """
-    begin = told = time.monotonic()
-
-    def share_done(share: float) -> None:
-        nonlocal told
-        now = time.monotonic()
-        if now - told < LINE_EVERY or share <= 0:
-            return
-        told = now
-        left = (now - begin) * (1 - share) / share
-        say(f"{what}: {share:.0%} done, about {left:.0f} s left")
-
-    yield share_done
 
 
 class Shares:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,11 @@ import typer
 
 from undim.cli.lines import one_line, put, say, without_codec_noise
 from undim.cli.options import read_tile
+from undim.cli.outcomes import count, summary
+from undim.cli.progress import on_terminal
 from undim.jobs.options import EnhanceOptions, open_enhancer
 from undim.runtimes.precision import PrecisionWish
-from undim.runtimes.table import DEFAULT_RUNTIME, find_runtime
+from undim.runtimes.table import DEFAULT_RUNTIME, reads_of
 from undim.shipped import DEFAULT_MODEL, find_model
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def video(
         precision=cast("PrecisionWish", precision),
         overwrite=overwrite,
     )
-    find_model(model, find_runtime(DEFAULT_RUNTIME if runtime == "auto" else runtime).reads)
+    find_model(model, reads_of(runtime))
     from undim.video.plan import plan  # FFmpeg loads only after the options are checked
 
     planned = plan(paths, output, overwrite=overwrite)
@@ -94,7 +95,6 @@ def video(
 
 def report(outcomes: Sequence[VideoOutcome]) -> dict[str, object]:
     """What `--json` prints: counts, and one entry per video in the order of the inputs."""
-    counts = {status: sum(outcome.status == status for outcome in outcomes) for status in ("done", "skipped", "failed")}
     files = [
         {
             "input": os.fspath(outcome.task.source),
@@ -109,14 +109,7 @@ def report(outcomes: Sequence[VideoOutcome]) -> dict[str, object]:
         }
         for outcome in outcomes
     ]
-    return {**counts, "files": files}
-
-
-def summary(outcomes: Sequence[VideoOutcome]) -> str:
-    """The counts in words."""
-    counts = report(outcomes)
-    kept = " (their outputs exist; --overwrite replaces them)" if counts["skipped"] else ""
-    return f"{counts['done']} done, {counts['skipped']} skipped{kept}, {counts['failed']} failed"
+    return {**count(outcomes), "files": files}
 
 
 def _run(
@@ -151,7 +144,7 @@ def _progress() -> Iterator[tuple[Callable[[VideoTask, float], None], Callable[[
 
     Yields a call that takes a task and the share of it that is done, and one for a line between.
     """
-    if sys.stderr is None or not sys.stderr.isatty():
+    if not on_terminal():
         yield _Lines().advance, say
         return
     from rich.console import Console

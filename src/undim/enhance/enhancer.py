@@ -39,7 +39,15 @@ from undim.errors import ModelError, UsageError
 from undim.images.picture import Picture
 from undim.runtimes.base import OutOfMemoryError, Runtime, Tiling, WholePicture
 from undim.runtimes.precision import PrecisionWish, check_precision
-from undim.runtimes.table import DEFAULT_RUNTIME, PAYS_FROM, RuntimeWish, check_runtime, find_runtime, open_runtime
+from undim.runtimes.table import (
+    DEFAULT_RUNTIME,
+    PAYS_FROM,
+    RuntimeWish,
+    check_runtime,
+    find_runtime,
+    open_runtime,
+    reads_of,
+)
 from undim.shipped import DEFAULT_MODEL, MODELS_FOLDER, find_model
 
 Piece = tuple[int, int, Floats]
@@ -118,7 +126,7 @@ class Enhancer:
         check_runtime(runtime)
         self._chooses = runtime == "auto"
         self._wish: RuntimeWish = runtime
-        self._path = find_model(model, find_runtime(DEFAULT_RUNTIME if self._chooses else runtime).reads)
+        self._path = find_model(model, reads_of(runtime))
         self._name = os.fspath(model)
         self._threads = threads
         self._precision: PrecisionWish = precision

@@ -121,6 +121,15 @@ def find_runtime(name: str) -> RuntimeRow:
     return row
 
 
+def reads_of(wish: RuntimeWish) -> str:
+    """Suffix of the model files that a runtime loads; "auto" takes those that the default one does.
+
+    Raises:
+        UsageError: if there is no runtime of that name.
+    """
+    return find_runtime(DEFAULT_RUNTIME if wish == "auto" else wish).reads
+
+
 def check_runtime(name: RuntimeWish) -> None:
     """Raise UsageError unless the name is "auto" or a runtime that is installed. Loads none of them."""
     if name != "auto" and not is_installed(name):
