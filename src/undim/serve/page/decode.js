@@ -1,52 +1,31 @@
-// From files to bitmaps of bounded size. The browser decodes in threads of its own, a few pictures at a time: one for
-// the list, and the two sides of the stage, which do not wait for the list.
+// From files to bitmaps of bounded size. The browser decodes beside the page; one picture at a time for the list, and
+// two for the stage, which does not wait for the list.
 
 import { Gate } from "./gate.js";
 
-const listGate = new Gate(1);
-const stageGate = new Gate(2);
-const AS_STORED = { premultiplyAlpha: "none", resizeQuality: "high" };
+export const LIST = new Gate(1);
+export const STAGE = new Gate(2);
 
-/** Size in pixels as it is shown (upright), or null where this browser cannot show the file. */
+/** Size in pixels as it is shown, upright; null where this browser cannot show the file. */
 export async function measure(blob) {
-  const url = URL.createObjectURL(blob);
-  try {
-    const image = new Image();
-    await new Promise((resolve, reject) => {
-      image.onload = resolve;
-      image.onerror = reject;
-      image.src = url;
-    });
-    return image.naturalWidth ? { width: image.naturalWidth, height: image.naturalHeight } : null;
-  } catch {
-    return null;
-  } finally {
-    URL.revokeObjectURL(url);
-  }
+	const image = new Image();
+	image.src = URL.createObjectURL(blob);
+	try {
+		await new Promise((resolve, reject) => Object.assign(image, { onload: resolve, onerror: reject }));
+		return image.naturalWidth ? { width: image.naturalWidth, height: image.naturalHeight } : null;
+	} catch {
+		return null;
+	} finally {
+		URL.revokeObjectURL(image.src);
+	}
 }
 
-/** The whole picture with at most `limit` pixels along its longer side, for the stage. */
-export function decode(blob, size, limit, signal) {
-  return stageGate.run(() => reduce(blob, size, limit), signal);
+/** A part of a picture, {left, top, width, height} in pixels of it, at `scale` where that is less than 1. */
+export function decode(gate, blob, { left = 0, top = 0, width, height }, scale, signal) {
+	const options = { premultiplyAlpha: "none", resizeQuality: "high" };
+	if (scale < 1) {
+		options.resizeWidth = Math.ceil(scale * width);
+		options.resizeHeight = Math.ceil(scale * height);
+	}
+	return gate.run(() => createImageBitmap(blob, left, top, width, height, options), signal);
 }
-
-/** The same, for the list. */
-export function decodeSmall(blob, size, limit, signal) {
-  return listGate.run(() => reduce(blob, size, limit), signal);
-}
-
-function reduce(blob, size, limit) {
-  const scale = Math.min(1, limit / Math.max(size.width, size.height));
-  return createImageBitmap(blob, scale < 1 ? { ...AS_STORED, ...scaled(size, scale) } : AS_STORED);
-}
-
-/** A part of it, in pixels of the picture, reduced to `scale` where that is less than 1. */
-export function decodePart(blob, part, scale, signal) {
-  const options = scale < 1 ? { ...AS_STORED, ...scaled(part, scale) } : AS_STORED;
-  return stageGate.run(() => createImageBitmap(blob, part.left, part.top, part.width, part.height, options), signal);
-}
-
-const scaled = (size, scale) => ({
-  resizeWidth: Math.max(1, Math.round(scale * size.width)),
-  resizeHeight: Math.max(1, Math.round(scale * size.height)),
-});

@@ -1,133 +1,120 @@
-// Draws before and after by WebGL 2: what becomes of each pair of values is looked up in the table of curve.js, so the
-// sliders cost one small texture and one drawing.
+// Draws before and after by WebGL 2. What becomes of each pair of values is looked up in the table of curve.js: a move
+// of a slider costs one small texture.
 
 const VERTEX = `#version 300 es
-uniform vec4 place;  // left, top, right, bottom on the stage, 0 to 1
+uniform vec4 place;  // left, top, right, bottom: shares of the stage
 out vec2 at;
 void main() {
-  at = vec2(gl_VertexID & 1, gl_VertexID >> 1);
-  vec2 stage = mix(place.xy, place.zw, at);
-  gl_Position = vec4(2.0 * stage.x - 1.0, 1.0 - 2.0 * stage.y, 0.0, 1.0);
+	at = vec2(gl_VertexID & 1, gl_VertexID >> 1);
+	gl_Position = vec4((2.0 * mix(place.xy, place.zw, at) - 1.0) * vec2(1, -1), 0, 1);
 }`;
 
 const FRAGMENT = `#version 300 es
 precision highp float;
 precision highp int;
-uniform sampler2D before;
-uniform sampler2D after;
-uniform sampler2D table;  // row: before, column: after
+uniform sampler2D before, after, table;  // the table's rows are before, its columns after
 uniform float split;
 in vec2 at;
 out vec4 colour;
-float settled(float b, float a) {
-  return texelFetch(table, ivec2(int(a * 255.0 + 0.5), int(b * 255.0 + 0.5)), 0).r;
-}
 void main() {
-  vec4 b = texture(before, at);
-  vec4 a = texture(after, at);
-  vec3 mixed = vec3(settled(b.r, a.r), settled(b.g, a.g), settled(b.b, a.b));
-  colour = vec4((gl_FragCoord.x < split ? b.rgb : mixed) * b.a, b.a);
+	vec4 b = texture(before, at);
+	ivec3 row = ivec3(b.rgb * 255.0 + 0.5), column = ivec3(texture(after, at).rgb * 255.0 + 0.5);
+	vec3 made = vec3(0);
+	for (int i = 0; i < 3; i++) made[i] = texelFetch(table, ivec2(column[i], row[i]), 0).r;
+	colour = vec4((gl_FragCoord.x < split ? b.rgb : made) * b.a, b.a);
 }`;
 
-const UNITS = { before: 0, after: 1, table: 2 };
-const SHARP_FROM = 3;
-/** Screen pixels to a picture's pixel from which on the picture's pixels are shown as squares. */
+const TABLE = 2;
+/** Texture unit; before and after are 0 and 1. */
+export const SHARP_FROM = 3;
+/** Scale from which on a picture's pixels are shown as squares. */
 
 export class WebGLDrawer {
-  /** Throws where there is no WebGL 2. `onLost` is called when the graphics card took the pictures away. */
-  constructor(canvas, onLost = () => {}) {
-    const gl = canvas.getContext("webgl2", { antialias: false, depth: false, premultipliedAlpha: true });
-    if (!gl) throw new Error("no WebGL 2");
-    this.gl = gl;
-    this.canvas = canvas;
-    this.largest = Math.min(gl.getParameter(gl.MAX_TEXTURE_SIZE), 8192);
-    canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
-    canvas.addEventListener("webglcontextrestored", () => {
-      this.prepare();
-      onLost();
-    });
-    this.prepare();
-  }
+	/** Throws where there is no WebGL 2. `onLost` is called when the pictures have to be set again. */
+	constructor(canvas, onLost) {
+		this.canvas = canvas;
+		this.gl = canvas.getContext("webgl2", { antialias: false, depth: false });
+		if (!this.gl) throw new Error("no WebGL 2");
+		canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
+		canvas.addEventListener("webglcontextrestored", () => {
+			this.prepare();
+			onLost();
+		});
+		this.prepare();
+	}
 
-  prepare() {
-    const { gl } = this;
-    this.layers = new Map();
-    const program = gl.createProgram();
-    for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
-      const shader = gl.createShader(kind);
-      gl.shaderSource(shader, source);
-      gl.compileShader(shader);
-      gl.attachShader(program, shader);
-    }
-    gl.linkProgram(program);
-    if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) {
-      throw new Error(gl.getProgramInfoLog(program));
-    }
-    gl.useProgram(program);
-    for (const [name, unit] of Object.entries(UNITS)) gl.uniform1i(gl.getUniformLocation(program, name), unit);
-    this.place = gl.getUniformLocation(program, "place");
-    this.split = gl.getUniformLocation(program, "split");
-    gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
-    gl.pixelStorei(gl.UNPACK_PREMULTIPLY_ALPHA_WEBGL, false);
-    gl.activeTexture(gl.TEXTURE0 + UNITS.table);
-    gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
-  }
+	prepare() {
+		const { gl } = this;
+		this.layers = new Map();
+		const program = gl.createProgram();
+		for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
+			const shader = gl.createShader(kind);
+			gl.shaderSource(shader, source);
+			gl.compileShader(shader);
+			gl.attachShader(program, shader);
+		}
+		gl.linkProgram(program);
+		gl.useProgram(program);
+		const uniform = (name) => gl.getUniformLocation(program, name);
+		["before", "after", "table"].forEach((name, unit) => gl.uniform1i(uniform(name), unit));
+		this.place = uniform("place");
+		this.split = uniform("split");
+		gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
+		this.bind(TABLE, gl.createTexture(), gl.NEAREST, gl.NEAREST);
+	}
 
-  setTable(table) {
-    const { gl } = this;
-    gl.activeTexture(gl.TEXTURE0 + UNITS.table);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.R8, 256, 256, 0, gl.RED, gl.UNSIGNED_BYTE, table);
-  }
+	bind(unit, texture, larger, smaller) {
+		const { gl } = this;
+		gl.activeTexture(gl.TEXTURE0 + unit);
+		gl.bindTexture(gl.TEXTURE_2D, texture);
+		gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, larger);
+		gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, smaller);
+		for (const side of [gl.TEXTURE_WRAP_S, gl.TEXTURE_WRAP_T]) gl.texParameteri(gl.TEXTURE_2D, side, gl.CLAMP_TO_EDGE);
+	}
 
-  /**
-   * Take two bitmaps of one size, which are closed, for a part of the picture: `part` in pixels of the picture.
-   * `after` is null where there is none yet. Layers are drawn in the order in which they were set first.
-   */
-  setLayer(name, before, after, part) {
-    this.dropLayer(name);
-    this.layers.set(name, { before: this.upload(before), after: after && this.upload(after), part });
-  }
+	setTable(table) {
+		const { gl } = this;
+		gl.activeTexture(gl.TEXTURE0 + TABLE);
+		gl.texImage2D(gl.TEXTURE_2D, 0, gl.R8, 256, 256, 0, gl.RED, gl.UNSIGNED_BYTE, table);
+	}
 
-  dropLayer(name) {
-    const layer = this.layers.get(name);
-    this.gl.deleteTexture(layer?.before ?? null);
-    this.gl.deleteTexture(layer?.after ?? null);
-    this.layers.delete(name);
-  }
+	/** Take bitmaps of one part of the picture, {left, top, width, height}; `after` may be null. They are closed. */
+	setLayer(name, before, after, part) {
+		this.dropLayer(name);
+		this.layers.set(name, { before: this.upload(before), after: after && this.upload(after), part });
+	}
 
-  upload(bitmap) {
-    const { gl } = this;
-    const texture = gl.createTexture();
-    gl.activeTexture(gl.TEXTURE0);
-    gl.bindTexture(gl.TEXTURE_2D, texture);
-    gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
-    gl.generateMipmap(gl.TEXTURE_2D);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.LINEAR_MIPMAP_LINEAR);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE);
-    gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
-    bitmap.close();
-    return texture;
-  }
+	dropLayer(name) {
+		const layer = this.layers.get(name);
+		for (const side of ["before", "after"]) this.gl.deleteTexture(layer?.[side] ?? null);
+		this.layers.delete(name);
+	}
 
-  /** Draw all layers in a view of view.js; `split` is the first device pixel from the left that shows after. */
-  draw(view, split) {
-    const { gl, canvas } = this;
-    gl.viewport(0, 0, canvas.width, canvas.height);
-    gl.clearColor(0, 0, 0, 0);
-    gl.clear(gl.COLOR_BUFFER_BIT);
-    for (const { before, after, part } of this.layers.values()) {
-      const [left, top] = [view.x + view.scale * part.left, view.y + view.scale * part.top];
-      const [right, bottom] = [left + view.scale * part.width, top + view.scale * part.height];
-      gl.uniform4f(this.place, left / canvas.width, top / canvas.height, right / canvas.width, bottom / canvas.height);
-      gl.uniform1f(this.split, after ? split : canvas.width + 1);
-      for (const [unit, texture] of [[UNITS.before, before], [UNITS.after, after ?? before]]) {
-        gl.activeTexture(gl.TEXTURE0 + unit);
-        gl.bindTexture(gl.TEXTURE_2D, texture);
-        gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, view.scale >= SHARP_FROM ? gl.NEAREST : gl.LINEAR);
-      }
-      gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
-    }
-  }
+	upload(bitmap) {
+		const { gl } = this;
+		const texture = gl.createTexture();
+		this.bind(0, texture, gl.LINEAR, gl.LINEAR_MIPMAP_LINEAR);
+		gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+		gl.generateMipmap(gl.TEXTURE_2D);
+		bitmap.close();
+		return texture;
+	}
+
+	/** Draw all layers, in the order in which they were set; from the column `split` on, after. */
+	draw(view, split) {
+		const { gl } = this;
+		const { width, height } = this.canvas;
+		gl.viewport(0, 0, width, height);
+		gl.clear(gl.COLOR_BUFFER_BIT);
+		for (const { before, after, part } of this.layers.values()) {
+			const [left, top] = [view.x + view.scale * part.left, view.y + view.scale * part.top];
+			const [right, bottom] = [left + view.scale * part.width, top + view.scale * part.height];
+			gl.uniform4f(this.place, left / width, top / height, right / width, bottom / height);
+			gl.uniform1f(this.split, after ? split : width + 1);
+			[before, after ?? before].forEach((texture, unit) =>
+				this.bind(unit, texture, view.scale < SHARP_FROM ? gl.LINEAR : gl.NEAREST, gl.LINEAR_MIPMAP_LINEAR),
+			);
+			gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+		}
+	}
 }

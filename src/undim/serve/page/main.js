@@ -8,446 +8,336 @@ import { listModels, setToken } from "./service.js";
 import { Stage } from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
-const LOOPBACK = /^(localhost|.*\.localhost|127(\.\d+){3}|\[::1\])$/;
+const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 const QUIET = 1500;
 /** Milliseconds between two sentences to a screen reader. */
 
-const items = new Map();
+const lines = new Map(); // of the list, by picture
 const pictures = new Pictures(changed, askToken);
-const stage = new Stage($("canvas"), $("handle"));
-let saving = null;
-let asked = null;
+const stage = new Stage($("canvas"), $("handle"), tellZoom);
+let shown = []; // what is on the stage
+let saving = null; // stops the zip
+let updating = 0;
+let saying = 0;
 
-// --- words
+// Words
 
-const count = (number, one, many) => `${number} ${number === 1 ? one : many}`;
+const many = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
 const percent = (share) => `${Math.round(100 * share)} %`;
-
-function megabytes(bytes) {
-  return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-}
-
+const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 const STATES = {
-  waiting: () => "Waiting",
-  sending: ({ share }) => `Sending ${percent(share)}`,
-  working: ({ since }) => `Working, ${Math.round((performance.now() - since) / 1000)} s`,
-  receiving: ({ share }) => `Receiving ${percent(share)}`,
-  busy: ({ share }) => `The service is busy; trying again in ${count(Math.ceil(share), "second", "seconds")}`,
-  ready: () => "Ready",
-  failed: ({ words }) => words,
-  cancelled: () => "Cancelled",
+	waiting: () => "Waiting",
+	sending: ({ share }) => `Sending ${percent(share)}`,
+	working: ({ since }) => `Working, ${Math.round((Date.now() - since) / 1000)} s`,
+	receiving: ({ share }) => `Receiving ${percent(share)}`,
+	busy: ({ share }) => `The service is busy; trying again in ${many(Math.ceil(share), "second")}`,
+	ready: () => "Ready",
+	failed: ({ words }) => words,
+	cancelled: () => "Cancelled",
 };
 const describe = (picture) => STATES[picture.state](picture);
 
-function promise() {
-  if (LOOPBACK.test(location.hostname)) return "Your pictures do not leave this computer, and none is kept.";
-  return `Your pictures go to ${location.host} and nowhere else; this page keeps none.`;
+function say(words) {
+	clearTimeout(saying);
+	saying = setTimeout(() => ($("said").textContent = words), QUIET);
 }
 
-// --- pictures in
+// Pictures in
 
 function add(files) {
-  const list = [...files];
-  if (!list.length) return;
-  document.body.classList.remove("empty");
-  const added = pictures.add(list);
-  $("items").append(...added.map(makeItem));
-  added.forEach(changed);
-  if (!pictures.selected) select(added[0]);
-  say(`${count(added.length, "picture", "pictures")} added`);
+	if (!files.length) return;
+	document.body.classList.remove("empty");
+	const added = pictures.add([...files]);
+	$("items").append(...added.map(makeLine));
+	added.forEach(changed);
+	if (!pictures.selected) select(added[0]);
 }
 
-async function drop(transfer) {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  if (!entries.some((entry) => entry.isDirectory)) return add(transfer.files);
-  const found = await Promise.all(entries.map((entry) => walk(entry, true)));
-  const files = found.flat();
-  if (files.length) add(files);
-  else say("There is no picture in that folder.", true);
-  return undefined;
+async function drop({ items, files }) {
+	const entries = [...items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+	add(entries.some((entry) => entry.isDirectory) ? (await Promise.all(entries.map(walk))).flat() : files);
 }
 
-/** The files of a dropped entry; of a folder, the pictures in it and below. */
-async function walk(entry, named = false) {
-  if (entry.isFile) {
-    const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
-    return named || looksLikePicture(file) ? [file] : [];
-  }
-  const reader = entry.createReader();
-  const found = [];
-  for (;;) {
-    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-    if (!some.length) break; // a reader gives a hundred entries at a time
-    found.push(...some);
-  }
-  found.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
-  return (await Promise.all(found.map((each) => walk(each)))).flat();
+/** The pictures of a dropped file or folder. */
+async function walk(entry) {
+	if (entry.isFile) {
+		const file = await new Promise((resolve) => entry.file(resolve));
+		return looksLikePicture(file) ? [file] : [];
+	}
+	const reader = entry.createReader();
+	const found = [];
+	for (let some; some?.length !== 0; found.push(...some)) some = await new Promise((resolve) => reader.readEntries(resolve));
+	return (await Promise.all(found.map(walk))).flat();
 }
 
-// --- the list
+// The list
 
 function element(name, properties, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
+	const made = Object.assign(document.createElement(name), properties);
+	made.append(...children);
+	return made;
 }
 
-function makeItem(picture) {
-  const radio = element("input", { type: "radio", name: "picture", autocomplete: "off", className: "unseen" });
-  const thumb = element("canvas", { width: 144, height: 108 });
-  const state = element("p", { className: "state", id: `state-${picture.key}` });
-  const bar = element("span", { className: "bar" }, element("span"));
-  const retry = element("button", { type: "button", className: "link", textContent: "Try again", hidden: true });
-  const remove = element("button", { type: "button", className: "remove", textContent: "×", tabIndex: -1 });
-  const name = element("span", { className: "name", textContent: picture.name, dir: "auto", title: picture.name });
-  remove.setAttribute("aria-label", `Remove ${picture.name}`);
-  retry.setAttribute("aria-label", `Try again: ${picture.name}`);
-  radio.setAttribute("aria-describedby", state.id);
-  thumb.setAttribute("aria-hidden", "true");
-  radio.addEventListener("change", () => select(picture));
-  radio.addEventListener("keydown", (event) => {
-    if (event.key === "Delete" || event.key === "Backspace") removeOne(picture);
-  });
-  retry.addEventListener("click", () => pictures.retry(picture));
-  remove.addEventListener("click", () => removeOne(picture));
-  const label = element("label", {}, radio, thumb, name);
-  const item = element("li", { className: "item" }, label, element("div", { className: "under" }, state, bar, retry), remove);
-  items.set(picture, { item, radio, thumb, state, bar, retry });
-  return item;
+function makeLine(picture) {
+	const { name, key } = picture;
+	const line = {
+		radio: element("input", { type: "radio", name: "picture", autocomplete: "off", className: "unseen", id: `picture-${key}` }),
+		thumb: element("canvas", { width: 144, height: 108, ariaHidden: true }),
+		label: element("label", { textContent: name, title: name, dir: "auto", htmlFor: `picture-${key}` }),
+		remove: element("button", { className: "plain remove", textContent: "✕", ariaLabel: `Remove ${name}`, tabIndex: -1 }),
+		state: element("p", { className: "state small", id: `state-${key}` }),
+		bar: element("span", { className: "bar" }),
+		retry: element("button", { className: "link", textContent: "Try again", ariaLabel: `Try again: ${name}` }),
+	};
+	line.radio.setAttribute("aria-describedby", line.state.id);
+	line.radio.onchange = () => select(picture);
+	line.radio.onkeydown = ({ key: pressed }) => pressed === "Delete" && remove(picture);
+	line.retry.onclick = () => pictures.retry(picture);
+	line.remove.onclick = () => remove(picture);
+	line.item = element("li", { className: "item" }, ...Object.values(line));
+	lines.set(picture, line);
+	return line.item;
 }
 
 function select(picture) {
-  pictures.selected = picture;
-  const { radio, item } = items.get(picture);
-  radio.checked = true;
-  item.scrollIntoView({ block: "nearest", inline: "nearest" });
-  showNumbers();
-  showSelected();
+	pictures.selected = picture;
+	lines.get(picture).radio.checked = true;
+	lines.get(picture).item.scrollIntoView({ block: "nearest" });
+	setNumbers(picture);
+	showSelected();
 }
 
-function removeOne(picture) {
-  const { item, radio } = items.get(picture);
-  const index = pictures.list.indexOf(picture);
-  const hadFocus = item.contains(document.activeElement) || document.activeElement === $("remove");
-  radio.disabled = true;
-  pictures.remove(picture);
-  items.delete(picture);
-  item.remove();
-  const next = pictures.list[Math.min(index, pictures.list.length - 1)];
-  say(`${picture.name} removed`);
-  update();
-  if (!next) return clear();
-  if (picture === pictures.selected) select(next);
-  if (hadFocus) items.get(pictures.selected).radio.focus();
-  return undefined;
+function remove(picture) {
+	const index = pictures.list.indexOf(picture);
+	pictures.remove(picture);
+	lines.get(picture).item.remove();
+	lines.delete(picture);
+	say(`${picture.name} removed`);
+	update();
+	if (picture === pictures.selected) {
+		pictures.selected = null;
+		const next = pictures.list[index] ?? pictures.list.at(-1);
+		if (next) select(next);
+		else stage.show(null);
+	}
+	document.body.classList.toggle("empty", !pictures.selected);
+	(lines.get(pictures.selected)?.radio ?? $("choose")).focus();
 }
 
-function clear() {
-  pictures.selected = null;
-  stage.show(null);
-  document.body.classList.add("empty");
-  $("choose").focus();
-}
-
-/** One picture has changed: its line, and the stage if it is the one there. */
+/** A picture has changed: its line, and the stage if it is the one there. */
 function changed(picture) {
-  const line = items.get(picture);
-  if (!line) return;
-  if (picture.state === "working") picture.since ??= performance.now();
-  else picture.since = null;
-  line.item.dataset.state = picture.state;
-  line.state.textContent = describe(picture);
-  line.bar.firstChild.style.width = percent(picture.state === "sending" || picture.state === "receiving" ? picture.share : 1);
-  line.retry.hidden = !["failed", "cancelled"].includes(picture.state);
-  drawThumb(picture);
-  if (picture === pictures.selected) showSelected();
-  update();
+	const line = lines.get(picture);
+	if (!line) return;
+	if (picture.state !== "working") picture.since = Date.now();
+	line.item.dataset.state = picture.state;
+	line.state.textContent = describe(picture);
+	line.bar.style.transform = `scaleX(${picture.state === "working" ? 1 : picture.share})`;
+	line.retry.hidden = !["failed", "cancelled"].includes(picture.state);
+	drawThumb(picture);
+	if (picture === pictures.selected) showSelected();
+	update();
 }
 
 function drawThumb(picture) {
-  const { before, after } = picture.small;
-  const { thumb } = items.get(picture);
-  if (!before) return;
-  const context = thumb.getContext("2d", { willReadFrequently: true });
-  const settled = cover(context, thumb, before);
-  if (after && picture.after) {
-    const made = cover(context, thumb, after);
-    applyTable(makeTable(picture.strength, picture.exposure), settled.data, made.data);
-    context.putImageData(made, 0, 0);
-  }
+	const { before, after } = picture.small;
+	const { thumb } = lines.get(picture);
+	const { width, height } = thumb;
+	const context = thumb.getContext("2d", { willReadFrequently: true });
+	const cover = (bitmap) => {
+		const scale = Math.max(width / bitmap.width, height / bitmap.height);
+		const [wide, tall] = [scale * bitmap.width, scale * bitmap.height];
+		context.clearRect(0, 0, width, height);
+		context.drawImage(bitmap, (width - wide) / 2, (height - tall) / 2, wide, tall);
+		return context.getImageData(0, 0, width, height);
+	};
+	const dark = before && cover(before);
+	if (!dark || !after || !picture.after) return;
+	const made = cover(after);
+	applyTable(makeTable(picture.strength, picture.exposure), dark.data, made.data);
+	context.putImageData(made, 0, 0);
 }
 
-function cover(context, { width, height }, bitmap) {
-  const scale = Math.max(width / bitmap.width, height / bitmap.height);
-  const [wide, tall] = [scale * bitmap.width, scale * bitmap.height];
-  context.clearRect(0, 0, width, height);
-  context.drawImage(bitmap, (width - wide) / 2, (height - tall) / 2, wide, tall);
-  return context.getImageData(0, 0, width, height);
-}
-
-/** What tells of all pictures together; once a frame, however many change. */
+/** What tells of all pictures together, once a frame. */
 function update() {
-  if (update.frame) return;
-  update.frame = requestAnimationFrame(() => {
-    update.frame = 0;
-    const { list } = pictures;
-    const ready = list.filter(({ state }) => state === "ready").length;
-    const failed = list.filter(({ state }) => state === "failed").length;
-    const parts = [`${ready} of ${list.length} ready`];
-    if (failed) parts.push(`${failed} failed`);
-    $("summary").textContent = parts.join(", ");
-    $("retry-all").hidden = failed < 2;
-    $("retry-all").textContent = `Try the ${failed} failed ones again`;
-    if (!saving) {
-      $("download-all").disabled = !ready;
-      $("download-all").textContent = ready > 1 || !ready ? `Download all ${ready || ""}`.trim() : "Download as zip";
-    }
-    if (list.length && parts.join() !== update.said) {
-      update.said = parts.join();
-      say(parts.join(", "));
-    }
-  });
+	cancelAnimationFrame(updating);
+	updating = requestAnimationFrame(() => {
+		const number = (wanted) => pictures.list.filter(({ state }) => state === wanted).length;
+		const [ready, failed] = [number("ready"), number("failed")];
+		const words = `${ready} of ${pictures.list.length} ready${failed ? `, ${failed} failed` : ""}`;
+		if ($("summary").textContent !== words) say(words);
+		$("summary").textContent = words;
+		$("retry-all").hidden = failed < 2;
+		$("retry-all").textContent = `Try the ${failed} failed ones again`;
+		$("download-all").disabled = !ready && !saving;
+		$("download-all").textContent = saving ? "Stop" : `Download ${ready > 1 ? `all ${ready} ` : ""}as a zip`;
+	});
 }
 
-function say(words, now = false) {
-  say.next = words;
-  if (now) clearTimeout(say.timer);
-  if (say.timer && !now) return;
-  say.timer = setTimeout(
-    () => {
-      say.timer = 0;
-      $("said").textContent = say.next;
-    },
-    now ? 0 : QUIET,
-  );
-}
-
-// --- the chosen picture
+// The chosen picture
 
 function showSelected() {
-  const picture = pictures.selected;
-  const { before, after, size, state, key } = picture;
-  const shown = [key, before, after?.blob];
-  if (!before && showSelected.shown?.[0] !== key) stage.show(null);
-  if (before && !shown.every((value, index) => value === showSelected.shown?.[index])) {
-    stage.show({ key, before, after: after?.blob ?? null, size });
-  }
-  showSelected.shown = shown;
-  $("stage").classList.toggle("compares", Boolean(before && after));
-  $("stage").classList.toggle("fails", state === "failed");
-  const unseen = !before && picture.open ? "This browser cannot show this kind of picture by itself; it comes from the service. " : "";
-  $("stage-state").textContent = state === "ready" ? "" : unseen + describe(picture);
-  $("name").textContent = picture.name;
-  $("facts").textContent = [size && `${size.width} × ${size.height}`, megabytes(picture.file.size)].filter(Boolean).join(", ");
-  $("notes").replaceChildren(...picture.notes.map((note) => element("li", { textContent: note })));
-  $("download").hidden = state !== "ready";
-  $("download").disabled = Boolean(picture.saving);
-  $("download").textContent = picture.saving ? picture.saving : "Download";
-  $("cancel").hidden = !picture.open && !picture.saving;
-  $("retry").hidden = !["failed", "cancelled"].includes(state);
-  $("canvas").setAttribute("role", "img");
-  $("canvas").setAttribute("aria-label", after ? `${picture.name}, before on the left and after on the right` : picture.name);
+	const picture = pictures.selected;
+	const { key, name, before, after, state, file } = picture;
+	const wanted = [key, before, after?.blob];
+	if (wanted.some((value, index) => value !== shown[index])) {
+		stage.show(before && { key, before, after: after?.blob ?? null, size: picture.size });
+	}
+	shown = wanted;
+	$("stage").classList.toggle("compares", Boolean(before && after));
+	$("stage").classList.toggle("fails", state === "failed");
+	$("stage-state").textContent = state === "ready" ? "" : describe(picture);
+	$("canvas").ariaLabel = after ? `${name}, before on the left, after on the right` : name;
+	$("name").textContent = name;
+	$("facts").textContent = `${picture.size ? `${picture.size.width} × ${picture.size.height}, ` : ""}${size(file.size)}`;
+	$("notes").replaceChildren(...picture.notes.map((note) => element("li", { textContent: note })));
+	$("download").hidden = state !== "ready";
+	$("download").disabled = Boolean(picture.saving);
+	$("download").textContent = picture.saving || "Download";
+	$("cancel").hidden = !picture.open && !picture.saving;
+	$("retry").hidden = lines.get(picture).retry.hidden;
 }
 
-function showNumbers() {
-  const { strength, exposure } = pictures.selected;
-  $("strength").value = Math.round(100 * strength);
-  $("exposure").value = exposure;
-  tellNumbers();
+function tellZoom({ scale }) {
+	$("zoom-fit").textContent = percent(scale);
+	$("zoom-fit").ariaLabel = `${percent(scale)}, show the whole picture`;
 }
 
-function tellNumbers() {
-  const { strength, exposure } = pictures.selected;
-  const stops = `${exposure > 0 ? "+" : exposure < 0 ? "−" : ""}${Math.abs(exposure).toFixed(1)}`;
-  $("strength-value").textContent = percent(strength);
-  $("exposure-value").textContent = `${stops} EV`;
-  $("strength").setAttribute("aria-valuetext", percent(strength));
-  $("exposure").setAttribute("aria-valuetext", `${stops} stops`);
-  for (const id of ["strength", "exposure"]) {
-    const { min, max, value } = $(id);
-    $(id).style.setProperty("--share", (value - min) / (max - min));
-  }
-  $("reset").disabled = strength === 1 && exposure === 0;
-  stage.setNumbers(strength, exposure);
+function setNumbers(picture, numbers = {}) {
+	const { strength, exposure } = Object.assign(picture, numbers);
+	const stops = exposure.toFixed(1).replace("-", "−").replace(/^(?=[1-9]|0\.[1-9])/, "+");
+	$("strength").value = 100 * strength;
+	$("exposure").value = exposure;
+	$("strength-value").textContent = $("strength").ariaValueText = percent(strength);
+	$("exposure-value").textContent = $("exposure").ariaValueText = `${stops} EV`;
+	$("reset").disabled = strength === 1 && exposure === 0;
+	stage.setNumbers(strength, exposure);
 }
 
-function takeNumbers() {
-  pictures.selected.strength = Number($("strength").value) / 100;
-  pictures.selected.exposure = Number($("exposure").value);
-  tellNumbers();
-}
-
-// --- pictures out
+// Pictures out
 
 const wishes = () => ({ format: $("format").value, quality: $("quality").value });
 
-async function downloadOne(picture) {
-  const stopper = new AbortController();
-  const tell = (state, share) => {
-    picture.saving = STATES[state]({ share, since: (tell.since ??= performance.now()) });
-    changed(picture);
-  };
-  picture.savingStopper = stopper;
-  tell("sending", 0);
-  try {
-    const made = await pictures.output(picture, wishes(), stopper.signal, tell);
-    saveBlob(made.blob, outputName(picture.name, made.kind));
-    say(`${picture.name} downloaded`);
-  } catch (error) {
-    if (!stopper.signal.aborted) pictures.set(picture, "failed", 0, error.message);
-  }
-  picture.saving = "";
-  changed(picture);
+async function download(picture) {
+	const stopper = (picture.savingStopper = new AbortController());
+	let since = Date.now();
+	const tell = (state, share) => {
+		picture.saving = STATES[state]({ share, since });
+		if (state === "sending") since = Date.now();
+		changed(picture);
+	};
+	try {
+		const { blob, kind } = await pictures.output(picture, wishes(), stopper.signal, tell);
+		saveBlob(blob, outputName(picture.name, kind));
+		say(`${picture.name} downloaded`);
+	} catch (error) {
+		if (!stopper.signal.aborted) pictures.set(picture, "failed", 0, error.message);
+	}
+	picture.saving = "";
+	changed(picture);
 }
 
 async function downloadAll() {
-  if (saving) return saving.abort();
-  const ready = pictures.list.filter(({ state }) => state === "ready");
-  const name = `undim ${new Date().toLocaleDateString("sv")}.zip`;
-  let archive;
-  try {
-    archive = await openArchive(name);
-  } catch (error) {
-    if (error.name !== "AbortError") $("zip-state").textContent = `The file could not be opened: ${error.message}`;
-    return undefined;
-  }
-  saving = new AbortController();
-  const { signal } = saving;
-  const tell = (done) => ($("zip-state").textContent = `${done} of ${ready.length} in the zip`);
-  $("download-all").textContent = "Stop";
-  tell(0);
-  try {
-    const saved = await saveAll(archive, ready, {
-      make: (picture) => pictures.output(picture, wishes(), signal, () => {}),
-      failed: (picture, error) => pictures.set(picture, "failed", 0, error.message),
-      tell,
-      signal,
-    });
-    $("zip-state").textContent =
-      saved === ready.length
-        ? `${count(saved, "picture", "pictures")} saved in ${name}`
-        : `${saved} of ${ready.length} saved in ${name}; the others say why not`;
-  } catch (error) {
-    $("zip-state").textContent = signal.aborted ? "Stopped; no zip was saved" : `No zip was saved: ${error.message}`;
-  }
-  saving = null;
-  update();
-  return undefined;
+	if (saving) return saving.abort();
+	const ready = pictures.list.filter(({ state }) => state === "ready");
+	const name = `undim ${new Date().toISOString().slice(0, 10)}.zip`;
+	const tell = (words) => ($("zip-state").textContent = words);
+	saving = new AbortController();
+	const { signal } = saving;
+	try {
+		const archive = await openArchive(name);
+		update();
+		const saved = await saveAll(archive, ready, {
+			make: (picture) => pictures.output(picture, wishes(), signal, () => {}),
+			failed: (picture, error) => pictures.set(picture, "failed", 0, error.message),
+			tell: (done) => tell(`${done} of ${ready.length} in the zip`),
+			signal,
+		});
+		tell(`${saved} of ${many(ready.length, "picture")} saved in ${name}`);
+	} catch (error) {
+		tell(error.name === "AbortError" ? "Stopped; no zip was saved" : `No zip was saved: ${error.message}`);
+	}
+	saving = null;
+	return update();
 }
 
-// --- the service
+// The service
 
-/** Ask the user for the token; several requests at once wait for one answer. */
 function askToken() {
-  asked ??= new Promise((resolve, reject) => {
-    const dialog = $("ask-token");
-    dialog.returnValue = "";
-    dialog.showModal();
-    dialog.addEventListener(
-      "close",
-      () => {
-        asked = null;
-        setToken($("token").value);
-        if ($("token").value) resolve();
-        else reject(new Error("This service asks for a token."));
-      },
-      { once: true },
-    );
-  });
-  return asked;
+	const token = prompt("This service asks for a token. It is forgotten when this page is closed.");
+	if (token) setToken(token);
+	return Boolean(token);
 }
 
 async function loadModels() {
-  try {
-    const { models, default: usual } = await listModels();
-    $("model").replaceChildren(
-      ...models.map(({ name, purpose }) => new Option(purpose ? `${name}: ${purpose}` : name, name, name === usual, name === usual)),
-    );
-  } catch (error) {
-    if (error.status === 401) return askToken().then(loadModels, () => {});
-    $("model").closest("p").hidden = true; // the service's own choice then
-  }
-  return undefined;
+	try {
+		const { models, default: usual } = await listModels();
+		$("model").replaceChildren(...models.map(({ name, purpose }) => new Option(`${name}: ${purpose}`, name, false, name === usual)));
+	} catch (error) {
+		if (error.status === 401 && askToken()) return loadModels();
+		$("model").parentElement.hidden = true; // the service takes its own
+	}
+	return undefined;
 }
 
-// --- wiring
+// What is pressed, dropped and moved
 
-function wire() {
-  for (const id of ["choose", "add"]) $(id).addEventListener("click", () => $("files").click());
-  $("photograph").addEventListener("click", () => $("camera").click());
-  for (const id of ["files", "camera"]) {
-    $(id).addEventListener("change", () => {
-      add($(id).files);
-      $(id).value = ""; // so that the same file can be chosen again
-    });
-  }
-  document.addEventListener("paste", (event) => add(event.clipboardData.files));
-  let depth = 0; // of elements that the pointer has entered with files
-  const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-  const mark = () => document.body.classList.toggle("dragging", depth > 0);
-  document.addEventListener("dragenter", (event) => hasFiles(event) && (depth++, mark()));
-  document.addEventListener("dragleave", (event) => hasFiles(event) && (depth--, mark()));
-  document.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
-  document.addEventListener("drop", (event) => {
-    if (!hasFiles(event)) return;
-    event.preventDefault();
-    depth = 0;
-    mark();
-    drop(event.dataTransfer);
-  });
+const selected = (act) => () => act(pictures.selected);
+const clicks = {
+	choose: () => $("files").click(),
+	add: () => $("files").click(),
+	photograph: () => $("camera").click(),
+	reset: selected((picture) => (setNumbers(picture, { strength: 1, exposure: 0 }), drawThumb(picture))),
+	same: selected(({ strength, exposure }) => {
+		for (const picture of pictures.list) drawThumb(Object.assign(picture, { strength, exposure }));
+		say("All pictures have these numbers now");
+	}),
+	download: selected(download),
+	"download-all": downloadAll,
+	cancel: selected((picture) => {
+		if (picture.open) pictures.cancel(picture);
+		picture.savingStopper?.abort();
+		lines.get(picture).radio.focus();
+	}),
+	retry: selected((picture) => pictures.retry(picture)),
+	remove: selected(remove),
+	"retry-all": () => pictures.list.filter(({ state }) => state === "failed").forEach((picture) => pictures.retry(picture)),
+	"zoom-in": () => stage.zoom(1.5),
+	"zoom-out": () => stage.zoom(1 / 1.5),
+	"zoom-fit": () => stage.fit(),
+};
+for (const [id, click] of Object.entries(clicks)) $(id).onclick = click;
 
-  for (const id of ["strength", "exposure"]) {
-    $(id).addEventListener("input", takeNumbers);
-    $(id).addEventListener("change", () => drawThumb(pictures.selected));
-  }
-  $("reset").addEventListener("click", () => {
-    Object.assign(pictures.selected, { strength: 1, exposure: 0 });
-    showNumbers();
-    drawThumb(pictures.selected);
-    $("strength").focus();
-  });
-  $("same").addEventListener("click", () => {
-    const { strength, exposure } = pictures.selected;
-    for (const picture of pictures.list) {
-      Object.assign(picture, { strength, exposure });
-      drawThumb(picture);
-    }
-    say("All pictures have these numbers now");
-  });
-  for (const id of ["model", "fast"]) {
-    $(id).addEventListener("change", () => pictures.setWay($("model").value, $("fast").checked));
-  }
-
-  $("download").addEventListener("click", () => downloadOne(pictures.selected));
-  $("download-all").addEventListener("click", downloadAll);
-  $("cancel").addEventListener("click", () => {
-    const picture = pictures.selected;
-    if (picture.open) pictures.cancel(picture);
-    picture.savingStopper?.abort();
-    items.get(picture).radio.focus();
-  });
-  $("retry").addEventListener("click", () => pictures.retry(pictures.selected));
-  $("remove").addEventListener("click", () => removeOne(pictures.selected));
-  $("retry-all").addEventListener("click", () => {
-    for (const picture of pictures.list) if (picture.state === "failed") pictures.retry(picture);
-  });
-  $("zoom-in").addEventListener("click", () => stage.zoom(1.5));
-  $("zoom-out").addEventListener("click", () => stage.zoom(1 / 1.5));
-  $("zoom-fit").addEventListener("click", () => stage.fit());
-  stage.onDraw = () => {
-    const share = percent(stage.view.scale);
-    $("zoom-share").textContent = share;
-    $("zoom-fit").setAttribute("aria-label", `${share}, show the whole picture`);
-  };
-
-  setInterval(() => {
-    for (const picture of pictures.list) if (picture.state === "working") changed(picture);
-  }, 1000);
-  // Nothing is kept: not when the page is left, nor when the browser would bring it back from its memory.
-  window.addEventListener("pagehide", () => pictures.close());
-  window.addEventListener("pageshow", (event) => event.persisted && location.reload());
+for (const id of ["files", "camera"]) {
+	$(id).onchange = () => {
+		add($(id).files);
+		$(id).value = ""; // so that the same file can be chosen again
+	};
 }
+for (const id of ["strength", "exposure"]) {
+	const take = () => ({ strength: $("strength").value / 100, exposure: Number($("exposure").value) });
+	$(id).oninput = () => setNumbers(pictures.selected, take());
+	$(id).onchange = () => drawThumb(pictures.selected);
+}
+for (const id of ["model", "fast"]) $(id).onchange = () => pictures.setWay($("model").value, $("fast").value);
 
-$("promise").textContent = promise();
-wire();
+document.onpaste = ({ clipboardData }) => add(clipboardData.files);
+document.ondragover = (event) => {
+	event.preventDefault();
+	document.body.classList.add("dragging");
+};
+document.ondragleave = ({ relatedTarget }) => relatedTarget || document.body.classList.remove("dragging");
+document.ondrop = (event) => {
+	event.preventDefault();
+	document.body.classList.remove("dragging");
+	drop(event.dataTransfer);
+};
+
+setInterval(() => pictures.list.filter(({ state }) => state === "working").forEach(changed), 1000);
+// Nothing is kept, also where the browser would bring the page back from its memory.
+window.onpagehide = () => pictures.close();
+window.onpageshow = ({ persisted }) => persisted && location.reload();
+
+$("promise").textContent = LOOPBACK.test(location.hostname)
+	? "Your pictures do not leave this computer, and none is kept."
+	: `Your pictures go to ${location.host}, nowhere else; this page keeps none.`;
 loadModels();

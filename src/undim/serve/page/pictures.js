@@ -1,226 +1,176 @@
-// The pictures of this page and what becomes of each: a preview at once, then the service's answer, two at a time.
+// The pictures of this page and what becomes of each: a preview at once, the service's answer two at a time.
 
-import { decodeSmall, measure } from "./decode.js";
 import { Gate } from "./gate.js";
+import { LIST, decode, measure } from "./decode.js";
 import { ServiceError, enhance } from "./service.js";
 
 const AT_ONCE = 2;
-/** Requests in flight. */
-const BUSY = 429;
 const WAIT = 2;
-/** Seconds before another try where a busy service names none. */
-const TRIES = 30;
-const THUMBNAIL = 160;
+/** Seconds to the next try where a busy service tells none. */
+const TRIES = 50;
+const SMALL = 160;
+/** Pixels along the longer side of what the list keeps of a picture. */
 const SHOWN = "jpg";
-/** Format that every browser shows, for pictures that this one does not. */
+/** What every browser shows, for pictures that this one does not. */
 
 /** One picture. `state`: waiting, sending, working, receiving, busy, ready, failed or cancelled. */
-export class Picture {
-  constructor(file, key) {
-    this.file = file;
-    this.name = file.name || "picture";
-    this.key = key;
-    this.state = "waiting";
-    this.share = 0;
-    this.words = "";
-    this.notes = [];
-    this.strength = 1;
-    this.exposure = 0;
-    this.size = null;
-    this.before = null;
-    /** Blob that this browser can show, once there is one. */
-    this.after = null;
-    /** {blob, kind, notes} of strength 1 and exposure 0, as the service sent it. */
-    this.afterIsOutput = false;
-    /** Whether that has the format which the picture itself asks for. */
-    this.small = { before: null, after: null };
-    this.stopper = new AbortController();
-    this.removed = false;
-  }
+class Picture {
+	state = "waiting";
+	share = 0; // of what is sent or received; seconds to wait where busy
+	words = ""; // why it failed
+	notes = [];
+	strength = 1;
+	exposure = 0;
+	size = null;
+	before = null; // a blob that this browser shows
+	after = null; // {blob, kind, notes} of strength 1 and exposure 0
+	small = { before: null, after: null }; // bitmaps
+	stopper = new AbortController();
 
-  /** The pictures in progress: neither made nor given up. */
-  get open() {
-    return !["ready", "failed", "cancelled"].includes(this.state);
-  }
+	constructor(file, key) {
+		Object.assign(this, { file, key, name: file.name || "picture" });
+	}
 
-  dropSmall(...sides) {
-    for (const side of sides) {
-      this.small[side]?.close();
-      this.small[side] = null;
-    }
-  }
+	get open() {
+		return !["ready", "failed", "cancelled"].includes(this.state);
+	}
 }
 
-/** All of them, in order. `onChange(picture)` is called when one changes, `needToken()` when the service asks for one. */
+/** All of them, in order. `onChange(picture)` is called when one changes; `needToken()` when the service asks for one. */
 export class Pictures {
-  constructor(onChange, needToken) {
-    this.list = [];
-    this.onChange = onChange;
-    this.needToken = needToken;
-    this.gate = new Gate(AT_ONCE);
-    this.model = "";
-    this.fast = false;
-    this.selected = null;
-    this.busy = 0;
-    this.count = 0;
-  }
+	list = [];
+	selected = null;
+	model = "";
+	fast = "";
+	count = 0;
+	busy = 0;
+	gate = new Gate(AT_ONCE);
 
-  add(files) {
-    const added = [...files].map((file) => new Picture(file, ++this.count));
-    this.list.push(...added);
-    for (const picture of added) this.preview(picture);
-    this.pump();
-    return added;
-  }
+	constructor(onChange, needToken) {
+		Object.assign(this, { onChange, needToken });
+	}
 
-  /** Forget a picture; what is on its way for it is cancelled. */
-  remove(picture) {
-    picture.removed = true;
-    picture.stopper.abort();
-    picture.dropSmall("before", "after");
-    this.list.splice(this.list.indexOf(picture), 1);
-  }
+	add(files) {
+		const added = files.map((file) => new Picture(file, ++this.count));
+		this.list.push(...added);
+		for (const picture of added) picture.measured = this.preview(picture, picture.file);
+		this.pump();
+		return added;
+	}
 
-  cancel(picture) {
-    picture.stopper.abort();
-    this.set(picture, "cancelled");
-  }
+	/** Forget it; what is on its way for it is cancelled. */
+	remove(picture) {
+		this.list = this.list.filter((each) => each !== picture);
+		picture.stopper.abort();
+		for (const bitmap of Object.values(picture.small)) bitmap?.close();
+	}
 
-  /** Make it again from the start, with the model and speed of now. */
-  retry(picture) {
-    picture.stopper.abort();
-    picture.stopper = new AbortController();
-    picture.after = null;
-    picture.dropSmall("after");
-    this.set(picture, "waiting");
-    this.pump();
-  }
+	cancel(picture) {
+		picture.stopper.abort();
+		this.set(picture, "cancelled");
+	}
 
-  /** Take another model, or the faster way: all are made again. */
-  setWay(model, fast) {
-    if (model === this.model && fast === this.fast) return;
-    this.model = model;
-    this.fast = fast;
-    for (const picture of this.list) if (picture.state !== "cancelled") this.retry(picture);
-  }
+	/** Make it again, with the model of now. */
+	retry(picture) {
+		picture.stopper.abort();
+		picture.stopper = new AbortController();
+		picture.after = null;
+		this.set(picture, "waiting");
+		this.pump();
+	}
 
-  set(picture, state, share = 0, words = "") {
-    if (picture.removed) return;
-    Object.assign(picture, { state, share, words });
-    this.onChange(picture);
-  }
+	/** Take another model, or the faster way ("true" or ""): all are made again. */
+	setWay(model, fast) {
+		Object.assign(this, { model, fast });
+		for (const picture of this.list) if (picture.state !== "cancelled") this.retry(picture);
+	}
 
-  /** What the browser itself can show of the file, at once. */
-  async preview(picture) {
-    picture.measured = measure(picture.file);
-    const size = await picture.measured;
-    if (!size) return;
-    await this.setBefore(picture, picture.file, size);
-  }
+	set(picture, state, share = 0, words = "") {
+		if (!this.list.includes(picture)) return;
+		Object.assign(picture, { state, share, words });
+		this.onChange(picture);
+	}
 
-  async setBefore(picture, blob, size) {
-    picture.before = blob;
-    picture.size = size;
-    await this.setSmall(picture, "before", blob);
-  }
+	/** Take a blob as what the picture was before; whether this browser shows it. */
+	async preview(picture, blob) {
+		const size = await measure(blob);
+		if (!size) return false;
+		Object.assign(picture, { size, before: blob });
+		this.shrink(picture, "before", blob);
+		return true;
+	}
 
-  async setSmall(picture, side, blob) {
-    try {
-      const bitmap = await decodeSmall(blob, picture.size, THUMBNAIL, picture.stopper.signal);
-      if (picture.removed || (side === "after" && picture.after?.blob !== blob)) {
-        bitmap.close();
-        return;
-      }
-      picture.dropSmall(side);
-      picture.small[side] = bitmap;
-    } catch {
-      // Stopped, or a file whose head alone is whole: the service tells what is wrong with it.
-    }
-    if (!picture.removed) this.onChange(picture);
-  }
+	async shrink(picture, side, blob) {
+		const { width, height } = picture.size;
+		// A file of which the head alone is whole has no small picture: the service tells what is wrong with it.
+		const bitmap = await decode(LIST, blob, picture.size, SMALL / Math.max(width, height)).catch(() => null);
+		if (!bitmap || !this.list.includes(picture)) return bitmap?.close();
+		picture.small[side]?.close();
+		picture.small[side] = bitmap;
+		return this.onChange(picture);
+	}
 
-  /** Start what waits as long as there is a place; the one that is looked at comes first. */
-  pump() {
-    while (this.busy < AT_ONCE) {
-      const waiting = this.list.filter((picture) => picture.state === "waiting");
-      const next = waiting.find((picture) => picture === this.selected) ?? waiting[0];
-      if (!next) return;
-      this.busy++;
-      this.set(next, "sending");
-      this.make(next, next.stopper.signal).finally(() => {
-        this.busy--;
-        this.pump();
-      });
-    }
-  }
+	/** Start what waits where there is a place: first the one that is looked at. */
+	pump() {
+		while (this.busy < AT_ONCE) {
+			const waiting = this.list.filter(({ state }) => state === "waiting");
+			const next = waiting.find((picture) => picture === this.selected) ?? waiting[0];
+			if (!next) return;
+			this.busy++;
+			this.set(next, "sending");
+			this.make(next, next.stopper.signal).finally(() => {
+				this.busy--;
+				this.pump();
+			});
+		}
+	}
 
-  async make(picture, signal) {
-    try {
-      const size = await picture.measured;
-      signal.throwIfAborted();
-      if (!picture.before) await this.fetchBefore(picture, signal);
-      const format = size ? "" : SHOWN;
-      const after = await this.ask(picture, { strength: 1, exposure: 0, format }, signal);
-      picture.after = after;
-      picture.afterIsOutput = !format;
-      picture.notes = after.notes;
-      this.set(picture, "ready");
-      this.setSmall(picture, "after", after.blob);
-    } catch (error) {
-      if (!signal.aborted) this.set(picture, "failed", 0, error.message);
-    }
-  }
+	async make(picture, signal) {
+		const tell = (state, share) => signal.aborted || this.set(picture, state, share);
+		try {
+			const format = (await picture.measured) ? "" : SHOWN;
+			if (!picture.before) {
+				const { blob } = await this.ask(picture, { strength: 0, format }, signal, tell);
+				if (!(await this.preview(picture, blob))) throw new Error("This browser cannot show what the service sent.");
+			}
+			const after = await this.ask(picture, { strength: 1, exposure: 0, format }, signal, tell);
+			Object.assign(picture, { after, notes: after.notes, isOutput: !format });
+			tell("ready");
+			await this.shrink(picture, "after", after.blob);
+		} catch (error) {
+			if (!signal.aborted) this.set(picture, "failed", 0, error.message);
+		}
+	}
 
-  /** The picture as the service reads it, where the browser does not. */
-  async fetchBefore(picture, signal) {
-    const before = await this.ask(picture, { strength: 0, format: SHOWN }, signal);
-    const size = await measure(before.blob);
-    signal.throwIfAborted();
-    if (!size) throw new Error("This browser cannot show what the service sent.");
-    await this.setBefore(picture, before.blob, size);
-  }
+	/** Ask the service; while it is busy, wait as long as it says and ask again. */
+	async ask({ file }, query, signal, tell) {
+		const { model, fast } = this;
+		for (let tries = 1; ; tries++) {
+			try {
+				return await this.gate.run(() => enhance(file, { model, fast, ...query }, signal, tell), signal);
+			} catch (error) {
+				if (signal.aborted || tries === TRIES || !(error instanceof ServiceError)) throw error;
+				if (error.status === 401) {
+					if (!this.needToken()) throw error;
+				} else if (error.status === 429) {
+					const wait = error.wait ?? WAIT;
+					tell("busy", wait);
+					await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
+				} else {
+					throw error;
+				}
+			}
+		}
+	}
 
-  /** Ask the service; where it is busy, wait as long as it says and ask again. */
-  async ask(picture, options, signal, tell = (stage, share) => this.set(picture, stage, share)) {
-    const way = { model: this.model, fast: this.fast || "" };
-    for (let tries = 1; ; tries++) {
-      try {
-        const report = (stage, share) => signal.aborted || tell(stage, share);
-        return await this.gate.run(() => enhance(picture.file, { ...way, ...options }, signal, report), signal);
-      } catch (error) {
-        if (signal.aborted || !(error instanceof ServiceError)) throw error;
-        if (error.status === 401 && tries < TRIES) {
-          await this.needToken();
-        } else if (error.status === BUSY && tries < TRIES) {
-          tell("busy", error.retryAfter ?? WAIT);
-          await sleep(error.retryAfter ?? WAIT, signal);
-        } else {
-          throw error;
-        }
-      }
-    }
-  }
+	/** The file with the picture's numbers, {blob, kind}; an empty `format` is the picture's own. */
+	output(picture, { format, quality }, signal, tell) {
+		const { strength, exposure, isOutput, after } = picture;
+		if (strength === 1 && exposure === 0 && !format && !quality && isOutput && after) return after;
+		return this.ask(picture, { strength, exposure, format, quality }, signal, tell);
+	}
 
-  /** The finished file with the picture's numbers: {blob, kind}. `format` and `quality` may be empty. */
-  output(picture, { format, quality }, signal, tell) {
-    const { strength, exposure } = picture;
-    const same = strength === 1 && exposure === 0 && !format && !quality;
-    if (same && picture.afterIsOutput && picture.after) return picture.after;
-    return this.ask(picture, { strength, exposure, format, quality }, signal, tell);
-  }
-
-  close() {
-    for (const picture of this.list) {
-      picture.removed = true;
-      picture.stopper.abort();
-    }
-    this.list = [];
-  }
-}
-
-function sleep(seconds, signal) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, 1000 * seconds);
-    signal.addEventListener("abort", () => (clearTimeout(timer), reject(signal.reason)), { once: true });
-  });
+	close() {
+		for (const picture of this.list) this.remove(picture);
+	}
 }

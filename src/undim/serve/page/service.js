@@ -3,112 +3,81 @@
 const address = (path) => new URL(`../${path}`, import.meta.url);
 let token = "";
 
-/** The token that the service asks for; kept in this page's memory alone. */
-export function setToken(value) {
-  token = value;
-}
+/** The token that the service asks for, in this page's memory alone. */
+export const setToken = (value) => (token = `Bearer ${value}`);
 
-/** Why a picture was not made, in words for people. `status` is the HTTP status, 0 if no answer came. */
+/** Why there is no picture, in words; `status` is 0 if no answer came, `wait` the seconds of Retry-After. */
 export class ServiceError extends Error {
-  constructor(message, status, retryAfter = null) {
-    super(message);
-    this.status = status;
-    this.retryAfter = retryAfter;
-  }
+	constructor(message, status, wait = null) {
+		super(message);
+		Object.assign(this, { status, wait });
+	}
 }
 
 export async function listModels() {
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const answer = await fetch(address("v1/models"), { headers });
-  if (!answer.ok) throw toError(answer.status, await answer.text(), answer.headers.get("Retry-After"));
-  return answer.json();
+	const answer = await fetch(address("v1/models"), { headers: token ? { Authorization: token } : {} });
+	if (!answer.ok) throw toError(answer.status, await answer.text(), null);
+	return answer.json();
 }
 
 /**
- * Send a picture and take what comes back: {blob, kind, notes}.
- * `options` are the query's; `tell(stage, share)` is called with "sending", "working" and "receiving".
- * XMLHttpRequest, since fetch does not tell how much was sent.
+ * Send a picture and take what comes back: {blob, kind, notes}. `query` is the address's, without what is empty;
+ * `tell(stage, share)` is called while "sending", "working" and "receiving".
+ * By XMLHttpRequest: fetch does not tell how much was sent.
  */
-export function enhance(file, options, signal, tell = () => {}) {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const request = new XMLHttpRequest();
-    const stop = () => request.abort();
-    const end = (settle, value) => {
-      signal.removeEventListener("abort", stop);
-      settle(value);
-    };
-    const target = address("v1/enhance");
-    for (const [name, value] of Object.entries(options)) {
-      if (value !== "" && value !== null && value !== undefined) target.searchParams.set(name, String(value));
-    }
-    request.open("POST", target);
-    request.responseType = "blob";
-    if (token) request.setRequestHeader("Authorization", `Bearer ${token}`);
-    // By its content alone: what the browser takes from a file's suffix may be wrong.
-    request.setRequestHeader("Content-Type", "application/octet-stream");
-    request.upload.onprogress = ({ loaded, total }) => tell("sending", total ? loaded / total : 0);
-    request.upload.onload = () => tell("working", 0);
-    request.onprogress = ({ loaded, total }) => tell("receiving", total ? loaded / total : 0);
-    request.onload = async () => {
-      if (request.status === 200) {
-        end(resolve, {
-          blob: request.response,
-          kind: request.getResponseHeader("Content-Type") ?? "",
-          notes: readNotes(request.getResponseHeader("Undim-Notes")),
-        });
-      } else {
-        end(reject, toError(request.status, await request.response.text(), request.getResponseHeader("Retry-After")));
-      }
-    };
-    request.onerror = async () => end(reject, new ServiceError(await explain(file), 0));
-    request.onabort = () => end(reject, signal.reason ?? new DOMException("cancelled", "AbortError"));
-    signal.addEventListener("abort", stop, { once: true });
-    tell("sending", 0);
-    request.send(file);
-  });
+export function enhance(file, query, signal, tell) {
+	return new Promise((resolve, reject) => {
+		const request = new XMLHttpRequest();
+		const target = address("v1/enhance");
+		for (const [name, value] of Object.entries(query)) if (value !== "") target.searchParams.set(name, value);
+		request.open("POST", target);
+		request.responseType = "blob";
+		if (token) request.setRequestHeader("Authorization", token);
+		// By its content: what the browser takes from a suffix may be wrong.
+		request.setRequestHeader("Content-Type", "application/octet-stream");
+		const share = ({ loaded, total }) => (total ? loaded / total : 0);
+		request.upload.onprogress = (event) => tell("sending", share(event));
+		request.upload.onload = () => tell("working", 0);
+		request.onprogress = (event) => tell("receiving", share(event));
+		request.onload = async () => {
+			const { status, response } = request;
+			const header = (name) => request.getResponseHeader(name);
+			if (status !== 200) return reject(toError(status, await response.text(), header("Retry-After")));
+			return resolve({ blob: response, kind: header("Content-Type") ?? "", notes: parse(header("Undim-Notes")) ?? [] });
+		};
+		request.onerror = async () => reject(new ServiceError(await explain(file), 0));
+		request.onabort = () => reject(signal.reason);
+		signal.addEventListener("abort", () => request.abort());
+		request.send(file);
+	});
 }
 
-/** A problem body (RFC 9457) in one line. */
-function toError(status, body, retryAfter) {
-  let words = "";
-  try {
-    const problem = JSON.parse(body);
-    words = problem.detail || problem.title || "";
-  } catch {
-    // Something between here and the service answered; the status is what there is to tell.
-  }
-  return new ServiceError(words || `The service answered with the status ${status}.`, status, seconds(retryAfter));
+const parse = (text) => {
+	try {
+		return JSON.parse(text);
+	} catch {
+		return null; // from something between here and the service
+	}
+};
+
+/** A problem body (RFC 9457) and Retry-After, a number of seconds or a date. */
+function toError(status, body, after) {
+	const words = parse(body)?.detail || `The service answered with the status ${status}.`;
+	const wait = /^\d+$/.test(after ?? "") ? Number(after) : (Date.parse(after) - Date.now()) / 1000;
+	return new ServiceError(words, status, Number.isFinite(wait) ? Math.max(0, wait) : null);
 }
 
-/** Retry-After in seconds: a number, or a date. */
-function seconds(header) {
-  if (!header) return null;
-  const wait = /^\d+$/.test(header.trim()) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
-  return Number.isFinite(wait) ? Math.max(0, wait) : null;
-}
-
-function readNotes(header) {
-  try {
-    return header ? JSON.parse(header).map(String) : [];
-  } catch {
-    return [];
-  }
-}
-
-/** Why no answer came: the file is gone, the service is, or the connection was cut. */
+/** Why no answer came. */
 async function explain(file) {
-  try {
-    await file.slice(0, 1).arrayBuffer();
-  } catch {
-    return "The file can no longer be read. Was it moved or changed? Choose it again.";
-  }
-  try {
-    if ((await fetch(address("healthz"), { cache: "no-store" })).ok) {
-      return "The connection was cut before an answer came. Try again; the picture may be too large for this service.";
-    }
-  } catch {
-    // Said below.
-  }
-  return "The service does not answer. See that undim serve is running, then try again.";
+	try {
+		await file.slice(0, 1).arrayBuffer();
+	} catch {
+		return "The file can no longer be read. Was it moved or changed? Choose it again.";
+	}
+	try {
+		await fetch(address("healthz"));
+		return "The connection was cut before an answer came. Try again; the picture may be too large for this service.";
+	} catch {
+		return "The service does not answer. See that undim serve is running, then try again.";
+	}
 }

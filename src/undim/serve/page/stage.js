@@ -1,276 +1,220 @@
-// The large picture: before on the left of the handle, after on the right of it, zoomed and moved in step.
+// The large picture: before left of the handle, after right of it, zoomed and moved in step.
 
 import { makeTable } from "./curve.js";
-import { decode, decodePart } from "./decode.js";
+import { STAGE, decode } from "./decode.js";
 import { CanvasDrawer } from "./draw_canvas.js";
 import { WebGLDrawer } from "./draw_webgl.js";
-import { fit, isFitted, pan, settle, visible, zoom } from "./view.js";
+import { fit, isFitted, settle, visible, zoom } from "./view.js";
 
 const REDUCED = 2048;
-/** Pixels along the longer side of what is drawn first, and of all that is kept of a large picture. */
+/** Pixels along the longer side of what is kept of a large picture. */
 const STILL = 180;
-/** Milliseconds without a movement after which the part that is seen is decoded in full. */
-const STEP = 1.25;
-const FINE = 0.01;
-const COARSE = 0.1;
+/** Milliseconds without a movement until the part that is seen is decoded in full. */
 const REACH = 28;
-/** CSS pixels beside the handle from which a drag takes it. */
+/** CSS pixels from the handle within which a drag takes it. */
 
 export class Stage {
-  constructor(canvas, handle) {
-    this.canvas = canvas;
-    this.handle = handle;
-    this.split = 0.5;
-    this.strength = 1;
-    this.exposure = 0;
-    this.picture = null;
-    this.view = { scale: 1, x: 0, y: 0 };
-    this.pointers = new Map();
-    this.loading = new AbortController();
-    try {
-      this.drawer = new WebGLDrawer(canvas, () => this.reload());
-    } catch {
-      this.drawer = new CanvasDrawer(canvas);
-    }
-    this.listen();
-    new ResizeObserver(() => this.resize()).observe(canvas.parentElement);
-  }
+	constructor(canvas, handle, onDraw) {
+		Object.assign(this, { canvas, handle, onDraw, split: 0.5, strength: 1, exposure: 0, picture: null });
+		this.view = { scale: 1, x: 0, y: 0 };
+		this.pointers = new Map();
+		this.loading = new AbortController();
+		this.frame = canvas.parentElement;
+		try {
+			this.drawer = new WebGLDrawer(canvas, () => this.show(this.picture));
+		} catch {
+			this.drawer = new CanvasDrawer(canvas);
+		}
+		this.listen();
+		new ResizeObserver(() => this.resize()).observe(this.frame);
+	}
 
-  /** Show a picture {before, after, size}: two blobs, `after` null as long as there is none. */
-  async show(picture) {
-    const another = picture?.key !== this.picture?.key;
-    this.loading.abort();
-    this.loading = new AbortController();
-    const { signal } = this.loading;
-    this.picture = picture;
-    if (another || !picture) {
-      for (const name of ["whole", "part"]) this.drawer.dropLayer(name);
-      this.base = 0;
-    }
-    if (!picture) return this.redraw();
-    if (another) this.fit();
-    const { before, after, size } = picture;
-    const limit = Math.min(REDUCED, this.drawer.largest);
-    const bitmaps = await decodeBoth(before, after, (blob) => decode(blob, size, limit, signal), signal);
-    if (!bitmaps) return undefined;
-    this.drawer.dropLayer("part");
-    this.drawer.setLayer("whole", ...bitmaps, { left: 0, top: 0, ...size });
-    this.base = Math.min(1, limit / Math.max(size.width, size.height));
-    this.updateTable();
-    return this.moved();
-  }
+	/** Show {key, before, after, size}, two blobs of which `after` may be null; nothing for null. */
+	async show(picture) {
+		this.loading.abort();
+		this.loading = new AbortController();
+		const another = picture?.key !== this.picture?.key;
+		this.picture = picture;
+		if (another) {
+			for (const name of ["whole", "part"]) this.drawer.dropLayer(name);
+			this.base = 0;
+			this.fit();
+		}
+		if (!picture) return this.redraw();
+		const { size } = picture;
+		const base = Math.min(1, REDUCED / Math.max(size.width, size.height));
+		const bitmaps = await this.decode(size, base);
+		if (!bitmaps) return undefined;
+		this.drawer.dropLayer("part");
+		this.drawer.setLayer("whole", ...bitmaps, { left: 0, top: 0, ...size });
+		this.base = base;
+		this.settled = false;
+		return this.moved();
+	}
 
-  reload() {
-    this.picture = this.picture && { ...this.picture };
-    return this.show(this.picture);
-  }
+	/** Both bitmaps of a part, or null where they came too late or the browser cannot show them. */
+	async decode(part, scale) {
+		const { signal } = this.loading;
+		const { before, after } = this.picture;
+		const made = [before, after].map((blob) => blob && decode(STAGE, blob, part, scale, signal));
+		const bitmaps = (await Promise.allSettled(made)).map(({ value }) => value ?? null);
+		if (!signal.aborted && bitmaps[0]) return bitmaps;
+		bitmaps.forEach((bitmap) => bitmap?.close());
+		return null;
+	}
 
-  setNumbers(strength, exposure) {
-    this.strength = strength;
-    this.exposure = exposure;
-    this.updateTable();
-    this.redraw();
-  }
+	setNumbers(strength, exposure) {
+		Object.assign(this, { strength, exposure, settled: false });
+		this.redraw();
+	}
 
-  updateTable() {
-    this.drawer.setTable(makeTable(this.strength, this.exposure));
-  }
+	setSplit(share) {
+		this.split = Math.min(1, Math.max(0, share));
+		this.redraw();
+	}
 
-  setSplit(share) {
-    this.split = Math.min(1, Math.max(0, share));
-    this.redraw();
-  }
+	get size() {
+		return { width: this.canvas.width, height: this.canvas.height };
+	}
 
-  get stage() {
-    return { width: this.canvas.width, height: this.canvas.height };
-  }
+	get fitted() {
+		return !this.picture || isFitted(this.view, this.size, this.picture.size);
+	}
 
-  get fitted() {
-    return !this.picture || isFitted(this.view, this.stage, this.picture.size);
-  }
+	fit() {
+		if (this.picture) this.moved(fit(this.size, this.picture.size));
+	}
 
-  fit() {
-    if (!this.picture) return;
-    this.view = fit(this.stage, this.picture.size);
-    this.moved();
-  }
+	/** Zoom about a point of the stage, its middle if none is given. */
+	zoom(factor, { x, y } = { x: this.size.width / 2, y: this.size.height / 2 }) {
+		if (this.picture) this.moved(zoom(this.view, factor, { x, y }, this.size, this.picture.size));
+	}
 
-  /** Zoom about a point in device pixels, or the middle. */
-  zoom(factor, point = { x: this.stage.width / 2, y: this.stage.height / 2 }) {
-    if (!this.picture) return;
-    this.view = zoom(this.view, factor, point, this.stage, this.picture.size);
-    this.moved();
-  }
+	pan(dx, dy) {
+		const { scale, x, y } = this.view;
+		if (this.picture) this.moved(settle({ scale, x: x + dx, y: y + dy }, this.size, this.picture.size));
+	}
 
-  /** One pixel of the picture on one of the screen, about a point. */
-  zoomToPixels(point) {
-    this.zoom(1 / this.view.scale, point);
-  }
+	moved(view = this.view) {
+		this.view = view;
+		this.redraw();
+		clearTimeout(this.stillness);
+		this.stillness = setTimeout(() => this.sharpen(), STILL);
+	}
 
-  pan(dx, dy) {
-    if (!this.picture) return;
-    this.view = pan(this.view, dx, dy, this.stage, this.picture.size);
-    this.moved();
-  }
+	resize() {
+		const { clientWidth, clientHeight } = this.frame;
+		const [width, height] = [clientWidth, clientHeight].map((side) => Math.round(side * devicePixelRatio));
+		if (!width || !height || (width === this.canvas.width && height === this.canvas.height)) return;
+		const wasFitted = this.fitted;
+		Object.assign(this.canvas, { width, height });
+		if (wasFitted) this.fit();
+		else this.pan(0, 0);
+		this.draw(); // at once: the change has emptied the canvas
+	}
 
-  moved() {
-    this.redraw();
-    clearTimeout(this.stillness);
-    this.stillness = setTimeout(() => this.sharpen(), STILL);
-  }
+	/** Decode what is seen where the reduced picture has fewer pixels than the screen. */
+	async sharpen() {
+		if (!this.base || this.base === 1) return;
+		const scale = Math.min(1, this.view.scale);
+		if (scale <= this.base) return this.drawer.dropLayer("part");
+		if (this.sharpening) return this.moved(); // later
+		this.sharpening = true;
+		const part = visible(this.view, this.size, this.picture.size, 0.15);
+		const bitmaps = await this.decode(part, scale);
+		this.sharpening = false;
+		if (!bitmaps) return undefined;
+		this.drawer.setLayer("part", ...bitmaps, part);
+		return this.redraw();
+	}
 
-  resize() {
-    const ratio = window.devicePixelRatio || 1;
-    const { clientWidth, clientHeight } = this.canvas.parentElement;
-    const [width, height] = [Math.round(clientWidth * ratio), Math.round(clientHeight * ratio)];
-    if (!width || !height || (width === this.canvas.width && height === this.canvas.height)) return;
-    const wasFitted = this.fitted;
-    this.canvas.width = width;
-    this.canvas.height = height;
-    if (this.picture) {
-      this.view = wasFitted ? fit(this.stage, this.picture.size) : settle(this.view, this.stage, this.picture.size);
-    }
-    this.draw(); // at once: a canvas that changes its size is empty until it is drawn
-    this.moved();
-  }
+	redraw() {
+		this.next ??= requestAnimationFrame(() => this.draw());
+	}
 
-  /** Decode the part that is seen where the reduced picture has fewer pixels than the screen. */
-  async sharpen() {
-    if (!this.picture || !this.base || this.base === 1) return;
-    if (this.sharpening) {
-      clearTimeout(this.stillness);
-      this.stillness = setTimeout(() => this.sharpen(), STILL);
-      return;
-    }
-    const { before, after, size } = this.picture;
-    const wanted = Math.min(1, this.view.scale);
-    if (wanted <= this.base * 1.01) {
-      this.drawer.dropLayer("part");
-      return;
-    }
-    const { signal } = this.loading;
-    const part = visible(this.view, this.stage, size, 0.15);
-    this.sharpening = true;
-    const bitmaps = await decodeBoth(before, after, (blob) => decodePart(blob, part, wanted, signal), signal);
-    this.sharpening = false;
-    if (!bitmaps) return;
-    this.drawer.setLayer("part", ...bitmaps, part);
-    this.redraw();
-  }
+	draw() {
+		cancelAnimationFrame(this.next);
+		this.next = null;
+		if (!this.settled) this.drawer.setTable(makeTable(this.strength, this.exposure));
+		this.settled = true;
+		const share = Math.round(100 * this.split);
+		this.handle.style.left = `${100 * this.split}%`;
+		this.handle.setAttribute("aria-valuenow", share);
+		this.handle.setAttribute("aria-valuetext", `${share} % before, ${100 - share} % after`);
+		this.frame.classList.toggle("zoomed", !this.fitted);
+		this.drawer.draw(this.view, Math.round(this.split * this.size.width));
+		this.onDraw(this.view);
+	}
 
-  redraw() {
-    if (this.frame) return;
-    this.frame = requestAnimationFrame(() => this.draw());
-  }
+	listen() {
+		const listeners = {
+			pointerdown: (event) => this.press(event),
+			pointermove: (event) => this.drag(event),
+			lostpointercapture: (event) => this.release(event),
+			dblclick: (event) => (this.fitted ? this.zoom(1 / this.view.scale, this.point(event)) : this.fit()),
+			wheel: (event) => {
+				event.preventDefault();
+				const pixels = event.deltaY * (event.deltaMode ? 16 : 1);
+				this.zoom(Math.exp(-Math.max(-100, Math.min(100, pixels)) / 250), this.point(event));
+			},
+		};
+		for (const [name, listen] of Object.entries(listeners)) {
+			this.frame.addEventListener(name, (event) => this.picture && !event.target.closest("button") && listen(event), { passive: false });
+		}
+		this.handle.addEventListener("keydown", (event) => this.key(event));
+	}
 
-  draw() {
-    cancelAnimationFrame(this.frame);
-    this.frame = 0;
-    const share = Math.round(100 * this.split);
-    this.handle.style.left = `${100 * this.split}%`;
-    this.handle.setAttribute("aria-valuenow", share);
-    this.handle.setAttribute("aria-valuetext", `${share} % before, ${100 - share} % after`);
-    this.canvas.parentElement.classList.toggle("zoomed", !this.fitted);
-    this.drawer.draw(this.view, Math.round(this.split * this.stage.width));
-    this.onDraw?.();
-  }
+	point({ clientX, clientY }) {
+		const box = this.canvas.getBoundingClientRect();
+		const ratio = this.canvas.width / box.width;
+		return { x: (clientX - box.left) * ratio, y: (clientY - box.top) * ratio };
+	}
 
-  listen() {
-    const frame = this.canvas.parentElement;
-    frame.addEventListener("pointerdown", (event) => this.press(event));
-    frame.addEventListener("pointermove", (event) => this.drag(event));
-    for (const name of ["pointerup", "pointercancel"]) frame.addEventListener(name, (event) => this.release(event));
-    frame.addEventListener("dblclick", (event) => {
-      if (this.fitted) this.zoomToPixels(this.point(event));
-      else this.fit();
-    });
-    frame.addEventListener(
-      "wheel",
-      (event) => {
-        if (!this.picture) return;
-        event.preventDefault();
-        const lines = event.deltaMode === 1 ? 16 : 1;
-        this.zoom(Math.exp(-Math.max(-100, Math.min(100, event.deltaY * lines)) / 250), this.point(event));
-      },
-      { passive: false },
-    );
-    this.handle.addEventListener("keydown", (event) => this.key(event));
-  }
+	press(event) {
+		if (event.button) return;
+		const point = this.point(event);
+		const { width } = this.size;
+		const near = Math.abs(point.x - this.split * width) < (REACH * width) / this.frame.clientWidth;
+		if (!this.pointers.size) this.slides = this.fitted || near;
+		this.pointers.set(event.pointerId, point);
+		this.frame.setPointerCapture(event.pointerId);
+		this.handle.focus({ preventScroll: true });
+	}
 
-  point(event) {
-    const box = this.canvas.getBoundingClientRect();
-    const ratio = this.canvas.width / box.width;
-    return { x: (event.clientX - box.left) * ratio, y: (event.clientY - box.top) * ratio };
-  }
+	drag(event) {
+		const last = this.pointers.get(event.pointerId);
+		if (!last) return;
+		const point = this.point(event);
+		this.pointers.set(event.pointerId, point);
+		const [dx, dy] = [point.x - last.x, point.y - last.y];
+		const other = [...this.pointers].find(([id]) => id !== event.pointerId)?.[1];
+		if (other) {
+			const apart = ({ x, y }) => Math.hypot(x - other.x, y - other.y);
+			this.pan(dx / 2, dy / 2);
+			this.zoom(apart(point) / Math.max(1, apart(last)), { x: (point.x + other.x) / 2, y: (point.y + other.y) / 2 });
+		} else if (this.slides) {
+			this.setSplit(point.x / this.size.width);
+		} else {
+			this.pan(dx, dy);
+		}
+	}
 
-  press(event) {
-    if (!this.picture || event.button || event.target.closest("button")) return;
-    const point = this.point(event);
-    const ratio = this.canvas.width / this.canvas.clientWidth;
-    const onHandle = event.target === this.handle || Math.abs(point.x - this.split * this.stage.width) < REACH * ratio;
-    if (!this.pointers.size) this.slides = this.fitted || onHandle;
-    this.pointers.set(event.pointerId, point);
-    this.canvas.parentElement.setPointerCapture(event.pointerId);
-    if (this.slides && this.pointers.size === 1 && event.pointerType === "mouse") {
-      this.setSplit(point.x / this.stage.width);
-    }
-    this.handle.focus({ preventScroll: true });
-  }
+	release(event) {
+		this.pointers.delete(event.pointerId);
+		if (this.pointers.size) this.slides = false; // the finger that stays does not drag the handle
+	}
 
-  drag(event) {
-    const last = this.pointers.get(event.pointerId);
-    if (!last) return;
-    const point = this.point(event);
-    if (this.pointers.size === 2) {
-      const [other] = [...this.pointers].filter(([id]) => id !== event.pointerId).map(([, at]) => at);
-      const factor = distance(point, other) / Math.max(1, distance(last, other));
-      this.zoom(factor, middle(point, other));
-      this.pan((point.x - last.x) / 2, (point.y - last.y) / 2);
-    } else if (this.slides) {
-      this.setSplit(point.x / this.stage.width);
-    } else {
-      this.pan(point.x - last.x, point.y - last.y);
-    }
-    this.pointers.set(event.pointerId, point);
-  }
-
-  release(event) {
-    this.pointers.delete(event.pointerId);
-    if (this.pointers.size === 1) this.slides = false; // the finger that stays does not drag the handle away
-  }
-
-  key(event) {
-    if (!this.picture || event.ctrlKey || event.metaKey || event.altKey) return;
-    const far = this.stage.width / 8;
-    const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const step = steps[event.key];
-    const keys = {
-      "+": () => this.zoom(STEP),
-      "=": () => this.zoom(STEP),
-      "-": () => this.zoom(1 / STEP),
-      0: () => this.fit(),
-      1: () => this.zoomToPixels(),
-      Home: () => this.setSplit(0),
-      End: () => this.setSplit(1),
-      PageDown: () => this.setSplit(this.split - COARSE),
-      PageUp: () => this.setSplit(this.split + COARSE),
-    };
-    if (step && event.shiftKey) this.pan(-far * step[0], -far * step[1]);
-    else if (step) this.setSplit(this.split + FINE * (step[0] - step[1]));
-    else if (keys[event.key]) keys[event.key]();
-    else return;
-    event.preventDefault();
-  }
-}
-
-const distance = (a, b) => Math.hypot(a.x - b.x, a.y - b.y);
-const middle = (a, b) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
-
-/** Both bitmaps, or null if they came too late or this browser cannot show them. */
-async function decodeBoth(before, after, make, signal) {
-  const made = await Promise.allSettled([make(before), after ? make(after) : null]);
-  const bitmaps = made.map(({ value }) => value ?? null);
-  if (!signal.aborted && bitmaps[0]) return bitmaps;
-  bitmaps.forEach((bitmap) => bitmap?.close());
-  return null;
+	key(event) {
+		if (!this.picture || event.ctrlKey || event.metaKey || event.altKey) return;
+		const far = this.size.width / 8;
+		const arrow = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+		const zoom = { "+": 1.25, "=": 1.25, "-": 0.8, 1: 1 / this.view.scale, 0: 1e-9 }[event.key];
+		const split = { Home: 0, End: 1, PageDown: this.split - 0.1, PageUp: this.split + 0.1 }[event.key];
+		if (arrow && event.shiftKey) this.pan(-far * arrow[0], -far * arrow[1]);
+		else if (arrow) this.setSplit(this.split + (arrow[0] - arrow[1]) / 100);
+		else if (zoom) this.zoom(zoom);
+		else if (split !== undefined) this.setSplit(split);
+		else return;
+		event.preventDefault();
+	}
 }

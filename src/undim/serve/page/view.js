@@ -1,52 +1,41 @@
-// Where the picture stands on the stage. A view has `scale`, device pixels of the stage to a pixel of the picture, and
-// `x` and `y`, where the picture's corner is, in device pixels. Sizes have width and height.
+// Where the picture is on the stage. A view has `scale`, pixels of the screen to one of the picture, and `x` and `y`,
+// where the picture's corner is, in pixels of the screen. Sizes have width and height.
 
-export const LARGEST = 16;
-/** Largest scale: a pixel of the picture on so many of the screen. */
+const LARGEST = 16;
+const ENLARGED = 4;
+/** Largest scale of a small picture that is shown whole. */
 
-/** The whole picture, in the middle. Small pictures are enlarged at most four times. */
-export function fit(stage, picture) {
-  const scale = Math.min(stage.width / picture.width, stage.height / picture.height, 4);
-  return settle({ scale, x: 0, y: 0 }, stage, picture);
-}
+const along = (start, stage, length) =>
+	length <= stage ? Math.round((stage - length) / 2) : Math.min(0, Math.max(stage - length, start));
 
-/** The view in which the picture covers the stage as far as it can, and stays in the middle of what it does not. */
-export function settle(view, stage, picture) {
-  return {
-    scale: view.scale,
-    x: along(view.x, stage.width, view.scale * picture.width),
-    y: along(view.y, stage.height, view.scale * picture.height),
-  };
-}
+/** Cover the stage as far as the picture can; the middle where it cannot. */
+export const settle = ({ scale, x, y }, stage, picture) => ({
+	scale,
+	x: along(x, stage.width, scale * picture.width),
+	y: along(y, stage.height, scale * picture.height),
+});
 
-function along(start, stage, length) {
-  if (length <= stage) return Math.round((stage - length) / 2);
-  return Math.min(0, Math.max(stage - length, start));
-}
+const smallest = (stage, picture) => Math.min(stage.width / picture.width, stage.height / picture.height, ENLARGED);
 
-/** Zoom by a factor about a point of the stage, which keeps its place: no smaller than the whole picture. */
+/** The whole picture. */
+export const fit = (stage, picture) => settle({ scale: smallest(stage, picture), x: 0, y: 0 }, stage, picture);
+
+export const isFitted = (view, stage, picture) => view.scale <= smallest(stage, picture) * 1.001;
+
+/** Zoom about a point of the stage, which stays where it is. */
 export function zoom(view, factor, point, stage, picture) {
-  const smallest = fit(stage, picture).scale;
-  const scale = Math.min(Math.max(view.scale * factor, smallest), Math.max(LARGEST, smallest));
-  const by = scale / view.scale;
-  return settle({ scale, x: point.x - by * (point.x - view.x), y: point.y - by * (point.y - view.y) }, stage, picture);
+	const scale = Math.max(Math.min(view.scale * factor, LARGEST), smallest(stage, picture));
+	const by = scale / view.scale;
+	return settle({ scale, x: point.x - by * (point.x - view.x), y: point.y - by * (point.y - view.y) }, stage, picture);
 }
 
-export function pan(view, dx, dy, stage, picture) {
-  return settle({ scale: view.scale, x: view.x + dx, y: view.y + dy }, stage, picture);
-}
-
-export function isFitted(view, stage, picture) {
-  return view.scale <= fit(stage, picture).scale * 1.001;
-}
-
-/** The part of the picture that is seen, in whole pixels of it, with a margin of so much of its sides. */
-export function visible(view, stage, picture, margin = 0) {
-  const wide = (margin * stage.width) / view.scale;
-  const tall = (margin * stage.height) / view.scale;
-  const left = Math.max(0, Math.floor(-view.x / view.scale - wide));
-  const top = Math.max(0, Math.floor(-view.y / view.scale - tall));
-  const right = Math.min(picture.width, Math.ceil((stage.width - view.x) / view.scale + wide));
-  const bottom = Math.min(picture.height, Math.ceil((stage.height - view.y) / view.scale + tall));
-  return { left, top, width: Math.max(1, right - left), height: Math.max(1, bottom - top) };
+/** The part that is seen, in whole pixels of the picture, and a margin about it: a share of the stage. */
+export function visible({ scale, x, y }, stage, picture, margin) {
+	const span = (start, length, end) => {
+		const first = Math.max(0, Math.floor((-start - margin * length) / scale));
+		return [first, Math.min(end, Math.ceil((length * (1 + margin) - start) / scale)) - first];
+	};
+	const [left, width] = span(x, stage.width, picture.width);
+	const [top, height] = span(y, stage.height, picture.height);
+	return { left, top, width, height };
 }
