@@ -16,24 +16,21 @@ const FORBIDDEN = /[\u0000-\u001f\u007f/\\:*?"<>|]/g;
 /** Whether a file in a folder is a picture; hidden ones do not count. */
 export const looksLikePicture = ({ name, type }) => name[0] !== "." && (type.startsWith("image/") || UNTOLD.test(name));
 
-const cut = (name) => {
-	const dot = name.lastIndexOf(".");
-	return dot > 0 ? [name.slice(0, dot), name.slice(dot)] : [name, ""];
-};
+const cut = (name) => /^(.+?)(\.\w{1,5})?$/su.exec(name).slice(1);
 
 /** The picture's own name, with another suffix where what came back is of another kind. */
 export function outputName(name, kind) {
 	const clean = name.replace(FORBIDDEN, "_").replace(/^[. ]+|[. ]+$/g, "") || "picture";
 	const [stem, suffix] = cut(clean);
 	const suffixes = SUFFIXES[kind.split(";")[0].trim()];
-	return !suffixes || suffixes.includes(suffix.slice(1).toLowerCase()) ? clean : `${stem}.${suffixes[0]}`;
+	return !suffixes || suffixes.includes(suffix?.slice(1).toLowerCase()) ? clean : `${stem}.${suffixes[0]}`;
 }
 
 /** A function that gives each name once: "a.jpg", then "a (2).jpg". Case and Unicode's forms make no difference. */
 export function uniqueNames() {
 	const taken = new Set();
 	return (name) => {
-		const [stem, suffix] = cut(name);
+		const [stem, suffix = ""] = cut(name);
 		const fold = (text) => text.normalize("NFC").toLowerCase();
 		let free = name;
 		for (let number = 2; taken.has(fold(free)); number++) free = `${stem} (${number})${suffix}`;

@@ -42,7 +42,10 @@ function centralHeader(entry) {
 	return join(head, shared(entry, extra.length), place, entry.name, extra);
 }
 
-/** What closes an archive whose `entries` end at `start`. */
+/** What stands before a file's bytes: `entry` has name (bytes), size and crc (each below 4 GiB) and date. */
+export const localHeader = (entry) => join(pack("42", 0x04034b50, 20), shared(entry, 0), entry.name);
+
+/** What closes an archive whose `entries`, which have `offset` too, end at `start`. */
 export function directory(entries, start) {
 	const headers = entries.map(centralHeader);
 	const size = headers.reduce((sum, { length }) => sum + length, 0);
@@ -69,7 +72,7 @@ export class ZipWriter {
 		const reader = blob.stream().getReader();
 		for (let part = await reader.read(); !part.done; part = await reader.read()) crc = crc32(part.value, crc);
 		const entry = { name: new TextEncoder().encode(name), size: blob.size, crc, date, offset: this.offset };
-		const header = join(pack("42", 0x04034b50, 20), shared(entry, 0), entry.name);
+		const header = localHeader(entry);
 		await this.write(header);
 		await this.write(blob);
 		this.entries.push(entry);
