@@ -17,11 +17,10 @@ from PIL import Image
 from undim.arrays import Floats, Pixels, Span
 from undim.cancellation import NEVER, Cancellation
 from undim.contract import CELL
-from undim.enhance.auto_strength import find_need
 from undim.enhance.convert import blend, to_batch, to_pixels
 from undim.enhance.exposure import check_exposure, expose_pixels
 from undim.enhance.fast import CROPS, Crop, fit_model, reduced_size
-from undim.enhance.inputs import Strength, check_strength, decode, take_pixels, turn_upright
+from undim.enhance.inputs import check_strength, decode, take_pixels, turn_upright
 from undim.enhance.memory import check_memory, choose_side, smaller_side
 from undim.enhance.planes import reduce
 from undim.enhance.survey import look_and_see, look_at_all, look_at_whole, see
@@ -59,7 +58,7 @@ SURVEYED = 0.3
 class CallOptions(TypedDict, total=False):
     """What may be told to each call of an `Enhancer`, as `Enhancer.__call__` says."""
 
-    strength: Strength
+    strength: float
     exposure: float
     look: WholePicture | None
     cancellation: Cancellation | None
@@ -190,7 +189,7 @@ class Enhancer:
         self,
         image: Pixels | Image.Image,
         *,
-        strength: Strength = 1.0,
+        strength: float = 1.0,
         exposure: float = 0.0,
         look: WholePicture | None = None,
         cancellation: Cancellation | None = None,
@@ -202,8 +201,6 @@ class Enhancer:
         Args:
             image: as the class says.
             strength: from 0 (the input, exactly) to 1 (the network's output, rounded): a blend of encoded values.
-                "auto" goes by `undim.enhance.auto_strength`: a picture that needs nothing comes back as it is, one half
-                dark is raised where it is dark.
             exposure: from -2 to 2 stops, by the curve of `undim.enhance.exposure` on the blend; 0 changes nothing.
             look: what to take for the whole picture that this one is a part of: what `survey` returned, or the
                 `undim.enhance.survey.average` of it over a series, for one look. `None`: the picture's own.
@@ -213,7 +210,7 @@ class Enhancer:
 
         Raises:
             ShapeError: for an array of another shape or type.
-            UsageError: for a strength that is neither "auto" nor in [0, 1], an exposure that is not in [-2, 2], a
+            UsageError: for a strength that is not in [0, 1], an exposure that is not in [-2, 2], a
                 closed enhancer, or one whose runtime did not survive a fork.
             ModelError: for a look where the model cannot be tiled.
             CancelledError: if the call was asked to end, or its deadline has passed.
@@ -356,7 +353,7 @@ class Enhancer:
     def _enhance(
         self,
         pixels: Pixels,
-        strength: Strength,
+        strength: float,
         exposure: float,
         look: WholePicture | None,
         call: Cancellation,
@@ -389,15 +386,8 @@ class Enhancer:
         return 0 if max(width, height) <= side else side
 
     def _enhance_at(self, work: _Work, side: int) -> Pixels:
-        pixels, strength = work.pixels, work.strength
+        pixels = work.pixels
         size = pixels.shape[:2]
-        need = find_need(pixels, self._threads) if isinstance(strength, str) else None
-        if need is not None:
-            if need.whole == 0:
-                return expose_pixels(pixels, work.exposure)
-            small = np.rint(65535 * need.small.transpose(1, 2, 0)).astype(np.uint16)
-            [(_, _, output)] = _whole(small, work)
-            need = need.following(output)
         reduced = reduced_size(*size) if self._fast else None
         if reduced is not None:
             pieces = self._fast_pieces(work, reduced, side)
@@ -406,11 +396,9 @@ class Enhancer:
             pieces = self._tiles(work, side) if side else _whole(pixels, work)
         result = np.empty_like(pixels)
         for top, left, values in pieces:
-            rows, columns = (top, top + values.shape[1]), (left, left + values.shape[2])
-            place = (slice(*rows), slice(*columns))
-            share = strength if need is None else need.strength(pixels[place], size, rows, columns)
+            place = (slice(top, top + values.shape[1]), slice(left, left + values.shape[2]))
             enhanced = to_pixels(values, pixels.dtype, grey=pixels.ndim == 2)
-            result[place] = blend(pixels[place], enhanced, share, work.exposure)  # type: ignore[arg-type]  # "auto" has a need
+            result[place] = blend(pixels[place], enhanced, work.strength, work.exposure)
         return result
 
     def _tiles(self, work: _Work, side: int) -> Iterator[Piece]:
@@ -462,7 +450,7 @@ class _Work:
     """One picture, and what is to become of it."""
 
     pixels: Pixels
-    strength: Strength
+    strength: float
     exposure: float
     look: WholePicture | None
     runtime: Runtime

@@ -14,7 +14,6 @@ from typing import Literal, Protocol
 
 from undim.arrays import Pixels
 from undim.cancellation import NEVER, Cancellation
-from undim.enhance.inputs import Strength
 from undim.errors import PictureError, UndimError
 from undim.images import Picture, encode_picture, read_picture, write_picture
 from undim.jobs.memory import MEMORY, PictureMemory
@@ -32,7 +31,7 @@ class Enhances(Protocol):
         self,
         image: Pixels,
         *,
-        strength: Strength,
+        strength: float,
         exposure: float,
         look: WholePicture | None,
         cancellation: Cancellation | None,
