@@ -60,6 +60,7 @@ class CallOptions(TypedDict, total=False):
 
     strength: float
     exposure: float
+    fast: bool | None
     look: WholePicture | None
     cancellation: Cancellation | None
     deadline: float | None
@@ -191,6 +192,7 @@ class Enhancer:
         *,
         strength: float = 1.0,
         exposure: float = 0.0,
+        fast: bool | None = None,
         look: WholePicture | None = None,
         cancellation: Cancellation | None = None,
         deadline: float | None = None,
@@ -202,6 +204,7 @@ class Enhancer:
             image: as the class says.
             strength: from 0 (the input, exactly) to 1 (the network's output, rounded): a blend of encoded values.
             exposure: from -2 to 2 stops, by the curve of `undim.enhance.exposure` on the blend; 0 changes nothing.
+            fast: as of the class; None for what that was given.
             look: what to take for the whole picture that this one is a part of: what `survey` returned, or the
                 `undim.enhance.survey.average` of it over a series, for one look. `None`: the picture's own.
             cancellation: lets another thread end this call, while it waits for its turn too.
@@ -212,12 +215,12 @@ class Enhancer:
             ShapeError: for an array of another shape or type.
             UsageError: for a strength that is not in [0, 1], an exposure that is not in [-2, 2], a
                 closed enhancer, or one whose runtime did not survive a fork.
-            ModelError: for a look where the model cannot be tiled.
+            ModelError: for a look, or `fast`, where the model cannot be tiled.
             CancelledError: if the call was asked to end, or its deadline has passed.
             PictureError: if the network fails or returns values that are not finite, the picture needs more memory
                 than is free, too many wait already, or a PIL image cannot be decoded or has a mode that is not read.
         """
-        settled = check_strength(strength), check_exposure(exposure)
+        settled = check_strength(strength), check_exposure(exposure), self._fast if fast is None else fast
         if not isinstance(image, Image.Image):
             with self._call(cancellation, deadline) as call:
                 return self._enhance(take_pixels(image), *settled, look, call, progress)
@@ -251,7 +254,7 @@ class Enhancer:
         with (
             self._call(cancellation, deadline) as call,
             self._turn.taken(call),
-            self._choose(width, height).under(call) as runtime,
+            self._choose(width, height, fast=self._fast).under(call) as runtime,
         ):
             tiling = self._tiling()
             side = self._side(width, height)
@@ -329,10 +332,10 @@ class Enhancer:
 
         return open_fastest(self._path, threads=self._threads, precision=self._precision)
 
-    def _choose(self, width: int, height: int) -> Runtime:
+    def _choose(self, width: int, height: int, *, fast: bool) -> Runtime:
         """With "auto", take the runtime for pictures of this size: the same for the same size, whatever came before."""
         if self._chooses:
-            reduced = reduced_size(height, width) if self._fast else None
+            reduced = reduced_size(height, width) if fast else None
             if self._first is self._fastest or math.prod(reduced or (height, width)) < PAYS_FROM:
                 self._runtime = self._first
             else:
@@ -355,20 +358,21 @@ class Enhancer:
         pixels: Pixels,
         strength: float,
         exposure: float,
+        fast: bool,
         look: WholePicture | None,
         call: Cancellation,
         progress: Callable[[float], None],
     ) -> Pixels:
-        if look is not None:
+        if look is not None or fast:
             self._tiling()
         if strength == 0:
             return expose_pixels(pixels, exposure)
         height, width = pixels.shape[:2]
         # One run at a time, held from the check on: a run that ends gives its memory back.
-        with self._turn.taken(call), self._choose(width, height).under(call) as runtime:
+        with self._turn.taken(call), self._choose(width, height, fast=fast).under(call) as runtime:
             side = self._side(width, height)
             while True:
-                work = _Work(pixels, strength, exposure, look, runtime, progress)
+                work = _Work(pixels, strength, exposure, fast, look, runtime, progress)
                 try:
                     return self._enhance_at(work, side)
                 except OutOfMemoryError:
@@ -388,7 +392,7 @@ class Enhancer:
     def _enhance_at(self, work: _Work, side: int) -> Pixels:
         pixels = work.pixels
         size = pixels.shape[:2]
-        reduced = reduced_size(*size) if self._fast else None
+        reduced = reduced_size(*size) if work.fast else None
         if reduced is not None:
             pieces = self._fast_pieces(work, reduced, side)
         else:
@@ -452,6 +456,7 @@ class _Work:
     pixels: Pixels
     strength: float
     exposure: float
+    fast: bool
     look: WholePicture | None
     runtime: Runtime
     progress: Callable[[float], None]
