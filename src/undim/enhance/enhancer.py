@@ -265,7 +265,7 @@ class Enhancer:
             return look_at_whole(runtime, tiling, pixels, side or max(height, width), sampled)
 
     def warm_up(self, width: int = 256, height: int = 256) -> None:
-        """Enhance a black picture of that size, so that the first real one of it does not wait for what is made once.
+        """Enhance a grey picture of that size, so that the first real one of it does not wait for what is made once.
 
         Args:
             width: in pixels.
@@ -274,7 +274,7 @@ class Enhancer:
         Raises:
             UndimError: as `__call__`.
         """
-        self(np.zeros((height, width, 3), np.uint8))
+        self(np.full((height, width, 3), 128, np.uint8))
 
     def stop(self) -> None:
         """End all calls in progress with a CancelledError, not later ones. May be called from any thread."""

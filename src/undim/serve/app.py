@@ -176,8 +176,8 @@ def _add_enhance(app: FastAPI, service: Service) -> None:
     async def enhance(
         request: Request,
         model: Annotated[
-            str, Query(description="One of `/v1/models`.", json_schema_extra={"enum": list(settings.models)})
-        ] = settings.default,
+            str, Query(description="One of `/v1/models`; default: the first of them.", examples=["tiny"])
+        ] = "",
         strength: Annotated[
             float, Query(ge=0, le=1, allow_inf_nan=False, description="0 the input, 1 all.", examples=[0.7])
         ] = 1.0,
@@ -204,7 +204,7 @@ def _add_enhance(app: FastAPI, service: Service) -> None:
                 quality=quality,
                 fast=fast,
             )
-            options = replace(options, model=_known(model, settings))
+            options = replace(options, model=_known(model or settings.default, settings))
             with service.admitted() as hold:
                 content, suffix = await _file(request, settings.body, hold)
                 outcome = await service.enhance(content, suffix, options, _gone(request))
