@@ -31,6 +31,7 @@ def read_picture(
     *,
     max_pixels: int = MAX_PIXELS,
     on_size: Callable[[int, int], None] = lambda _width, _height: None,
+    suffix: str = "",
 ) -> Picture:
     """Read one picture by its content; the name decides nothing except for camera raw files.
 
@@ -46,10 +47,12 @@ def read_picture(
         source: a path, a file's content, or a binary stream.
         max_pixels: largest width times height, compared before anything is decoded.
         on_size: called with width and height before anything is decoded, perhaps more than once; may wait, or raise.
+        suffix: of the name that content without a path had, lower case with its dot; "" if that is not known.
 
     Raises:
         PictureError: for a file that is missing, empty, truncated, damaged, over `max_pixels`, animated, of several
-            pages, not a picture, or that another process changes meanwhile. The message is the reason without the name.
+            pages, not a picture (code "not-a-picture"), or that another process changes meanwhile. The message is the
+            reason without the name.
     """
 
     def check(size: tuple[int, int]) -> None:
@@ -57,9 +60,9 @@ def read_picture(
         on_size(*size)
 
     if isinstance(source, bytes):
-        return _read_stream(io.BytesIO(source), "", check)
+        return _read_stream(io.BytesIO(source), suffix, check)
     if not isinstance(source, str | os.PathLike):
-        return _read_stream(io.BytesIO(source.read()), "", check)
+        return _read_stream(io.BytesIO(source.read()), suffix, check)
     try:
         with Path(source).open("rb") as stream:
             before = os.fstat(stream.fileno())
@@ -92,7 +95,7 @@ def _read_stream(stream: BinaryIO, suffix: str, check_size: CheckSize) -> Pictur
         raise PictureError("is empty (0 bytes)")
     codec = formats.codec_of(header, suffix)
     if codec is None:
-        raise PictureError(f"is not a picture that Undim reads ({_readable(formats.CODECS)})")
+        raise PictureError(f"is not a picture that Undim reads ({_readable(formats.CODECS)})", code="not-a-picture")
     try:
         return _finish(codec.decode(stream, check_size))
     except PictureError:
