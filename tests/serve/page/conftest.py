@@ -1,49 +1,11 @@
 """Undim's page in Debian's Chromium, from a service that runs as its users run it."""
 
-import contextlib
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 
 import pytest
 
 CHROMIUM = shutil.which("chromium")
-SMALL = 12_000_000
-"""Bytes that the service of these tests takes at most."""
-
-
-@contextlib.contextmanager
-def serving(*options, port=None):
-    """The address of a service; `undim serve` in a process of its own."""
-    if port is None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-    command = [sys.executable, "-m", "undim", "serve", "--port", str(port), *options]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            with contextlib.suppress(urllib.error.URLError, ConnectionError):
-                urllib.request.urlopen(f"{address}/healthz", timeout=5).close()
-                break
-            assert process.poll() is None, f"undim serve ended with {process.returncode}"
-            time.sleep(0.1)
-        yield address
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@pytest.fixture(scope="session")
-def service():
-    with serving() as address:
-        yield address
 
 
 @pytest.fixture(scope="session")
@@ -66,11 +28,11 @@ def open_page(browser, service):
     """A function that opens the page, with options of the browser's context; what it throws fails the test."""
     contexts, thrown = [], []
 
-    def open_one(address=service, before=None, **options):
+    def open_one(address=service.url, before=None, **options):
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: thrown.append(str(error)))
         page.on("console", lambda line: "Content Security Policy" in line.text and thrown.append(line.text))
         if before is not None:

@@ -22,7 +22,7 @@ VECTORS = json.loads((Path(__file__).parents[2] / "enhance/exposure_vectors.json
 def modules(browser, service):
     """A function that calls `script(module, argument)` with one of the page's modules."""
     page = browser.new_page()
-    page.goto(service)
+    page.goto(service.url)
 
     def call(module, script, argument=None):
         wrapped = f"async ([path, argument]) => ({script})(await import(path), argument)"

@@ -91,7 +91,9 @@ function makeLine(picture) {
 	};
 	line.radio.setAttribute("aria-describedby", line.state.id);
 	line.radio.onchange = () => select(picture);
-	line.radio.onkeydown = ({ key: pressed }) => pressed === "Delete" && remove(picture);
+	line.radio.onkeydown = ({ key: pressed }) => {
+		if (pressed === "Delete") remove(picture);
+	};
 	line.retry.onclick = () => pictures.retry(picture);
 	line.remove.onclick = () => remove(picture);
 	line.item = element("li", { className: "item" }, ...Object.values(line));
@@ -270,8 +272,9 @@ function askToken() {
 
 async function loadModels() {
 	try {
-		const { models, default: usual } = await listModels();
-		$("model").replaceChildren(...models.map(({ name, purpose }) => new Option(`${name}: ${purpose}`, name, false, name === usual)));
+		const { models, default: usual, max_bytes: most } = await listModels();
+		pictures.most = most;
+		$("model").replaceChildren(...models.map(({ name, for: use }) => new Option(use ? `${name}: ${use}` : name, name, false, name === usual)));
 	} catch (error) {
 		if (error.status === 401 && askToken()) return loadModels();
 		$("model").parentElement.hidden = true; // the service takes its own

@@ -13,6 +13,8 @@ const SMALL = 160;
 const SHOWN = "jpg";
 /** What every browser shows, for pictures that this one does not. */
 
+const mega = (bytes) => (bytes / 1e6).toFixed(1);
+
 /** One picture. `state`: waiting, sending, working, receiving, busy, ready, failed or cancelled. */
 class Picture {
 	state = "waiting";
@@ -44,6 +46,7 @@ export class Pictures {
 	fast = "";
 	count = 0;
 	busy = 0;
+	most = Infinity; // bytes of a file
 	gate = new Gate(AT_ONCE);
 
 	constructor(onChange, needToken) {
@@ -144,7 +147,9 @@ export class Pictures {
 
 	/** Ask the service; while it is busy, wait as long as it says and ask again. */
 	async ask({ file }, query, signal, tell) {
-		const { model, fast } = this;
+		const { model, fast, most } = this;
+		// The service would hang up on what is larger, and the browser could not tell why.
+		if (file.size > most) throw new Error(`The file has ${mega(file.size)} MB; this service takes at most ${mega(most)}.`);
 		for (let tries = 1; ; tries++) {
 			try {
 				return await this.gate.run(() => enhance(file, { model, fast, ...query }, signal, tell), signal);

@@ -35,6 +35,8 @@ export function enhance(file, query, signal, tell) {
 		if (token) request.setRequestHeader("Authorization", token);
 		// By its content: what the browser takes from a suffix may be wrong.
 		request.setRequestHeader("Content-Type", "application/octet-stream");
+		const [suffix] = /\.\w+$/.exec(file.name) ?? [""]; // tells kinds of camera raw apart
+		request.setRequestHeader("Content-Disposition", `attachment; filename="picture${suffix}"`);
 		const share = ({ loaded, total }) => (total ? loaded / total : 0);
 		request.upload.onprogress = (event) => tell("sending", share(event));
 		request.upload.onload = () => tell("working", 0);

@@ -142,7 +142,9 @@ export class Stage {
 		this.handle.setAttribute("aria-valuenow", share);
 		this.handle.setAttribute("aria-valuetext", `${share} % before, ${100 - share} % after`);
 		this.frame.classList.toggle("zoomed", !this.fitted);
-		this.drawer.draw(this.view, Math.round(this.split * this.size.width));
+		// On whole pixels of the screen, so that a pixel of the picture on one of the screen is exactly that.
+		const { scale, x, y } = this.view;
+		this.drawer.draw({ scale, x: Math.round(x), y: Math.round(y) }, Math.round(this.split * this.size.width));
 		this.onDraw(this.view);
 	}
 
@@ -150,7 +152,8 @@ export class Stage {
 		const listeners = {
 			pointerdown: (event) => this.press(event),
 			pointermove: (event) => this.drag(event),
-			lostpointercapture: (event) => this.release(event),
+			// A finger's is first taken from what it touched.
+			lostpointercapture: (event) => event.target === this.frame && this.release(event),
 			dblclick: (event) => (this.fitted ? this.zoom(1 / this.view.scale, this.point(event)) : this.fit()),
 			wheel: (event) => {
 				event.preventDefault();
