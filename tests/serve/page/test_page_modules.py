@@ -145,23 +145,23 @@ def test_zip_is_read_by_another_reader(modules):
         assert archive.infolist()[0].date_time == (2026, 11, 27, 21, 44, 58)
 
 
-def test_zip_goes_beyond_four_gibibytes(modules, tmp_path):
-    """The second of two files lies behind a hole of five GiB, which takes no room on the disk."""
-    script = """({ directory, localHeader, crc32 }, far) => {
-        const data = new TextEncoder().encode("behind");
-        const entry = { name: new TextEncoder().encode("b.txt"), size: 6, crc: crc32(data), date: new Date(), offset: far };
-        const header = localHeader(entry);
-        return [header, data, ...directory([entry], far + header.length + 6)].map(part => [...part]);
+def test_a_full_zip_leaves_out_what_has_no_room_and_says_so(modules):
+    """Pictures that claim three gigabytes each: only one has a place below what a zip's offsets hold."""
+    script = """async ({ saveAll }) => {
+        const told = [];
+        let closed = false;
+        const archive = { write: () => {}, close: () => { closed = true; }, abort: () => {} };
+        const blob = { size: 3e9, stream: () => new Blob(["x"]).stream() };
+        const saved = await saveAll(archive, [{ name: "a.png" }, { name: "b.png" }], {
+            make: () => ({ blob, kind: "image/png" }),
+            failed: (picture, error) => told.push([picture.name, error.message]),
+            tell: () => {},
+            signal: new AbortController().signal,
+        });
+        return { saved, told, closed };
     }"""
-    far = 5 * 2**30
-    path = tmp_path / "large.zip"
-    with path.open("wb") as target:
-        target.seek(far)
-        for part in modules("zip.js", script, far):
-            target.write(bytes(part))
-    with zipfile.ZipFile(path) as archive:
-        assert archive.testzip() is None
-        assert archive.read("b.txt") == b"behind"
+    wanted = {"saved": 1, "told": [["b.png", "The zip is full; download this one alone."]], "closed": True}
+    assert modules("save.js", script) == wanted
 
 
 @pytest.mark.parametrize(

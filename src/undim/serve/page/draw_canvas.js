@@ -50,7 +50,6 @@ export class CanvasDrawer {
 		if (side === "after" && !layers.length) return null;
 		Object.assign(hidden.canvas, { width: this.canvas.width, height: this.canvas.height }); // empties it
 		hidden.imageSmoothingEnabled = view.scale < SHARP_FROM;
-		hidden.imageSmoothingQuality = "high";
 		for (const { part, [side]: bitmap } of layers) {
 			const { scale, x, y } = view;
 			hidden.drawImage(bitmap, x + scale * part.left, y + scale * part.top, scale * part.width, scale * part.height);

@@ -24,10 +24,8 @@ void main() {
 	colour = vec4((gl_FragCoord.x < split ? b.rgb : made) * b.a, b.a);
 }`;
 
-const TABLE = 2;
-/** Texture unit; before and after are 0 and 1. */
-export const SHARP_FROM = 3;
-/** Scale from which on a picture's pixels are shown as squares. */
+const TABLE = 2; // texture unit; before and after are 0 and 1
+export const SHARP_FROM = 3; // scale from which on pixels are squares
 
 export class WebGLDrawer {
 	/** Throws where there is no WebGL 2. `onLost` is called when the pictures have to be set again. */
@@ -78,7 +76,7 @@ export class WebGLDrawer {
 		gl.texImage2D(gl.TEXTURE_2D, 0, gl.R8, 256, 256, 0, gl.RED, gl.UNSIGNED_BYTE, table);
 	}
 
-	/** Take bitmaps of one part of the picture, {left, top, width, height}; `after` may be null. They are closed. */
+	/** Take, and close, the bitmaps of a part, {left, top, width, height}; `after` may be null. */
 	setLayer(name, before, after, part) {
 		this.dropLayer(name);
 		this.layers.set(name, { before: this.upload(before), after: after && this.upload(after), part });
@@ -100,7 +98,7 @@ export class WebGLDrawer {
 		return texture;
 	}
 
-	/** Draw all layers, in the order in which they were set; from the column `split` on, after. */
+	/** Draw the layers in the order in which they were set; after from the column `split` on. */
 	draw(view, split) {
 		const { gl } = this;
 		const { width, height } = this.canvas;

@@ -1,7 +1,7 @@
-// The page: what people do, and what they see of it.
+// What people do, and what they see of it.
 
 import { applyTable, makeTable } from "./curve.js";
-import { looksLikePicture, outputName } from "./names.js";
+import { bytes, looksLikePicture, outputName } from "./names.js";
 import { Pictures } from "./pictures.js";
 import { openArchive, saveAll, saveBlob } from "./save.js";
 import { listModels, setToken } from "./service.js";
@@ -9,22 +9,19 @@ import { Stage } from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
-const QUIET = 1500;
-/** Milliseconds between two sentences to a screen reader. */
+const QUIET = 1500; // milliseconds before a sentence to a screen reader
 
 const lines = new Map(); // of the list, by picture
 const pictures = new Pictures(changed, askToken);
 const stage = new Stage($("canvas"), $("handle"), tellZoom);
-let shown = []; // what is on the stage
+let shown = []; // on the stage
 let saving = null; // stops the zip
-let updating = 0;
-let saying = 0;
+let updating, saying;
 
 // Words
 
 const many = (number, thing) => `${number} ${thing}${number === 1 ? "" : "s"}`;
 const percent = (share) => `${Math.round(100 * share)} %`;
-const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1e3)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 const STATES = {
 	waiting: () => "Waiting",
 	sending: ({ share }) => `Sending ${percent(share)}`,
@@ -35,6 +32,7 @@ const STATES = {
 	failed: ({ words }) => words,
 	cancelled: () => "Cancelled",
 };
+const inState = (wanted) => pictures.list.filter(({ state }) => state === wanted);
 const describe = (picture) => STATES[picture.state](picture);
 
 function say(words) {
@@ -58,7 +56,6 @@ async function drop({ items, files }) {
 	add(entries.some((entry) => entry.isDirectory) ? (await Promise.all(entries.map(walk))).flat() : files);
 }
 
-/** The pictures of a dropped file or folder. */
 async function walk(entry) {
 	if (entry.isFile) {
 		const file = await new Promise((resolve) => entry.file(resolve));
@@ -104,7 +101,8 @@ function makeLine(picture) {
 function select(picture) {
 	pictures.selected = picture;
 	lines.get(picture).radio.checked = true;
-	lines.get(picture).item.scrollIntoView({ block: "nearest" });
+	const list = $("items"); // where it does not scroll itself, on phones, the stage is above it
+	(list.scrollHeight > list.clientHeight ? lines.get(picture).item : $("stage")).scrollIntoView({ block: "nearest" });
 	setNumbers(picture);
 	showSelected();
 }
@@ -126,7 +124,6 @@ function remove(picture) {
 	(lines.get(pictures.selected)?.radio ?? $("choose")).focus();
 }
 
-/** A picture has changed: its line, and the stage if it is the one there. */
 function changed(picture) {
 	const line = lines.get(picture);
 	if (!line) return;
@@ -159,12 +156,10 @@ function drawThumb(picture) {
 	context.putImageData(made, 0, 0);
 }
 
-/** What tells of all pictures together, once a frame. */
 function update() {
 	cancelAnimationFrame(updating);
 	updating = requestAnimationFrame(() => {
-		const number = (wanted) => pictures.list.filter(({ state }) => state === wanted).length;
-		const [ready, failed] = [number("ready"), number("failed")];
+		const [ready, failed] = ["ready", "failed"].map((state) => inState(state).length);
 		const words = `${ready} of ${pictures.list.length} ready${failed ? `, ${failed} failed` : ""}`;
 		if ($("summary").textContent !== words) say(words);
 		$("summary").textContent = words;
@@ -188,12 +183,13 @@ function showSelected() {
 	$("stage").classList.toggle("compares", Boolean(before && after));
 	$("stage").classList.toggle("fails", state === "failed");
 	$("stage-state").textContent = state === "ready" ? "" : describe(picture);
-	$("canvas").ariaLabel = after ? `${name}, before on the left, after on the right` : name;
+	$("canvas").ariaLabel = after ? `${name}, before and after` : name;
 	$("name").textContent = name;
-	$("facts").textContent = `${picture.size ? `${picture.size.width} × ${picture.size.height}, ` : ""}${size(file.size)}`;
+	const { width, height } = picture.size ?? {};
+	$("facts").textContent = `${width ? `${width} × ${height}, ` : ""}${bytes(file.size)}`;
 	$("notes").replaceChildren(...picture.notes.map((note) => element("li", { textContent: note })));
 	$("download").hidden = state !== "ready";
-	$("download").disabled = Boolean(picture.saving);
+	$("download").disabled = picture.saving;
 	$("download").textContent = picture.saving || "Download";
 	$("cancel").hidden = !picture.open && !picture.saving;
 	$("retry").hidden = lines.get(picture).retry.hidden;
@@ -201,7 +197,7 @@ function showSelected() {
 
 function tellZoom({ scale }) {
 	$("zoom-fit").textContent = percent(scale);
-	$("zoom-fit").ariaLabel = `${percent(scale)}, show the whole picture`;
+	$("zoom-fit").ariaLabel = `${percent(scale)}, show all`;
 }
 
 function setNumbers(picture, numbers = {}) {
@@ -217,8 +213,6 @@ function setNumbers(picture, numbers = {}) {
 
 // Pictures out
 
-const wishes = () => ({ format: $("format").value, quality: $("quality").value });
-
 async function download(picture) {
 	const stopper = (picture.savingStopper = new AbortController());
 	let since = Date.now();
@@ -228,7 +222,7 @@ async function download(picture) {
 		changed(picture);
 	};
 	try {
-		const { blob, kind } = await pictures.output(picture, wishes(), stopper.signal, tell);
+		const { blob, kind } = await pictures.output(picture, $("format").value, stopper.signal, tell);
 		saveBlob(blob, outputName(picture.name, kind));
 		say(`${picture.name} downloaded`);
 	} catch (error) {
@@ -240,7 +234,7 @@ async function download(picture) {
 
 async function downloadAll() {
 	if (saving) return saving.abort();
-	const ready = pictures.list.filter(({ state }) => state === "ready");
+	const ready = inState("ready");
 	const name = `undim ${new Date().toISOString().slice(0, 10)}.zip`;
 	const tell = (words) => ($("zip-state").textContent = words);
 	saving = new AbortController();
@@ -249,7 +243,7 @@ async function downloadAll() {
 		const archive = await openArchive(name);
 		update();
 		const saved = await saveAll(archive, ready, {
-			make: (picture) => pictures.output(picture, wishes(), signal, () => {}),
+			make: (picture) => pictures.output(picture, $("format").value, signal, () => {}),
 			failed: (picture, error) => pictures.set(picture, "failed", 0, error.message),
 			tell: (done) => tell(`${done} of ${ready.length} in the zip`),
 			signal,
@@ -265,7 +259,7 @@ async function downloadAll() {
 // The service
 
 function askToken() {
-	const token = prompt("This service asks for a token. It is forgotten when this page is closed.");
+	const token = prompt("This service asks for a token. Closing the page forgets it.");
 	if (token) setToken(token);
 	return Boolean(token);
 }
@@ -286,9 +280,6 @@ async function loadModels() {
 
 const selected = (act) => () => act(pictures.selected);
 const clicks = {
-	choose: () => $("files").click(),
-	add: () => $("files").click(),
-	photograph: () => $("camera").click(),
 	reset: selected((picture) => (setNumbers(picture, { strength: 1, exposure: 0 }), drawThumb(picture))),
 	same: selected(({ strength, exposure }) => {
 		for (const picture of pictures.list) drawThumb(Object.assign(picture, { strength, exposure }));
@@ -303,14 +294,15 @@ const clicks = {
 	}),
 	retry: selected((picture) => pictures.retry(picture)),
 	remove: selected(remove),
-	"retry-all": () => pictures.list.filter(({ state }) => state === "failed").forEach((picture) => pictures.retry(picture)),
+	"retry-all": () => inState("failed").forEach((picture) => pictures.retry(picture)),
 	"zoom-in": () => stage.zoom(1.5),
 	"zoom-out": () => stage.zoom(1 / 1.5),
 	"zoom-fit": () => stage.fit(),
 };
 for (const [id, click] of Object.entries(clicks)) $(id).onclick = click;
 
-for (const id of ["files", "camera"]) {
+for (const [button, id] of [["choose", "files"], ["add", "files"], ["photograph", "camera"]]) {
+	$(button).onclick = () => $(id).click();
 	$(id).onchange = () => {
 		add($(id).files);
 		$(id).value = ""; // so that the same file can be chosen again
@@ -321,7 +313,7 @@ for (const id of ["strength", "exposure"]) {
 	$(id).oninput = () => setNumbers(pictures.selected, take());
 	$(id).onchange = () => drawThumb(pictures.selected);
 }
-for (const id of ["model", "fast"]) $(id).onchange = () => pictures.setWay($("model").value, $("fast").value);
+$("model").onchange = () => pictures.setModel($("model").value);
 
 document.onpaste = ({ clipboardData }) => add(clipboardData.files);
 document.ondragover = (event) => {
@@ -335,8 +327,8 @@ document.ondrop = (event) => {
 	drop(event.dataTransfer);
 };
 
-setInterval(() => pictures.list.filter(({ state }) => state === "working").forEach(changed), 1000);
-// Nothing is kept, also where the browser would bring the page back from its memory.
+setInterval(() => inState("working").forEach(changed), 1000);
+// Nothing is kept, nor brought back from the browser's memory.
 window.onpagehide = () => pictures.close();
 window.onpageshow = ({ persisted }) => persisted && location.reload();
 

@@ -1,17 +1,19 @@
-// Names of files, in any script.
+// Names of files, in any script, and their sizes.
+
+export const bytes = (size) => (size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`);
 
 const SUFFIXES = {
-	"image/jpeg": ["jpg", "jpeg", "jpe", "jfif"],
+	"image/jpeg": ["jpg", "jpeg"],
 	"image/png": ["png"],
 	"image/webp": ["webp"],
 	"image/avif": ["avif"],
 	"image/tiff": ["tif", "tiff"],
-	"image/bmp": ["bmp", "dib"],
+	"image/bmp": ["bmp"],
 };
+// Pictures whose kind browsers do not tell.
 const UNTOLD = /\.(hei[cf]|hif|avif|tiff?|dng|cr[23]|ne[fr]w?|arw|raf|orf|rw2|pef|srw)$/i;
-/** Suffixes of pictures whose kind browsers do not tell. */
+// What some file system does not take.
 const FORBIDDEN = /[\u0000-\u001f\u007f/\\:*?"<>|]/g;
-/** What some file system does not take, or what would lead out of the folder. */
 
 /** Whether a file in a folder is a picture; hidden ones do not count. */
 export const looksLikePicture = ({ name, type }) => name[0] !== "." && (type.startsWith("image/") || UNTOLD.test(name));

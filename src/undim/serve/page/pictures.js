@@ -1,32 +1,27 @@
-// The pictures of this page and what becomes of each: a preview at once, the service's answer two at a time.
+// The pictures and what becomes of each: a preview at once, the service's answer two at a time.
 
 import { Gate } from "./gate.js";
 import { LIST, decode, measure } from "./decode.js";
+import { bytes } from "./names.js";
 import { ServiceError, enhance } from "./service.js";
 
 const AT_ONCE = 2;
-const WAIT = 2;
-/** Seconds to the next try where a busy service tells none. */
 const TRIES = 50;
-const SMALL = 160;
-/** Pixels along the longer side of what the list keeps of a picture. */
-const SHOWN = "jpg";
-/** What every browser shows, for pictures that this one does not. */
-
-const mega = (bytes) => (bytes / 1e6).toFixed(1);
+const SMALL = 160; // pixels along the longer side of what the list keeps
+const SHOWN = "jpg"; // for pictures that this browser does not show
 
 /** One picture. `state`: waiting, sending, working, receiving, busy, ready, failed or cancelled. */
 class Picture {
 	state = "waiting";
-	share = 0; // of what is sent or received; seconds to wait where busy
-	words = ""; // why it failed
+	share = 0; // sent or received; seconds to wait where busy
+	words = "";
 	notes = [];
 	strength = 1;
 	exposure = 0;
 	size = null;
-	before = null; // a blob that this browser shows
+	before = null; // a blob
 	after = null; // {blob, kind, notes} of strength 1 and exposure 0
-	small = { before: null, after: null }; // bitmaps
+	small = {}; // before and after, bitmaps
 	stopper = new AbortController();
 
 	constructor(file, key) {
@@ -38,15 +33,14 @@ class Picture {
 	}
 }
 
-/** All of them, in order. `onChange(picture)` is called when one changes; `needToken()` when the service asks for one. */
+/** All of them. `onChange(picture)` is called when one changes, `needToken()` where the service asks for one. */
 export class Pictures {
 	list = [];
 	selected = null;
 	model = "";
-	fast = "";
 	count = 0;
 	busy = 0;
-	most = Infinity; // bytes of a file
+	most = Infinity; // bytes
 	gate = new Gate(AT_ONCE);
 
 	constructor(onChange, needToken) {
@@ -61,7 +55,6 @@ export class Pictures {
 		return added;
 	}
 
-	/** Forget it; what is on its way for it is cancelled. */
 	remove(picture) {
 		this.list = this.list.filter((each) => each !== picture);
 		picture.stopper.abort();
@@ -73,7 +66,6 @@ export class Pictures {
 		this.set(picture, "cancelled");
 	}
 
-	/** Make it again, with the model of now. */
 	retry(picture) {
 		picture.stopper.abort();
 		picture.stopper = new AbortController();
@@ -82,9 +74,9 @@ export class Pictures {
 		this.pump();
 	}
 
-	/** Take another model, or the faster way ("true" or ""): all are made again. */
-	setWay(model, fast) {
-		Object.assign(this, { model, fast });
+	/** All are made again. */
+	setModel(model) {
+		this.model = model;
 		for (const picture of this.list) if (picture.state !== "cancelled") this.retry(picture);
 	}
 
@@ -94,7 +86,7 @@ export class Pictures {
 		this.onChange(picture);
 	}
 
-	/** Take a blob as what the picture was before; whether this browser shows it. */
+	/** Take a blob as before; whether this browser shows it. */
 	async preview(picture, blob) {
 		const size = await measure(blob);
 		if (!size) return false;
@@ -105,7 +97,7 @@ export class Pictures {
 
 	async shrink(picture, side, blob) {
 		const { width, height } = picture.size;
-		// A file of which the head alone is whole has no small picture: the service tells what is wrong with it.
+		// Where a file is damaged, the service tells.
 		const bitmap = await decode(LIST, blob, picture.size, SMALL / Math.max(width, height)).catch(() => null);
 		if (!bitmap || !this.list.includes(picture)) return bitmap?.close();
 		picture.small[side]?.close();
@@ -113,7 +105,7 @@ export class Pictures {
 		return this.onChange(picture);
 	}
 
-	/** Start what waits where there is a place: first the one that is looked at. */
+	/** Start what waits, first the one that is looked at. */
 	pump() {
 		while (this.busy < AT_ONCE) {
 			const waiting = this.list.filter(({ state }) => state === "waiting");
@@ -145,22 +137,21 @@ export class Pictures {
 		}
 	}
 
-	/** Ask the service; while it is busy, wait as long as it says and ask again. */
+	/** Ask the service; where it is busy, again after as long as it says. */
 	async ask({ file }, query, signal, tell) {
-		const { model, fast, most } = this;
-		// The service would hang up on what is larger, and the browser could not tell why.
-		if (file.size > most) throw new Error(`The file has ${mega(file.size)} MB; this service takes at most ${mega(most)}.`);
+		const { model, most } = this;
+		// The service would hang up, and the browser could not tell why.
+		if (file.size > most) throw new Error(`The file has ${bytes(file.size)}; this service takes at most ${bytes(most)}.`);
 		for (let tries = 1; ; tries++) {
 			try {
-				return await this.gate.run(() => enhance(file, { model, fast, ...query }, signal, tell), signal);
+				return await this.gate.run(() => enhance(file, { model, ...query }, signal, tell), signal);
 			} catch (error) {
 				if (signal.aborted || tries === TRIES || !(error instanceof ServiceError)) throw error;
 				if (error.status === 401) {
 					if (!this.needToken()) throw error;
 				} else if (error.status === 429) {
-					const wait = error.wait ?? WAIT;
-					tell("busy", wait);
-					await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
+					tell("busy", error.wait);
+					await new Promise((resolve) => setTimeout(resolve, 1000 * error.wait));
 				} else {
 					throw error;
 				}
@@ -168,11 +159,11 @@ export class Pictures {
 		}
 	}
 
-	/** The file with the picture's numbers, {blob, kind}; an empty `format` is the picture's own. */
-	output(picture, { format, quality }, signal, tell) {
+	/** The file with the picture's numbers, {blob, kind}. */
+	output(picture, format, signal, tell) {
 		const { strength, exposure, isOutput, after } = picture;
-		if (strength === 1 && exposure === 0 && !format && !quality && isOutput && after) return after;
-		return this.ask(picture, { strength, exposure, format, quality }, signal, tell);
+		if (strength === 1 && exposure === 0 && !format && isOutput && after) return after;
+		return this.ask(picture, { strength, exposure, format }, signal, tell);
 	}
 
 	close() {

@@ -1,10 +1,9 @@
 // From finished pictures to files on the disk.
 
 import { outputName, uniqueNames } from "./names.js";
-import { ZipWriter } from "./zip.js";
+import { LARGEST, ZipWriter } from "./zip.js";
 
-const KEPT = 60_000;
-/** Milliseconds until a saved file's address is taken back; the browser has long begun to write. */
+const KEPT = 60_000; // milliseconds until a saved file's address is taken back
 
 export function saveBlob(blob, name) {
 	const link = document.createElement("a");
@@ -13,7 +12,7 @@ export function saveBlob(blob, name) {
 	setTimeout(() => URL.revokeObjectURL(link.href), KEPT);
 }
 
-/** Where a zip goes: straight into a file that the user names, where the browser can; else a download at its end. */
+/** Where a zip goes: into a file that the user names, where the browser can; else a download at its end. */
 export async function openArchive(name) {
 	if (window.showSaveFilePicker) {
 		const file = await window.showSaveFilePicker({ suggestedName: name });
@@ -28,8 +27,8 @@ export async function openArchive(name) {
 }
 
 /**
- * Write the pictures one after another; the next is made while one is written. `make(picture)` promises {blob, kind},
- * `failed(picture, error)` is told of each that is left out, `tell(done)` how many are done. Returns how many are in.
+ * Write the pictures; the next is made while one is written. `make(picture)` promises {blob, kind}; `failed` is told
+ * of each that is left out, `tell` how many are done. Returns how many are in.
  */
 export async function saveAll(archive, pictures, { make, failed, tell, signal }) {
 	const zip = new ZipWriter((part) => archive.write(part));
@@ -48,6 +47,7 @@ export async function saveAll(archive, pictures, { make, failed, tell, signal })
 			signal.throwIfAborted();
 			next = start(pictures[index + 1]);
 			if (error) failed(picture, error);
+			else if (zip.offset + made.blob.size > LARGEST) failed(picture, new Error("The zip is full; download this one alone."));
 			else await zip.add(free(outputName(picture.name, made.kind)), made.blob);
 			tell(index + 1);
 		}

@@ -6,12 +6,9 @@ import { CanvasDrawer } from "./draw_canvas.js";
 import { WebGLDrawer } from "./draw_webgl.js";
 import { fit, isFitted, settle, visible, zoom } from "./view.js";
 
-const REDUCED = 2048;
-/** Pixels along the longer side of what is kept of a large picture. */
-const STILL = 180;
-/** Milliseconds without a movement until the part that is seen is decoded in full. */
-const REACH = 28;
-/** CSS pixels from the handle within which a drag takes it. */
+const REDUCED = 2048; // pixels along the longer side of what is kept of a large picture
+const STILL = 180; // milliseconds without a movement until what is seen is decoded in full
+const REACH = 28; // CSS pixels from the handle within which a drag takes it
 
 export class Stage {
 	constructor(canvas, handle, onDraw) {
@@ -29,7 +26,7 @@ export class Stage {
 		new ResizeObserver(() => this.resize()).observe(this.frame);
 	}
 
-	/** Show {key, before, after, size}, two blobs of which `after` may be null; nothing for null. */
+	/** Show {key, before, after, size}, two blobs of which `after` may be null. */
 	async show(picture) {
 		this.loading.abort();
 		this.loading = new AbortController();
@@ -52,7 +49,7 @@ export class Stage {
 		return this.moved();
 	}
 
-	/** Both bitmaps of a part, or null where they came too late or the browser cannot show them. */
+	/** Both bitmaps of a part; null if they come too late. */
 	async decode(part, scale) {
 		const { signal } = this.loading;
 		const { before, after } = this.picture;
@@ -85,7 +82,6 @@ export class Stage {
 		if (this.picture) this.moved(fit(this.size, this.picture.size));
 	}
 
-	/** Zoom about a point of the stage, its middle if none is given. */
 	zoom(factor, { x, y } = { x: this.size.width / 2, y: this.size.height / 2 }) {
 		if (this.picture) this.moved(zoom(this.view, factor, { x, y }, this.size, this.picture.size));
 	}
@@ -113,7 +109,7 @@ export class Stage {
 		this.draw(); // at once: the change has emptied the canvas
 	}
 
-	/** Decode what is seen where the reduced picture has fewer pixels than the screen. */
+	/** Decode what is seen, where the reduced picture has fewer pixels than the screen. */
 	async sharpen() {
 		if (!this.base || this.base === 1) return;
 		const scale = Math.min(1, this.view.scale);
@@ -142,7 +138,7 @@ export class Stage {
 		this.handle.setAttribute("aria-valuenow", share);
 		this.handle.setAttribute("aria-valuetext", `${share} % before, ${100 - share} % after`);
 		this.frame.classList.toggle("zoomed", !this.fitted);
-		// On whole pixels of the screen, so that a pixel of the picture on one of the screen is exactly that.
+		// On whole pixels of the screen: 100 % is exactly that.
 		const { scale, x, y } = this.view;
 		this.drawer.draw({ scale, x: Math.round(x), y: Math.round(y) }, Math.round(this.split * this.size.width));
 		this.onDraw(this.view);

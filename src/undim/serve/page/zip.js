@@ -1,11 +1,10 @@
-// A zip archive that stores (pictures are compressed already): PKWARE's APPNOTE 6.3.10, names in UTF-8, ZIP64 where
-// offsets or the number of files ask for it.
+// A zip archive that stores (pictures are compressed already), up to LARGEST: PKWARE's APPNOTE 6.3.10, names in UTF-8.
 
 const CRC = Uint32Array.from({ length: 256 }, (_, byte) => {
 	for (let bit = 0; bit < 8; bit++) byte = byte & 1 ? (byte >>> 1) ^ 0xedb88320 : byte >>> 1;
 	return byte;
 });
-const MOST = 0xffffffff;
+export const LARGEST = 4e9; // bytes, a little less than what an offset holds
 const UTF8 = 1 << 11;
 
 /** CRC-32 of bytes that follow others whose CRC-32 is `crc`. */
@@ -28,36 +27,14 @@ function pack(plan, ...numbers) {
 const join = (...parts) => Uint8Array.from(parts.flatMap((part) => [...part]));
 
 /** What local and central headers share; the time is MS-DOS's, in steps of two seconds. */
-function shared({ name, size, crc, date }, extra) {
+function shared({ name, size, crc, date }) {
 	const time = (date.getHours() << 11) | (date.getMinutes() << 5) | (date.getSeconds() >> 1);
 	const day = ((date.getFullYear() - 1980) << 9) | ((date.getMonth() + 1) << 5) | date.getDate();
-	return pack("222244422", UTF8, 0, time, day, crc, size, size, name.length, extra);
+	return pack("222244422", UTF8, 0, time, day, crc, size, size, name.length, 0);
 }
 
-function centralHeader(entry) {
-	const far = entry.offset >= MOST;
-	const extra = far ? pack("228", 1, 8, entry.offset) : [];
-	const head = pack("422", 0x02014b50, far ? 45 : 20, far ? 45 : 20);
-	const place = pack("22244", 0, 0, 0, 0, far ? MOST : entry.offset);
-	return join(head, shared(entry, extra.length), place, entry.name, extra);
-}
-
-/** What stands before a file's bytes: `entry` has name (bytes), size and crc (each below 4 GiB) and date. */
-export const localHeader = (entry) => join(pack("42", 0x04034b50, 20), shared(entry, 0), entry.name);
-
-/** What closes an archive whose `entries`, which have `offset` too, end at `start`. */
-export function directory(entries, start) {
-	const headers = entries.map(centralHeader);
-	const size = headers.reduce((sum, { length }) => sum + length, 0);
-	const count = entries.length;
-	const far = start + size >= MOST || count >= 0xffff;
-	if (far) {
-		headers.push(pack("4822448888", 0x06064b50, 44, 45, 45, 0, 0, count, count, size, start));
-		headers.push(pack("4484", 0x07064b50, 0, start + size, 1));
-	}
-	const [told, length, offset] = far ? [0xffff, MOST, MOST] : [count, size, start];
-	return [...headers, pack("42222442", 0x06054b50, 0, 0, told, told, length, offset, 0)];
-}
+const centralHeader = (entry) =>
+	join(pack("422", 0x02014b50, 20, 20), shared(entry), pack("22244", 0, 0, 0, 0, entry.offset), entry.name);
 
 /** Writes an archive piece by piece to `write`, which takes bytes and blobs and may return a promise. */
 export class ZipWriter {
@@ -72,7 +49,7 @@ export class ZipWriter {
 		const reader = blob.stream().getReader();
 		for (let part = await reader.read(); !part.done; part = await reader.read()) crc = crc32(part.value, crc);
 		const entry = { name: new TextEncoder().encode(name), size: blob.size, crc, date, offset: this.offset };
-		const header = localHeader(entry);
+		const header = join(pack("42", 0x04034b50, 20), shared(entry), entry.name);
 		await this.write(header);
 		await this.write(blob);
 		this.entries.push(entry);
@@ -80,6 +57,8 @@ export class ZipWriter {
 	}
 
 	async close() {
-		for (const bytes of directory(this.entries, this.offset)) await this.write(bytes);
+		const headers = join(...this.entries.map(centralHeader));
+		const count = this.entries.length;
+		await this.write(join(headers, pack("42222442", 0x06054b50, 0, 0, count, count, headers.length, this.offset, 0)));
 	}
 }
