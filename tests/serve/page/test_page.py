@@ -421,6 +421,7 @@ def test_by_keyboard_alone(page, service):
         page.keyboard.press("Enter")
     opened.value.set_files([file("one.jpg", jpeg(1)), file("two.jpg", jpeg(2))])
     await_state(page, "ready", 2)
+    expect(page.locator("#download-all")).to_be_enabled()
     reached = []
     for _ in range(20):
         page.keyboard.press("Tab")

@@ -10,9 +10,7 @@ const SUFFIXES = {
 	"image/tiff": ["tif", "tiff"],
 	"image/bmp": ["bmp"],
 };
-// Pictures whose kind browsers do not tell.
 const UNTOLD = /\.(hei[cf]|hif|avif|tiff?|dng|cr[23]|ne[fr]w?|arw|raf|orf|rw2|pef|srw)$/i;
-// What some file system does not take.
 const FORBIDDEN = /[\u0000-\u001f\u007f/\\:*?"<>|]/g;
 
 /** Whether a file in a folder is a picture; hidden ones do not count. */
