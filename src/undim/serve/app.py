@@ -211,8 +211,8 @@ def _add_enhance(app: FastAPI, service: Service) -> None:
                 del content
         except UndimError as error:
             raise ProblemError(status_of(error), str(error), error.code) from error
-        except ProblemError:
-            await _drain(request)
+        except ProblemError as problem:
+            await _drain(request, too_slow=problem.status == 408)
             raise
         request.scope["undim.stages"] = outcome.stages
         return _answer(outcome)
@@ -347,9 +347,9 @@ def _too_long(most: int) -> ProblemError:
     return ProblemError(413, f"The body has more than the {most / 2**20:g} MiB that are taken.", "too-large")
 
 
-async def _drain(request: Request) -> None:
+async def _drain(request: Request, *, too_slow: bool) -> None:
     """Take the rest of a body that nobody wants, up to a bound."""
-    if "100-continue" in request.headers.get("expect", "").lower():
+    if too_slow or "100-continue" in request.headers.get("expect", "").lower():
         return
     taken = 0
     try:

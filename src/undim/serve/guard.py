@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import time
 from collections.abc import Iterable
+from itertools import chain
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,6 +18,9 @@ from undim.serve.problems import ProblemError
 OPEN = ("/", "/healthz", "/readyz", "/openapi.json")
 """What needs no token, beside the page's own files."""
 PAGE = "/page/"
+HEAD_BYTES = 32 * 1024
+"""Of a request's head at most."""
+_CLOSE = {"Connection": "close"}
 SLOWEST = 10_000
 """Bytes a second, on average, that a client sends and takes at least, once its patience is used up."""
 POLICY = (
@@ -85,16 +89,19 @@ class Guard:
     def _check(self, scope: Scope) -> None:
         names = [name for name, _ in scope["headers"]]
         if names.count(b"content-length") + names.count(b"transfer-encoding") > 1:
-            raise ProblemError(
-                400, "The request tells the length of its body more than once.", "lengths", {"Connection": "close"}
-            )
+            raise ProblemError(400, "The request tells the length of its body more than once.", "lengths", _CLOSE)
         path = scope["path"]
+        size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, chain(*scope["headers"])))
+        if size > HEAD_BYTES:
+            raise ProblemError(
+                431, f"The request's head has more than the {HEAD_BYTES} bytes that are taken.", "head", _CLOSE
+            )
         if self._token is None or path in OPEN or path.startswith(PAGE) or scope["method"] == "OPTIONS":
             return
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         if not hmac.compare_digest(given, self._token):
             detail = "This service wants a token: send the header Authorization: Bearer TOKEN."
-            raise ProblemError(401, detail, "token", {"WWW-Authenticate": "Bearer", "Connection": "close"})
+            raise ProblemError(401, detail, "token", {"WWW-Authenticate": "Bearer", **_CLOSE})
 
     def _tell(self, exchange: _Exchange) -> None:
         scope = exchange.scope
@@ -147,7 +154,7 @@ class _Exchange:
                 408,
                 f"The body stopped for {self._patience:g} seconds, or came below {SLOWEST / 1000:g} kB a second.",
                 "slow",
-                {"Connection": "close"},
+                _CLOSE,
             ) from None
         if message["type"] == "http.request":
             self.received += len(message.get("body", b""))
