@@ -31,6 +31,7 @@ def read_picture(
     *,
     max_pixels: int = MAX_PIXELS,
     on_size: Callable[[int, int], None] = lambda _width, _height: None,
+    suffix: str = "",
 ) -> Picture:
     """Read one picture by its content; the name decides nothing except for camera raw files.
 
@@ -46,6 +47,7 @@ def read_picture(
         source: a path, a file's content, or a binary stream.
         max_pixels: largest width times height, compared before anything is decoded.
         on_size: called with width and height before anything is decoded, perhaps more than once; may wait, or raise.
+        suffix: of the name that a content or stream has elsewhere, lower case with the dot; a path has its own.
 
     Raises:
         PictureError: for a file that is missing, empty, truncated, damaged, over `max_pixels`, animated, of several
@@ -57,9 +59,9 @@ def read_picture(
         on_size(*size)
 
     if isinstance(source, bytes):
-        return _read_stream(io.BytesIO(source), "", check)
+        return _read_stream(io.BytesIO(source), suffix, check)
     if not isinstance(source, str | os.PathLike):
-        return _read_stream(io.BytesIO(source.read()), "", check)
+        return _read_stream(io.BytesIO(source.read()), suffix, check)
     try:
         with Path(source).open("rb") as stream:
             before = os.fstat(stream.fileno())
@@ -80,9 +82,14 @@ def read_format(path: str | os.PathLike[str]) -> str | None:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             return None
         with Path(path).open("rb") as stream:
-            codec = formats.codec_of(stream.read(HEADER_BYTES), suffix_of(Path(path)))
+            return format_of(stream.read(HEADER_BYTES), suffix_of(Path(path)))
     except OSError:
         return None
+
+
+def format_of(header: bytes, suffix: str = "") -> str | None:
+    """Name of the format that a content has whose first `HEADER_BYTES` are given; None as `read_format`."""
+    codec = formats.codec_of(header[:HEADER_BYTES], suffix)
     return codec.name if codec is not None and codec.readable else None
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import os
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, Protocol
@@ -95,14 +95,18 @@ def run_task(
     begin = time.perf_counter()
     try:
         outcome = _run(task, enhancer, options or EnhanceOptions(), call or Call())
-    except UndimError as error:
-        outcome = Outcome(task, "failed", str(error), error.code)
-    except MemoryError:
-        outcome = Outcome(task, "failed", "does not fit in memory", "out-of-memory")
     except Exception as error:  # a fault of Undim in one picture must not cost the others
-        reason = f"{type(error).__name__}: {error} (a fault in Undim; please report it)"
-        outcome = Outcome(task, "failed", reason, "fault")
+        outcome = Outcome(task, "failed", *explain(error))
     return replace(outcome, seconds=time.perf_counter() - begin)
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Why a picture failed, and what kind of reason that is, as of `UndimError`."""
+    if isinstance(error, UndimError):
+        return str(error), error.code
+    if isinstance(error, MemoryError):
+        return "does not fit in memory", "out-of-memory"
+    return f"{type(error).__name__}: {error} (a fault in Undim; please report it)", "fault"
 
 
 def run_tasks(
@@ -154,32 +158,47 @@ def _run(task: Task, enhancer: Enhances, options: EnhanceOptions, call: Call) ->
     if task.target is not None and not options.overwrite and os.path.lexists(task.target):
         return Outcome(task, "skipped", "the output exists", "output-exists")
     source = call.read_stream() if task.source == STREAM and call.read_stream is not None else task.source
+    with brightened(source, enhancer, options, call) as bright:
+        if task.target is None:
+            stream = io.BytesIO()
+            lost = encode_picture(bright, stream, task.format, options.quality)
+            return Outcome(task, "done", notes=(*bright.notes, *lost), content=stream.getvalue())
+        lost = write_picture(bright, task.target, task.format, options.quality)
+        return Outcome(task, "done", notes=(*bright.notes, *lost))
+
+
+@contextmanager
+def brightened(
+    source: str | bytes, enhancer: Enhances, options: EnhanceOptions, call: Call, *, suffix: str = ""
+) -> Iterator[Picture]:
+    """Read one picture and enhance it. Its memory counts as taken until the block ends, in which it is written.
+
+    Args:
+        source: a path, or a file's content.
+        enhancer: an `Enhancer`.
+        options: strength, exposure and max_pixels count here.
+        call: see there.
+        suffix: of the file that a content is of, as of `read_picture`.
+
+    Raises:
+        PictureError: as `read_picture` and `Enhancer.__call__`.
+    """
     with ExitStack() as held:
 
         def hold(width: int, height: int) -> None:
             held.close()  # a size that a header tells more exactly later
             held.enter_context(call.memory.held(width, height, call.cancellation))
 
-        picture = read_picture(source, max_pixels=options.max_pixels, on_size=hold)
-        return _enhance(task, picture, enhancer, options, call)
-
-
-def _enhance(task: Task, picture: Picture, enhancer: Enhances, options: EnhanceOptions, call: Call) -> Outcome:
-    call.cancellation.check()
-    enhanced = enhancer(
-        picture.pixels,
-        strength=options.strength,
-        exposure=options.exposure,
-        look=call.look,
-        cancellation=call.cancellation,
-        deadline=call.deadline,
-        progress=call.progress,
-    )
-    call.cancellation.check()
-    bright = replace(picture, pixels=enhanced)
-    if task.target is None:
-        stream = io.BytesIO()
-        lost = encode_picture(bright, stream, task.format, options.quality)
-        return Outcome(task, "done", notes=(*picture.notes, *lost), content=stream.getvalue())
-    lost = write_picture(bright, task.target, task.format, options.quality)
-    return Outcome(task, "done", notes=(*picture.notes, *lost))
+        picture = read_picture(source, max_pixels=options.max_pixels, on_size=hold, suffix=suffix)
+        call.cancellation.check()
+        enhanced = enhancer(
+            picture.pixels,
+            strength=options.strength,
+            exposure=options.exposure,
+            look=call.look,
+            cancellation=call.cancellation,
+            deadline=call.deadline,
+            progress=call.progress,
+        )
+        call.cancellation.check()
+        yield replace(picture, pixels=enhanced)
