@@ -32,6 +32,11 @@ def local_path(address: str) -> Path:
     return Path(address[len("file://") :] if scheme_of(address) == "file" else address)
 
 
+def absolute(address: str) -> str:
+    """The address as it is from every folder."""
+    return address if is_remote(address) else os.path.abspath(local_path(address))  # noqa: PTH100 - links stay
+
+
 def shown(text: str) -> str:
     """An address or a message without user names, passwords, signatures of links, and secrets of the environment."""
     text = _QUERY.sub(r"\1", _USER.sub("", text))

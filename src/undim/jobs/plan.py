@@ -121,7 +121,7 @@ def plan(
         tasks = [_task(item, Path(output), form) for item in found]
     tasks = _tell_apart(_each_once(tasks), given or {})
     _check_targets(tasks, overwrite=overwrite)
-    _check_folder(Path(output), is_file=lone and tasks[0].target == Path(output))
+    check_output_folder(Path(output), is_file=lone and tasks[0].target == Path(output))
     return tasks
 
 
@@ -345,7 +345,8 @@ def _check_targets(tasks: Sequence[Task], *, overwrite: bool) -> None:
             )
 
 
-def _check_folder(output: Path, *, is_file: bool) -> None:
+def check_output_folder(output: Path, *, is_file: bool) -> None:
+    """Raise UsageError unless a folder, or a file in one, is there or can be made."""
     folder = output.parent if is_file else output
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
