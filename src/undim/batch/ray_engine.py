@@ -34,6 +34,14 @@ STORE_BYTES = 128 * 2**20
 """Of a cluster on this machine, for names and records: pictures never lie in Ray's object store."""
 
 
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to anyone
+    "RAY_raylet_start_wait_time_s": "300",  # a busy machine is slow, not broken
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one to the home folder
+}
+"""What Ray reads when it is imported; what is set already stays."""
+
+
 @dataclass(frozen=True)
 class Cluster:
     """What runs the workers."""
@@ -152,24 +160,19 @@ def _connected(ray: ModuleType, cluster: Cluster, settings: Settings) -> Iterato
     if ray.is_initialized():  # by whoever calls this as a library
         yield
         return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    folder = None
+    folder = None if cluster.address is not None else tempfile.mkdtemp(prefix="undim-ray-")
     try:
-        if cluster.address is not None:
-            try:
-                ray.init(address=cluster.address, **quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                reason = " ".join(str(error).split())[:200]
-                raise UsageError(f"There is no Ray cluster at {cluster.address!r}: {reason}", code="cluster") from error
+        if folder is None:
+            _init(ray, f"There is no Ray cluster at {cluster.address!r}", address=cluster.address)
         else:
-            folder = tempfile.mkdtemp(prefix="undim-ray-")
-            ray.init(
+            _init(
+                ray,
+                "A Ray cluster cannot be started on this machine",
                 num_cpus=(cluster.workers or count_cores()) * (settings.options.threads or 1),
                 include_dashboard=False,
                 object_store_memory=STORE_BYTES,
                 _node_ip_address="127.0.0.1",
                 _temp_dir=folder,
-                **quiet,
             )
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -181,8 +184,16 @@ def _connected(ray: ModuleType, cluster: Cluster, settings: Settings) -> Iterato
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _init(ray: ModuleType, refusal: str, **arguments: object) -> None:
+    try:
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
+    except Exception as error:  # a plain Exception where a process of the cluster does not start
+        raise UsageError(f"{refusal}: {' '.join(str(error).split())[:200]}", code="cluster") from error
+
+
 def _import_ray() -> ModuleType:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
         import ray.data
