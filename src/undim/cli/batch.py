@@ -81,10 +81,7 @@ def batch(
         int | None,
         typer.Option(metavar="1..100", help="Of JPEG (default 95), WebP (95, or lossless as the input), AVIF (90)."),
     ] = None,
-    strength: Annotated[
-        str,
-        typer.Option(metavar="0..1|auto", help="How much: 0 the input, 1 all; auto: only where a picture is dark."),
-    ] = "1",
+    strength: Annotated[float, typer.Option(metavar="0..1", help="As of undim enhance.")] = 1.0,
     exposure: Annotated[
         float,
         typer.Option(metavar="-2..2", help="Brighter or darker by so many stops, after that; white stays white."),
