@@ -19,6 +19,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from undim.errors import ModelError, UndimError, suggest
@@ -212,7 +213,8 @@ def _add_enhance(app: FastAPI, service: Service) -> None:
         except UndimError as error:
             raise ProblemError(status_of(error), str(error), error.code) from error
         except ProblemError as problem:
-            await _drain(request, too_slow=problem.status == 408)
+            if problem.status != 408:
+                await _drain(request)
             raise
         request.scope["undim.stages"] = outcome.stages
         return _answer(outcome)
@@ -347,9 +349,9 @@ def _too_long(most: int) -> ProblemError:
     return ProblemError(413, f"The body has more than the {most / 2**20:g} MiB that are taken.", "too-large")
 
 
-async def _drain(request: Request, *, too_slow: bool) -> None:
+async def _drain(request: Request) -> None:
     """Take the rest of a body that nobody wants, up to a bound."""
-    if too_slow or "100-continue" in request.headers.get("expect", "").lower():
+    if "100-continue" in request.headers.get("expect", "").lower():
         return
     taken = 0
     try:
@@ -357,7 +359,7 @@ async def _drain(request: Request, *, too_slow: bool) -> None:
             taken += len(chunk)
             if taken > DRAINED:
                 return
-    except (ProblemError, RuntimeError):  # too slow, or taken already
+    except (ProblemError, ClientDisconnect, RuntimeError):  # too slow, gone, or taken already
         return
 
 

@@ -6,8 +6,8 @@ import asyncio
 import hmac
 import time
 from collections.abc import Iterable
-from itertools import chain
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from undim.errors import UndimError
@@ -20,7 +20,6 @@ OPEN = ("/", "/healthz", "/readyz", "/openapi.json")
 PAGE = "/page/"
 HEAD_BYTES = 32 * 1024
 """Of a request's head at most."""
-_CLOSE = {"Connection": "close"}
 SLOWEST = 10_000
 """Bytes a second, on average, that a client sends and takes at least, once its patience is used up."""
 POLICY = (
@@ -53,7 +52,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, token: str | None, patience: float, metrics: Metrics, log: Log) -> None:
         self._app = app
-        self._token = None if token is None else f"Bearer {token}".encode()
+        self._token = None if token is None else token.encode()
         self._patience = patience
         self._metrics = metrics
         self._log = log
@@ -73,8 +72,11 @@ class Guard:
         except SlowClientError:
             exchange.status = exchange.status or 499
             raise
-        except asyncio.CancelledError:  # the client has left, and nobody waits for an answer
+        except ClientDisconnect:  # nobody waits for an answer
             exchange.status = exchange.status or 499
+        except asyncio.CancelledError:
+            exchange.status = exchange.status or 499
+            raise
         except Exception as error:
             self._log.line("fault", "error", fault=_where(error))
             exchange.scope["undim.code"] = "fault"
@@ -87,21 +89,24 @@ class Guard:
             self._tell(exchange)
 
     def _check(self, scope: Scope) -> None:
+        # The server bounds only what has come without its end.
+        head = len(scope["raw_path"] or b"") + len(scope["query_string"])
+        if head + sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
+            detail = f"The request's head has more than the {HEAD_BYTES} bytes that are taken."
+            raise ProblemError(431, detail, "head", {"Connection": "close"})
         names = [name for name, _ in scope["headers"]]
         if names.count(b"content-length") + names.count(b"transfer-encoding") > 1:
-            raise ProblemError(400, "The request tells the length of its body more than once.", "lengths", _CLOSE)
-        path = scope["path"]
-        size = len(scope["raw_path"]) + len(scope["query_string"]) + sum(map(len, chain(*scope["headers"])))
-        if size > HEAD_BYTES:
             raise ProblemError(
-                431, f"The request's head has more than the {HEAD_BYTES} bytes that are taken.", "head", _CLOSE
+                400, "The request tells the length of its body more than once.", "lengths", {"Connection": "close"}
             )
+        path = scope["path"]
         if self._token is None or path in OPEN or path.startswith(PAGE) or scope["method"] == "OPTIONS":
             return
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        if not hmac.compare_digest(given, self._token):
+        scheme, _, token = given.partition(b" ")
+        if not (hmac.compare_digest(token.strip(), self._token) and scheme.lower() == b"bearer"):
             detail = "This service wants a token: send the header Authorization: Bearer TOKEN."
-            raise ProblemError(401, detail, "token", {"WWW-Authenticate": "Bearer", **_CLOSE})
+            raise ProblemError(401, detail, "token", {"WWW-Authenticate": "Bearer", "Connection": "close"})
 
     def _tell(self, exchange: _Exchange) -> None:
         scope = exchange.scope
@@ -154,7 +159,7 @@ class _Exchange:
                 408,
                 f"The body stopped for {self._patience:g} seconds, or came below {SLOWEST / 1000:g} kB a second.",
                 "slow",
-                _CLOSE,
+                {"Connection": "close"},
             ) from None
         if message["type"] == "http.request":
             self.received += len(message.get("body", b""))
