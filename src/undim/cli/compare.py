@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ from undim.cli.progress import progress
 from undim.cli.results import prepare
 from undim.errors import UsageError
 from undim.images import Picture, write_picture
-from undim.jobs.plan import STREAM, plan
+from undim.jobs.plan import STREAM, Task, plan
 from undim.machine import count_cores
 from undim.metrics.comparison import Candidate, Watchers, compare_models, find_references, name_models, name_pictures
 from undim.metrics.comparison_page import make_comparison_page, make_gallery, make_sheet, order_columns
@@ -64,7 +65,7 @@ def compare(
     for model in named.values():
         find_subject(model)
     passed_over: list[str] = []
-    tasks = plan(pictures, str(output), overwrite=True, on_video=passed_over.append)
+    tasks = _find(pictures, output, passed_over.append)
     sources = [task.source for task in tasks]
     names = name_pictures(sources)
     partners = find_references(sources, references)
@@ -103,6 +104,12 @@ def compare(
     put(f"page: {output / 'compare.html'}\n".encode())
     if failures:
         raise typer.Exit(1)
+
+
+def _find(pictures: Sequence[str], output: Path, on_video: Callable[[str], None]) -> list[Task]:
+    """The pictures that each argument means, one argument at a time: names may come again, since outputs get others."""
+    found = [task for one in pictures for task in plan([one], str(output), overwrite=True, on_video=on_video)]
+    return list({task.source: task for task in found}.values())
 
 
 def _fail(failures: list[str], line: str) -> None:

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from undim.arrays import Bytes
 from undim.metrics.comparison import INPUT, REFERENCE, Comparison
 from undim.metrics.protocol import PictureScores, Scores
-from undim.metrics.report import Column, shown_columns, spell
+from undim.metrics.report import Column, shown_columns, spell, spell_overall
 from undim.results.comparison import ComparedModel, ComparedPicture, ComparisonDocument
 from undim.results.html import embed, make_page, make_table
 
@@ -41,11 +41,11 @@ body { max-width: 78rem; }
 .stage img.left { z-index: 1; clip-path: inset(0 calc(100% - var(--at)) 0 0); }
 .stage::after { content: ""; position: absolute; z-index: 2; top: 0; bottom: 0; left: var(--at); width: 2px;
   margin-left: -1px; background: #fff; box-shadow: 0 0 3px #000; pointer-events: none; }
+.look { width: fit-content; max-width: 100%; min-width: min(100%, 24rem); }
 .bar { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; margin: .5rem 0; }
 .bar input { flex: 1 1 12rem; accent-color: var(--fill); }
 select { font: inherit; color: var(--ink); background: var(--paper); border: 1px solid var(--line); padding: .1rem; }
 :focus-visible { outline: 2px solid var(--fill); outline-offset: 2px; }
-td.failed { color: var(--harm); }
 """
 _SCRIPT = """
 for (const part of document.querySelectorAll('section')) {
@@ -137,11 +137,13 @@ def make_comparison_page(title: str, comparison: Comparison, gallery: Gallery) -
     document = comparison.document
     everything = Scores(tuple(one for scores in comparison.scores.values() for one in scores.images))
     shown = shown_columns(everything)
+    first = [column for column in shown if not column.caution]
+    beside = [column for column in shown if column.caution]
     body = [
         f"<p class=facts>{escape(_told(document))}</p>",
         make_table(
-            ["model", *(column.title for column in shown), "s per picture", "MP/s", "memory, MB", "runs in"],
-            [_model_row(model, comparison.scores[model.name], shown) for model in document.models],
+            ["model", *_titles(first), "s per picture", "MP/s", "memory, MB", "runs in", *_titles(beside)],
+            [_model_row(model, comparison.scores[model.name], first, beside) for model in document.models],
         ),
         *(f"<p class=facts>{escape(line)}</p>" for line in _model_notes(document.models)),
         *(f"<p class=facts>{escape(note)}</p>" for note in document.notes),
@@ -156,10 +158,10 @@ def make_comparison_page(title: str, comparison: Comparison, gallery: Gallery) -
             if one is not None:
                 seconds = "-" if one.seconds is None else f"{one.seconds:.2f}"
                 cells = _cells(measured.get((picture.name, model.name)), shown)
-                rows.append([model.name, *cells, seconds, one.failure or ""])
+                rows.append([model.name, *cells, seconds, _why(one.failure, model.failure)])
         body += _section(picture, gallery.pages.get(picture.name, {}), list(comparison.scores))
         if rows:
-            body.append(make_table(["", *(column.title for column in shown), "s", ""], rows))
+            body.append(make_table(["", *_titles(shown), "s", ""], rows))
         body.append("</section>")
     body.append(f"<script>{_SCRIPT}</script>")
     return make_page(title, body, _STYLE)
@@ -199,12 +201,17 @@ def _section(picture: ComparedPicture, there: dict[str, str], models: Sequence[s
         f'<img alt="{escape(name)}" data-name="{escape(name)}"{_side(name, right)} src="{there[name]}">'
         for name in columns
     )
-    yield f"<div class=stage>{images}</div>"
+    yield f"<div class=look><div class=stage>{images}</div>"
     label = escape(picture.name)
     yield (
         f"<div class=bar>{_choice('left', label, columns, INPUT)}<input type=range min=0 max=100 step=0.1 value=50"
-        f' aria-label="{label}: how much of the left">{_choice("right", label, columns, right)}</div>'
+        f' aria-label="{label}: how much of the left">{_choice("right", label, columns, right)}</div></div>'
     )
+
+
+def _why(failure: str | None, of_model: str | None) -> str:
+    """Why an output is missing; what a model as a whole failed of stands at the top."""
+    return "" if failure is None else "failed" if failure == of_model else failure
 
 
 def _side(name: str, right: str) -> str:
@@ -217,18 +224,24 @@ def _choice(side: str, label: str, columns: Sequence[str], chosen: str) -> str:
     return f'<select aria-label="{label}: {side}">{options}</select>'
 
 
-def _model_row(model: ComparedModel, scores: Scores, shown: Sequence[Column]) -> list[str]:
-    if model.failure is not None:
-        return [model.name, *("-" for _ in shown), "-", "-", "-", "could not be loaded"]
+def _model_row(model: ComparedModel, scores: Scores, first: Sequence[Column], beside: Sequence[Column]) -> list[str]:
     memory = [one / 1e6 for one in (model.peak_memory, model.peak_device_memory) if one is not None]
+    runs = "could not be loaded"
+    if model.failure is None:
+        runs = f"{model.runtime or '-'}{'' if model.device in (None, 'cpu') else f' on {model.device}'}"
     return [
         model.name,
-        *(spell(column, column.overall(scores)) for column in shown),
+        *(spell_overall(column, scores) for column in first),
         "-" if model.seconds is None else f"{model.seconds:.2f}",
         "-" if model.megapixels_per_second is None else f"{model.megapixels_per_second:.2f}",
         " + GPU ".join(f"{one:.0f}" for one in memory) or "-",
-        f"{model.runtime or '-'}{'' if model.device in (None, 'cpu') else f' on {model.device}'}",
+        runs,
+        *(spell_overall(column, scores) for column in beside),
     ]
+
+
+def _titles(columns: Sequence[Column]) -> list[str]:
+    return [column.title for column in columns]
 
 
 def _model_notes(models: Sequence[ComparedModel]) -> Iterator[str]:

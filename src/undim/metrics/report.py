@@ -234,11 +234,14 @@ def _column_of(key: str, measure: Measure) -> Column:
 def _rows(scores: Scores, shown: Sequence[Column]) -> list[list[str]]:
     """The cells, pictures first, then the line for all."""
     pictures = [[image.name, *(spell(column, column.value(image)) for column in shown)] for image in scores.images]
-    overall = [
-        spell(column, column.overall(scores)).lstrip("+" if column.rms else "") + (" (rms)" if column.rms else "")
-        for column in shown
-    ]
+    overall = [spell_overall(column, scores) for column in shown]
     return [*pictures, ["all", *overall]]
+
+
+def spell_overall(column: Column, scores: Scores) -> str:
+    """A column's figure over all pictures."""
+    text = spell(column, column.overall(scores))
+    return f"{text.lstrip('+')} (rms)" if column.rms else text
 
 
 def _markdown_table(scores: Scores, shown: Sequence[Column]) -> list[str]:
