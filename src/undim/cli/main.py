@@ -53,6 +53,7 @@ VERBS: dict[str, Verb] = {
     "finetune": Verb("undim.cli.finetune:finetune", "Add ADR to a trained network and train on.", extra="train"),
     "evaluate": Verb("undim.cli.evaluate:evaluate", "Measure a model on a data set.", extra="train"),
     "score": Verb("undim.cli.score:score", "Measure pictures against references.", extra="train"),
+    "compare": Verb("undim.cli.compare:compare", "Put models side by side on the same pictures.", extra="train"),
     "study": Verb("undim.cli.study:study", "Compare variants of a recipe over seeds.", extra="train"),
     "paper": Verb("undim.cli.paper:paper", "Write the paper's tables with ours beside them.", extra="train"),
     "redundancy": Verb("undim.cli.redundancy:redundancy", "Find harmful and useless layers.", extra="train"),
