@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from undim.cancellation import Cancellation
+from undim.cancellation import NEVER, Cancellation
 from undim.errors import CancelledError, PictureError
 from undim.images import FORMATS
 from undim.jobs.coder import HERE
@@ -36,11 +36,24 @@ def pool():
 
 @pytest.fixture(scope="module")
 def slow_file():
-    """A PNG that takes a second to decode."""
+    """A PNG that takes much longer to decode than `PAUSE`."""
     stream = io.BytesIO()
-    pixels = np.random.default_rng(0).integers(0, 255, (5000, 4000, 3), np.uint8)
-    Image.fromarray(pixels).save(stream, "PNG", compress_level=1)
+    pixels = np.random.default_rng(0).integers(0, 255, (2500, 2000, 3), np.uint8)
+    Image.fromarray(pixels // 8).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
+
+
+class Killing(Cancellation):
+    """Kills the process that works each time it is asked whether the picture is still wanted."""
+
+    def __init__(self, decoders, victims=None):
+        super().__init__()
+        self._decoders, self._victims = decoders, victims
+
+    def check(self):
+        [process] = self._decoders.processes
+        if self._victims is None or process in self._victims:
+            os.kill(process, signal.SIGKILL)
 
 
 @pytest.mark.parametrize(
@@ -101,26 +114,16 @@ def test_a_picture_is_tried_again_when_its_process_is_killed(slow_file):
     with Decoders(1) as decoders:
         decoders.read((EXAMPLES / "cat.png").read_bytes(), max_pixels=LIMIT, on_size=any_size)
         [first] = decoders.processes
-        found = decoders.read(
-            slow_file,
-            max_pixels=LIMIT,
-            on_size=lambda *_: (
-                os.kill(decoders.processes[0], signal.SIGKILL) if decoders.processes == [first] else None
-            ),
-        )
-        assert found.size == (4000, 5000)
+        found = decoders.read(slow_file, max_pixels=LIMIT, on_size=any_size, cancellation=Killing(decoders, [first]))
+        assert found.size == (2000, 2500)
         assert decoders.restarts == 1
         assert decoders.processes != [first]
 
 
-def test_a_picture_that_costs_two_processes_is_named_as_what_it_is():
+def test_a_picture_that_costs_two_processes_is_named_as_what_it_is(slow_file):
     with Decoders(1) as decoders:
-
-        def kill(_width, _height):
-            os.kill(decoders.processes[0], signal.SIGKILL)
-
         with pytest.raises(PictureError, match="crashed the library") as error:
-            decoders.read((EXAMPLES / "cat.png").read_bytes(), max_pixels=LIMIT, on_size=kill)
+            decoders.read(slow_file, max_pixels=LIMIT, on_size=any_size, cancellation=Killing(decoders))
         assert error.value.code == "crashed"
         assert decoders.restarts == 2
         assert decoders.read((EXAMPLES / "cat.png").read_bytes(), max_pixels=LIMIT, on_size=any_size)
@@ -129,7 +132,7 @@ def test_a_picture_that_costs_two_processes_is_named_as_what_it_is():
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="memory of a process is limited on Linux only")
 def test_what_unpacks_to_more_than_a_process_may_have_is_an_error_of_that_picture():
     stream = io.BytesIO()
-    Image.new("1", (30000, 30000)).save(stream, "PNG")  # 0.9 GB as grey
+    Image.new("1", (30000, 30000)).save(stream, "PNG", compress_level=1)  # 0.9 GB as grey
     with Decoders(1, max_pixels=1_000_000) as decoders:
         with pytest.raises(PictureError, match=r"does not fit in memory|crashed|damaged") as error:
             decoders.read(stream.getvalue(), max_pixels=10**10, on_size=any_size)
@@ -152,27 +155,28 @@ def test_a_cancelled_reading_ends_and_its_process_with_it(slow_file):
         assert decoders.read((EXAMPLES / "cat.png").read_bytes(), max_pixels=LIMIT, on_size=any_size)
 
 
-def test_a_call_that_waits_for_a_process_can_be_cancelled(slow_file):
+def test_a_call_that_waits_for_a_process_can_be_cancelled():
     with Decoders(1) as decoders:
-        inside, cancellation = threading.Event(), Cancellation()
-        ended = []
+        cancellation = Cancellation()
+        with decoders._taken(NEVER):
+            threading.Timer(0.1, cancellation.cancel).start()
+            with pytest.raises(CancelledError, match="was stopped"):
+                decoders.read(b"", max_pixels=LIMIT, on_size=any_size, cancellation=cancellation)
 
-        def first():
-            def wait(_width, _height):
-                inside.set()
-                time.sleep(0.5)
 
-            ended.append(decoders.read((EXAMPLES / "cat.png").read_bytes(), max_pixels=LIMIT, on_size=wait).size)
+def test_a_picture_that_waits_for_memory_keeps_no_process_from_others():
+    """The memory may be given back by a picture that waits for a process to be written."""
+    content = (EXAMPLES / "cat.png").read_bytes()
+    with Decoders(1) as decoders:
+        picture = decoders.read(content, max_pixels=LIMIT, on_size=any_size)
+        written = []
 
-        thread = threading.Thread(target=first)
-        thread.start()
-        inside.wait()
-        threading.Timer(0.1, cancellation.cancel).start()
-        with pytest.raises(CancelledError):
-            decoders.read(slow_file, max_pixels=LIMIT, on_size=any_size, cancellation=cancellation)
-        assert not ended  # the other one was still at it
-        thread.join()
-        assert ended
+        def write(_width, _height):
+            late = Cancellation(time.monotonic() + 30)
+            written.append(decoders.encode(picture, "png", None, cancellation=late))
+
+        decoders.read(content, max_pixels=LIMIT, on_size=write)
+        assert written == [HERE.encode(picture, "png", None)]
 
 
 def test_close_leaves_no_process():

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,38 @@ def test_a_small_picture_overtakes_a_large_one_that_came_just_before_and_not_one
     for thread in threads:
         thread.join()
     assert order == ["small", "large"]
+    some.close()
+
+
+def test_a_small_picture_passes_a_large_one_between_two_tiles(options, tileable):
+    some = Lanes(replace(options, model=str(tileable), tile=256), 1)
+    image = np.random.default_rng(0).integers(0, 255, (900, 700, 3), np.uint8)
+    order, threads, cancellation = [], [], Cancellation()
+
+    def small():
+        order.append(run(some, image[:50, :60]).shape)
+
+    def progress(_share):
+        if not threads:
+            threads.append(threading.Thread(target=small))
+            threads[0].start()
+            while not some.waiting:
+                time.sleep(0.01)
+
+    enhanced = run(some, image, progress=progress)
+    assert order == [(50, 60, 3)]
+    threads.pop().join()
+    np.testing.assert_array_equal(enhanced, Enhancer(tileable, tile=256, threads=1)(image))
+
+    def cancel(share):
+        progress(share)
+        cancellation.cancel()  # while it lets the other one pass
+
+    with pytest.raises(CancelledError):
+        run(some, image, progress=cancel, cancellation=cancellation)
+    threads.pop().join()
+    assert len(order) == 2
+    assert (some.waiting, len(some._free), some._paused) == (0, 2, None)
     some.close()
 
 

@@ -14,12 +14,13 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Self
 
+from undim.arrays import Span
 from undim.atomic import replacing
 from undim.cancellation import NEVER, Cancellation
 from undim.errors import PictureError, UndimError
@@ -30,7 +31,7 @@ from undim.machine import count_cores
 
 PAUSE = 0.05
 """Seconds between two looks at whether a picture is still wanted, while a process works on it."""
-TRIES = 2
+TRIES = 3
 """How many processes a picture may cost."""
 _SPARE = 512 * 2**20
 """Bytes that a process may take beside its picture."""
@@ -69,21 +70,26 @@ class Decoders:
     ) -> Picture:
         """As `Coder.read`; a process that reads for a cancelled call is ended.
 
+        No process waits while `on_size` does, which may wait for others to be written: the size is asked for first.
+
         Raises:
             PictureError: as `read_picture`; if two processes ended while they read it (code "crashed").
             CancelledError: if the cancellation is asked.
         """
         content = source if isinstance(source, bytes) else os.fspath(source)
-        picture = self._ask(("read", content, suffix, max_pixels), on_size, cancellation)
-        if not isinstance(picture, Picture):
-            raise TypeError("a decoder answered out of turn")
-        return picture
+        accepted: list[Span] = []
+        while True:
+            answer = self._ask(("read", content, suffix, max_pixels), accepted, cancellation)
+            if isinstance(answer, Picture):
+                return answer
+            on_size(*answer)
+            accepted.append(answer)
 
     def encode(
         self, picture: Picture, form: str, quality: int | None, *, cancellation: Cancellation = NEVER
     ) -> tuple[bytes, tuple[str, ...]]:
         """As `Coder.encode`; errors as of `read`."""
-        content, notes = self._ask(("encode", picture, form, quality), _any_size, cancellation)
+        content, notes = self._ask(("encode", picture, form, quality), (), cancellation)
         return bytes(content), tuple(notes)
 
     def write(
@@ -128,11 +134,11 @@ class Decoders:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, request: tuple[Any, ...], on_size: Callable[[int, int], None], cancellation: Cancellation) -> Any:  # noqa: ANN401 - what a process answers
+    def _ask(self, request: tuple[Any, ...], accepted: Sequence[Span], cancellation: Cancellation) -> Any:  # noqa: ANN401 - what a process answers
         for _ in range(TRIES):
             try:
                 with self._taken(cancellation) as process:
-                    return process.ask(request, on_size, cancellation)
+                    return process.ask(request, accepted, cancellation)
             except _Ended:
                 continue
         raise PictureError("crashed the library that reads or writes it; it is damaged", code="crashed")
@@ -199,12 +205,12 @@ class _Process:
         """As the system has it."""
         return self._process.pid or 0
 
-    def ask(self, request: tuple[Any, ...], on_size: Callable[[int, int], None], cancellation: Cancellation) -> Any:  # noqa: ANN401 - what it answers
-        """Its answer.
+    def ask(self, request: tuple[Any, ...], accepted: Sequence[Span], cancellation: Cancellation) -> Any:  # noqa: ANN401 - what it answers
+        """Its answer, or a picture's size that is not among those accepted.
 
         Raises:
             _Ended: if it ended meanwhile.
-            PictureError: what it raised, or `on_size`.
+            PictureError: what it raised.
             CancelledError: if the cancellation is asked.
         """
         self.settled = False
@@ -216,12 +222,11 @@ class _Process:
                 kind, answer = _receive(self._pipe)
                 if kind != "size":
                     break
-                refusal = _refusal(on_size, answer)
-                _send(self._pipe, refusal is None)
-                if refusal is not None:
+                _send(self._pipe, answer in accepted)
+                if answer not in accepted:
                     _receive(self._pipe)
                     self.settled = True
-                    raise refusal
+                    return answer
         except _GONE as error:
             raise _Ended from error
         self.settled = True
@@ -235,18 +240,6 @@ class _Process:
             self._pipe.close()
         self._process.kill()
         self._process.join()
-
-
-def _refusal(on_size: Callable[[int, int], None], size: tuple[int, int]) -> UndimError | None:
-    try:
-        on_size(*size)
-    except UndimError as error:
-        return error
-    return None
-
-
-def _any_size(_width: int, _height: int) -> None:
-    """Of a picture that is in memory already."""
 
 
 def _work(pipe: Connection, memory: int) -> None:
@@ -323,13 +316,7 @@ class _Trusting(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - as of pickle
         """A class or function of a message."""
-        of_numpy = module.split(".")[0] == "numpy" and name in (
-            "_frombuffer",
-            "dtype",
-            "ndarray",
-            "_reconstruct",
-            "scalar",
-        )
+        of_numpy = module.split(".")[0] == "numpy" and name in _NUMPYS
         ours = module.startswith("undim.") and name in _OURS
         if not of_numpy and not ours:
             raise pickle.UnpicklingError(f"{module}.{name} is not part of a picture")
@@ -338,4 +325,4 @@ class _Trusting(pickle.Unpickler):
 
 _NUMPYS = {"_frombuffer", "_reconstruct", "dtype", "ndarray", "scalar"}
 _OURS = {"Picture", "Metadata", "Directory", "Entry", "PictureError", "UsageError", "CancelledError", "ShapeError"}
-"""Names of what is sent."""
+"""Names of what is sent, of NumPy and of Undim."""

@@ -33,15 +33,20 @@ def share_cores(lanes: int | None = None, threads: int | None = None) -> tuple[i
     return lanes, threads or max(1, cores // lanes)
 
 
+_Ticket = tuple[float, int]
+"""When a turn is, and which of two at the same time comes first."""
+
+
 class Lanes:
     """Several enhancers of one model, each with some of the cores: so many pictures at a time.
 
-    Whose turn comes next is decided by when it came and how large it is, see `WORTH`. Called as an `Enhancer` is, from
-    several threads; results do not depend on the lane.
+    Whose turn comes next is decided by when it came and how large it is, see `WORTH`. A picture in tiles lets one whose
+    turn is before its own go first, between two tiles; there is an enhancer more than pictures at a time for that.
+    Called as an `Enhancer` is, from several threads; results do not depend on the lane.
 
     Args:
         options: as of `open_enhancer`; each lane has `threads` of them.
-        count: how many.
+        count: how many pictures at a time.
 
     Raises:
         UndimError: as `Enhancer`.
@@ -49,10 +54,14 @@ class Lanes:
 
     def __init__(self, options: EnhanceOptions, count: int) -> None:
         self._changed = threading.Condition()
-        self._free: list[Enhancer] = [open_enhancer(options, expect_many=True) for _ in range(count)]
+        self._free: list[Enhancer] = [open_enhancer(options, expect_many=True) for _ in range(count + 1)]
         self._all = tuple(self._free)
-        self._waiting: list[tuple[float, int]] = []
+        self._waiting: list[_Ticket] = []
+        self._paused: _Ticket | None = None
+        """Who lets others go first, and has an enhancer; one at most, or all enhancers could be with those who wait."""
         self._came = 0
+        self._count = count
+        self._working: set[_Ticket] = set()
 
     def __call__(
         self,
@@ -68,7 +77,12 @@ class Lanes:
     ) -> Pixels:
         """As `Enhancer.__call__`."""
         call = Cancellation(deadline)
-        with call.following(cancellation), self._taken(image.shape[0] * image.shape[1], call) as enhancer:
+        with call.following(cancellation), self._taken(image.shape[0] * image.shape[1], call) as (ticket, enhancer):
+
+            def step(share: float) -> None:
+                progress(share)
+                self._let_pass(ticket, call)
+
             return enhancer(
                 image,
                 strength=strength,
@@ -77,7 +91,7 @@ class Lanes:
                 look=look,
                 cancellation=call,
                 deadline=deadline,
-                progress=progress,
+                progress=step,
             )
 
     @property
@@ -102,27 +116,55 @@ class Lanes:
             enhancer.close()
 
     @contextmanager
-    def _taken(self, pixels: int, call: Cancellation) -> Iterator[Enhancer]:
+    def _taken(self, pixels: int, call: Cancellation) -> Iterator[tuple[_Ticket, Enhancer]]:
         with self._changed:
             self._came += 1
             ticket = (time.monotonic() + WORTH * pixels, self._came)
+        self._wait(ticket, call)
+        with self._changed:
+            enhancer = self._free.pop()
+        try:
+            yield ticket, enhancer
+        finally:
+            with self._changed:
+                self._free.append(enhancer)
+                if self._paused == ticket:  # it was cancelled meanwhile
+                    self._paused = None
+                self._leave(ticket)
+
+    def _let_pass(self, ticket: _Ticket, call: Cancellation) -> None:
+        """Between two tiles: wait while others whose turn is before one's own are in work."""
+        with self._changed:
+            if self._paused is not None or not self._full or min(self._waiting, default=ticket) >= ticket:
+                return
+            self._paused = ticket
+            self._leave(ticket)
+        self._wait(ticket, call)
+        with self._changed:
+            self._paused = None
+
+    def _wait(self, ticket: _Ticket, call: Cancellation) -> None:
+        """Until it is one's turn."""
+        with self._changed:
             self._waiting.append(ticket)
         try:
             with call.calling(self._wake), self._changed:
-                while not self._free or min(self._waiting) != ticket:
+                while self._full or min(self._waiting) != ticket:
                     call.check()
                     self._changed.wait(call.left())
-                enhancer = self._free.pop()
+                self._working.add(ticket)
         finally:
             with self._changed:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
-        try:
-            yield enhancer
-        finally:
-            with self._changed:
-                self._free.append(enhancer)
-                self._changed.notify_all()
+
+    def _leave(self, ticket: _Ticket) -> None:
+        self._working.discard(ticket)
+        self._changed.notify_all()
+
+    @property
+    def _full(self) -> bool:
+        return len(self._working) == self._count
 
     def _wake(self) -> None:
         with self._changed:

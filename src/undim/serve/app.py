@@ -19,6 +19,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from undim.errors import ModelError, UndimError, suggest
@@ -209,8 +210,9 @@ def _add_enhance(app: FastAPI, service: Service) -> None:
                 del content
         except UndimError as error:
             raise ProblemError(status_of(error), str(error), error.code) from error
-        except ProblemError:
-            await _drain(request)
+        except ProblemError as problem:
+            if problem.status != 408:
+                await _drain(request)
             raise
         request.scope["undim.stages"] = outcome.stages
         return _answer(outcome)
@@ -356,7 +358,7 @@ async def _drain(request: Request) -> None:
             taken += len(chunk)
             if taken > DRAINED:
                 return
-    except (ProblemError, RuntimeError):  # too slow, or taken already
+    except (ProblemError, ClientDisconnect, RuntimeError):  # too slow, gone, or taken already
         return
 
 

@@ -7,6 +7,7 @@ import hmac
 import time
 from collections.abc import Iterable
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from undim.errors import UndimError
@@ -17,6 +18,8 @@ from undim.serve.problems import ProblemError
 OPEN = ("/", "/healthz", "/readyz", "/openapi.json")
 """What needs no token, beside the page's own files."""
 PAGE = "/page/"
+HEAD_BYTES = 32 * 1024
+"""Of a request's head at most."""
 SLOWEST = 10_000
 """Bytes a second, on average, that a client sends and takes at least, once its patience is used up."""
 POLICY = (
@@ -49,7 +52,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, token: str | None, patience: float, metrics: Metrics, log: Log) -> None:
         self._app = app
-        self._token = None if token is None else f"Bearer {token}".encode()
+        self._token = None if token is None else token.encode()
         self._patience = patience
         self._metrics = metrics
         self._log = log
@@ -69,8 +72,11 @@ class Guard:
         except SlowClientError:
             exchange.status = exchange.status or 499
             raise
-        except asyncio.CancelledError:  # the client has left, and nobody waits for an answer
+        except ClientDisconnect:  # nobody waits for an answer
             exchange.status = exchange.status or 499
+        except asyncio.CancelledError:
+            exchange.status = exchange.status or 499
+            raise
         except Exception as error:
             self._log.line("fault", "error", fault=_where(error))
             exchange.scope["undim.code"] = "fault"
@@ -83,6 +89,11 @@ class Guard:
             self._tell(exchange)
 
     def _check(self, scope: Scope) -> None:
+        # The server bounds only what has come without its end.
+        head = len(scope["raw_path"] or b"") + len(scope["query_string"])
+        if head + sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD_BYTES:
+            detail = f"The request's head has more than the {HEAD_BYTES} bytes that are taken."
+            raise ProblemError(431, detail, "head", {"Connection": "close"})
         names = [name for name, _ in scope["headers"]]
         if names.count(b"content-length") + names.count(b"transfer-encoding") > 1:
             raise ProblemError(
@@ -92,7 +103,8 @@ class Guard:
         if self._token is None or path in OPEN or path.startswith(PAGE) or scope["method"] == "OPTIONS":
             return
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        if not hmac.compare_digest(given, self._token):
+        scheme, _, token = given.partition(b" ")
+        if not (hmac.compare_digest(token.strip(), self._token) and scheme.lower() == b"bearer"):
             detail = "This service wants a token: send the header Authorization: Bearer TOKEN."
             raise ProblemError(401, detail, "token", {"WWW-Authenticate": "Bearer", "Connection": "close"})
 

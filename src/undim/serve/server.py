@@ -16,13 +16,12 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from undim.errors import UsageError
 from undim.serve.app import make_app
+from undim.serve.guard import HEAD_BYTES
 from undim.serve.log import Log, LogHandler
 from undim.serve.problems import MEDIA_TYPE, ProblemError
 from undim.serve.service import Service
 from undim.serve.settings import Settings
 
-HEAD_BYTES = 32 * 1024
-"""Of a request's head at most."""
 IDLE = 15
 """Seconds that a connection may lie idle between two requests."""
 BACKLOG = 128

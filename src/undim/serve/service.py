@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from starlette.requests import ClientDisconnect
+
 from undim.cancellation import Cancellation
 from undim.errors import UndimError
 from undim.jobs.decoders import Decoders
@@ -27,6 +29,8 @@ from undim.serve.settings import Settings
 
 BODIES = 0.125
 """Of the memory that is free at the start, what bodies of requests may fill together."""
+LIGHT = 2**20
+"""Bytes of a file that does not wait behind larger ones."""
 LONGEST_WAIT = 60
 """Seconds that a client is told to wait at most before it tries again."""
 
@@ -54,9 +58,12 @@ class Service:
         self.models = Models(settings.models, options, most=settings.resident, lanes=lanes)
         self.stopping = False
         self.ready = False
-        # One picture more than lanes and processes: while those work, its body waits beside them.
-        self._places = lanes + decoders
-        self._pool = ThreadPoolExecutor(self._places, thread_name_prefix="undim-serve")
+        # Two queues, since no one can tell a picture's size before a process has looked at it: a small file must not
+        # wait until one of many large ones is through.
+        self._heavy, self._light = (
+            ThreadPoolExecutor(lanes + decoders, thread_name_prefix=f"undim-{kind}") for kind in ("heavy", "light")
+        )
+        self._places = 2 * (lanes + decoders)
         self._works: set[_Work] = set()
         self._lock = threading.Lock()
         self._inside = 0
@@ -131,7 +138,7 @@ class Service:
 
         Raises:
             ProblemError: if it is not done.
-            asyncio.CancelledError: if the client left.
+            ClientDisconnect: if the client left.
         """
         work = self._start(content, suffix, options)
         leaving = asyncio.ensure_future(gone())
@@ -140,12 +147,12 @@ class Service:
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
-                raise asyncio.CancelledError
+                raise ClientDisconnect
             outcome = answer.result()
         except asyncio.CancelledError:
-            if self.stopping and work.future.cancelled():
-                raise stopping() from None
-            raise
+            if not work.future.cancelled():
+                raise
+            raise stopping() from None
         except UndimError as error:
             raise self._problem(error) from error
         finally:
@@ -177,7 +184,8 @@ class Service:
         """Give everything back."""
         self.stop()
         self.give_up()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in (self._heavy, self._light):
+            pool.shutdown(wait=True, cancel_futures=True)
         self.models.close()
         self.decoders.close()
 
@@ -193,7 +201,8 @@ class Service:
             coder=self.decoders,
             suffix=suffix,
         )
-        work = _Work(cancellation, self._pool.submit(self._work, options, call))
+        pool = self._light if len(content) <= LIGHT else self._heavy
+        work = _Work(cancellation, pool.submit(self._work, options, call))
         with self._lock:
             self._works.add(work)
 

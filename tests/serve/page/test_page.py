@@ -9,8 +9,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
-
 from pictures import (
     await_state,
     choose,
@@ -25,6 +23,7 @@ from pictures import (
     set_slider,
     states,
 )
+from PIL import Image
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 Axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pictures import decode, draw, encode
 
 import undim
-from pictures import decode, draw, encode
 from undim.enhance.convert import blend
 
 PAGE = Path(undim.__file__).parent / "serve/page"
