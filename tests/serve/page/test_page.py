@@ -189,6 +189,7 @@ def test_the_handle_moves_under_a_finger_and_two_zoom(open_page):
     expect(page.locator("#handle")).to_have_attribute("aria-valuenow", "75")
 
 
+@pytest.mark.slow
 def test_zoom_by_wheel_keys_buttons_and_double_click(page):
     choose(page, file("night.jpg", jpeg(width=1600, height=1200)))
     await_state(page, "ready")
@@ -241,6 +242,7 @@ def test_all_come_in_a_zip_with_their_names(page, service):
     page.get_by_text("4 of 4 pictures saved in").wait_for()
 
 
+@pytest.mark.slow
 def test_the_zip_goes_straight_into_the_file_that_the_user_names(page):
     """The browser's own dialog cannot be pressed here; a file of its private file system stands for the user's."""
     page.evaluate("""() => {
@@ -344,6 +346,7 @@ def test_two_at_once_and_one_is_cancelled(page):
     assert states(page) == ["cancelled", "ready", "ready", "ready"]
 
 
+@pytest.mark.slow
 def test_removing_ends_what_is_on_its_way_and_the_last_one_brings_the_start_back(page):
     ended = []
     page.route("**/v1/enhance*", lambda route: None)
@@ -370,6 +373,7 @@ def test_kinds_that_the_browser_does_not_show_are_shown_by_the_service(page, ser
     assert made == ask(service, source)
 
 
+@pytest.mark.slow
 def test_upright_as_the_camera_was_held(page):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by a quarter
@@ -442,8 +446,13 @@ def test_by_keyboard_alone(page, service):
     assert started.value.path().read_bytes() == ask(service, jpeg(2), "strength=0.99")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("phone", [False, True], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("scheme", "phone"),
+    [
+        ("dark", True),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("light", True), ("light", False), ("dark", False))),
+    ],
+)
 def test_axe_finds_nothing_and_nothing_overflows(open_page, scheme, phone):
     page = open_page(color_scheme=scheme, bypass_csp=True, **(PHONE if phone else {}))
     assert violations(page) == []
@@ -457,6 +466,7 @@ def test_axe_finds_nothing_and_nothing_overflows(open_page, scheme, phone):
     assert (sum(map(int, ground[4:-1].split(","))) < 384) == (scheme == "dark")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("motion", "name"), [("no-preference", "working"), ("reduce", "none")])
 def test_reduced_motion_is_honoured(open_page, motion, name):
     page = open_page(reduced_motion=motion)
