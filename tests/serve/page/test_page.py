@@ -4,9 +4,9 @@ import base64
 import io
 import itertools
 import re
-import urllib.request
 import zipfile
 
+import httpx
 import numpy as np
 import pytest
 from pictures import (
@@ -31,9 +31,9 @@ PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobil
 
 
 def ask(service, data, query=""):
-    request = urllib.request.Request(f"{service.url}/v1/enhance?{query}", data)
-    with urllib.request.urlopen(request) as answer:
-        return answer.read()
+    answer = httpx.post(f"{service.url}/v1/enhance?{query}", content=data, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return answer.content
 
 
 def carry(page, event, *files):
@@ -69,7 +69,7 @@ def test_pictures_are_dropped_and_pasted(page, event):
     await_state(page, "ready", 2)
     assert page.locator(".item label").all_inner_texts() == ["one.jpg", "two.jpg"]
     expect(page.locator("#summary")).to_have_text("2 of 2 ready")
-    assert page.locator("#facts").inner_text().startswith("96 × 72, ")
+    assert page.locator("#facts").inner_text().startswith("96 \u00d7 72, ")
 
 
 def test_the_button_opens_the_chooser_and_phones_have_the_camera(page, open_page):
@@ -349,7 +349,7 @@ def test_two_at_once_and_one_is_cancelled(page):
 @pytest.mark.slow
 def test_removing_ends_what_is_on_its_way_and_the_last_one_brings_the_start_back(page):
     ended = []
-    page.route("**/v1/enhance*", lambda route: None)
+    page.route("**/v1/enhance*", lambda _: None)
     page.on("requestfailed", lambda request: ended.append(request.url))
     choose(page, file("a.jpg", jpeg(1)), file("b.jpg", jpeg(2)))
     page.wait_for_timeout(300)
@@ -367,7 +367,7 @@ def test_kinds_that_the_browser_does_not_show_are_shown_by_the_service(page, ser
     choose(page, file("scan.tif", source, "image/tiff"))
     await_state(page, "ready")
     page.locator("#stage.compares").wait_for()
-    assert page.locator("#facts").inner_text().startswith("96 × 72")
+    assert page.locator("#facts").inner_text().startswith("96 \u00d7 72")
     name, made = download(page)
     assert name == "scan.tif"
     assert made == ask(service, source)
@@ -381,7 +381,7 @@ def test_upright_as_the_camera_was_held(page):
     pixels[:, 60:] = 80  # bright on the right of the file, so at the bottom upright
     choose(page, file("turned.jpg", encode(pixels, exif=exif, quality=95)))
     await_state(page, "ready")
-    assert page.locator("#facts").inner_text().startswith("60 × 120")
+    assert page.locator("#facts").inner_text().startswith("60 \u00d7 120")
     page.locator("#handle").press("End")
     seen = picture_of_stage(page)[:, :, 0]
     column = seen[:, seen.shape[1] // 2]
@@ -409,7 +409,7 @@ def test_nothing_is_kept_and_nobody_else_is_asked(page, service):
 
 def test_leaving_the_page_ends_what_is_on_its_way(page):
     ended = []
-    page.route("**/v1/enhance*", lambda route: None)
+    page.route("**/v1/enhance*", lambda _: None)
     page.on("requestfailed", lambda request: ended.append(request.url))
     choose(page, file("a.jpg", jpeg(1)), file("b.jpg", jpeg(2)))
     page.wait_for_timeout(300)

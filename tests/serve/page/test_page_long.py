@@ -9,7 +9,6 @@ import zipfile
 
 import numpy as np
 import pytest
-
 from pictures import await_state, choose, command_line, decode, download, draw, encode, file, jpeg, look_at, states
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
