@@ -43,6 +43,23 @@ def free_memory() -> int | None:
     return min(known, default=None)
 
 
+def peak_memory() -> int | None:
+    """Most bytes that this process has held in memory so far; None if the system does not tell.
+
+    Of Linux not what `getrusage` says, which counts what the parent process held when it started this one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_bytes().splitlines()
+        return next(1024 * int(line.split()[1]) for line in lines if line.startswith(b"VmHWM:"))
+    except (OSError, ValueError, IndexError, StopIteration):
+        pass
+    if sys.platform != "darwin":
+        return None
+    import resource  # not there on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def _machine_memory() -> int | None:
     try:
         lines = _MEMINFO.read_bytes().splitlines()

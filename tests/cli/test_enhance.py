@@ -165,7 +165,10 @@ def test_json(folder, undim):
         ("in/deep/c.webp", "out/deep/c.webp", "done"),
     ]
     for item in report["files"]:
-        assert set(item) == {"input", "output", "status", "reason", "notes", "seconds"}
+        assert set(item) == {"input", "output", "status", "reason", "notes", "seconds", "stages"}
+        reached = {"done": ["read", "enhance", "write"], "failed": ["read"], "skipped": []}
+        assert list(item["stages"]) == reached[item["status"]]
+        assert sum(item["stages"].values()) <= item["seconds"] + 0.003
         assert item["notes"] == []
         assert item["seconds"] >= 0
         assert (item["reason"] is None) == (item["status"] == "done")

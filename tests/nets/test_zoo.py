@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
+from skimage.color import rgb2gray
 from torch import nn
 from zoo import SMALL, SYSTEMS, WITHOUT_ATTENTION, Fixture, by_rule, load, official, relative
 
@@ -147,6 +149,53 @@ def test_flops_in_the_paper_that_count_convolutions_and_their_biases(name, size,
     with torch.device("meta"):
         model(torch.empty(1, 3, *size))
     assert sum(counts) / 1e9 == pytest.approx(published, abs=0.005)
+
+
+def test_flops_of_enlightengan_in_the_paper_are_those_of_a_padded_picture_of_lol_with_all_that_is_not_a_product():
+    model = on_meta("enlightengan")
+    counts = []
+
+    def count(layer, _inputs, output):
+        products = layer.in_channels * math.prod(layer.kernel_size) if isinstance(layer, nn.Conv2d) else 0
+        activated = isinstance(layer, nn.BatchNorm2d) or layer is model.conv9_2
+        # One for each bias, each value that is normalised (conv9_2's are not), and each that is activated before.
+        counts.append(output.numel() * (products + 1 + activated))
+
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.BatchNorm2d):
+            layer.register_forward_hook(count)
+    with torch.device("meta"):
+        model(torch.empty(1, 3, 400, 600))  # padded to 608 x 400
+    assert sum(counts) / 1e9 == pytest.approx(61.005, abs=0.0005)
+
+
+def test_heuristics_of_kinds_demo_are_what_is_told_of_them():
+    """R dimmed by min(1, sqrt(2 gaussian3(gray R))), then I x + (1 - I) result."""
+    torch.manual_seed(0)
+    model = create_model("kind", heuristics=True).eval()
+    image = torch.rand(1, 3, 40, 56)
+    with torch.no_grad():
+        got = model(image)[0].permute(1, 2, 0).numpy()
+        reflectance, light = model.DecomNet(image)
+        restored = model.Restoration_net(reflectance, light)
+        adjusted = model.Illumination_adjust_net(light, 5.0)
+    assert model.ratio == 5.0
+    r, i, clean, raised, x = (
+        part[0].permute(1, 2, 0).double().numpy() for part in (reflectance, light, restored, adjusted, image)
+    )
+    dimming = np.minimum(1, np.sqrt(2 * gaussian_filter(rgb2gray(r), 3, mode="nearest")))[..., None]
+    np.testing.assert_allclose(got, i * x + (1 - i) * (clean * dimming * raised), atol=2e-6)
+
+
+def test_rsfnet_keeps_its_thresholds_whatever_picture_comes_first():
+    """The published code overwrites some of them with the mean of the first picture after loading."""
+    fixture, model = fixture_and_network("rsfnet")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    with torch.no_grad():
+        model(torch.full((1, 3, 16, 16), 0.9))
+        output = model(fixture.image("a"))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert relative(output, fixture.tensors["output_a"]) <= 1e-5
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 8), (33, 47)])

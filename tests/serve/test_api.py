@@ -157,7 +157,7 @@ def test_a_compressed_body_is_not_unpacked(service, cat):
 
 
 def test_routes_answer_head_as_get_without_the_body(service):
-    for path in ("/", "/healthz", "/readyz", "/v1/models", "/metrics", "/openapi.json", "/page/undim.js"):
+    for path in ("/", "/healthz", "/readyz", "/v1/models", "/metrics", "/openapi.json", "/page/main.js"):
         got, head = httpx.get(service.url + path), httpx.head(service.url + path)
         assert (got.status_code, head.status_code) == (200, 200)
         assert got.content
@@ -182,7 +182,7 @@ def test_unknown_addresses_and_methods_are_problems(service):
 
 
 def test_every_answer_has_the_headers_that_keep_a_page_to_itself(service):
-    for path in ("/", "/page/undim.css", "/v1/models", "/nope"):
+    for path in ("/", "/page/style.css", "/v1/models", "/nope"):
         headers = httpx.get(service.url + path).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         policy = headers["Content-Security-Policy"]

@@ -169,6 +169,7 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
             "reason": _reason(outcome) or "; ".join(outcome.notes) or None,
             "notes": list(outcome.notes),
             "seconds": round(outcome.seconds, 3),
+            "stages": {name: round(seconds, 3) for name, seconds in outcome.stages.items()},
         }
         for outcome in outcomes
     ]

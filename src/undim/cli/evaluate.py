@@ -89,6 +89,7 @@ def evaluate(
         checkpoint_sha256=None if subject.file is None else hashlib.sha256(subject.file.read_bytes()).hexdigest(),
         device=subject.device,
         versions=versions(subject.runtime),
+        weights_of=_weights_of(subject.notes),
         notes=(*notes, *subject.cautions, *_leak(subject, data, chosen)),
     )
     title = f"{model} on {data} ({f'{chosen}, ' if chosen else ''}{len(cases)} pictures)"
@@ -142,6 +143,13 @@ def _guarded(enhance: Callable[[Bytes], Bytes], model: str, pixels: Bytes) -> By
     except Exception as error:
         height, width = pixels.shape[:2]
         raise ModelError(f"{model} failed on a picture of {width} x {height}: {describe_failure(error)}.") from error
+
+
+def _weights_of(notes: Mapping[str, str]) -> str | None:
+    """The system and the licence of weights that `undim convert` made of somebody's checkpoint."""
+    if "system" not in notes or "iterations" in notes or "steps" in notes:  # trained on here
+        return None
+    return f"{notes['system']}, licence: {notes.get('licence', 'unknown')}"
 
 
 def _number(note: str | None) -> int | None:

@@ -10,10 +10,12 @@ HINTS = {
     "too-large": "--max-pixels N allows larger ones",
     "out-of-memory": "--jobs 1 does one at a time",
     "bare-parameter": "--bare 'REGEX=NUMBER' gives it",
+    "column": "--column NAME names it",
     "factory-only": "--weights and --multiple-of belong to package.module:factory",
     "file-exists": "--overwrite replaces it",
     "folders": "--low and --high belong to --data folder; other sets take --root",
     "needs-conversion": "--weights takes it, with package.module:factory",
+    "no-cluster": "--engine ray",
     "no-adr": "--adr none",
     "no-device": "--device auto or --device cpu",
     "no-root": "--root DIR gives it",
@@ -22,6 +24,7 @@ HINTS = {
     "run-exists": "--resume continues it",
     "two-folders": "--low DIR --high DIR",
     "unknown-split": "--split takes one of them",
+    "worker-memory": "--memory GB allows more",
     "video": "undim video makes a video clear",
 }
 """By code, what to add in brackets."""

@@ -83,9 +83,14 @@ def read_format(path: str | os.PathLike[str]) -> str | None:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             return None
         with Path(path).open("rb") as stream:
-            codec = formats.codec_of(stream.read(HEADER_BYTES), suffix_of(Path(path)))
+            return format_of(stream.read(HEADER_BYTES), suffix_of(Path(path)))
     except OSError:
         return None
+
+
+def format_of(header: bytes, suffix: str = "") -> str | None:
+    """Name of the format that a content has whose first `HEADER_BYTES` are given; None as `read_format`."""
+    codec = formats.codec_of(header[:HEADER_BYTES], suffix)
     return codec.name if codec is not None and codec.readable else None
 
 

@@ -31,7 +31,7 @@ from undim.machine import count_cores
 
 PAUSE = 0.05
 """Seconds between two looks at whether a picture is still wanted, while a process works on it."""
-TRIES = 2
+TRIES = 3
 """How many processes a picture may cost."""
 _SPARE = 512 * 2**20
 """Bytes that a process may take beside its picture."""

@@ -22,10 +22,14 @@ class PictureMemory:
     """Counts what pictures in work take, and lets the next one be decoded when there is room for it.
 
     One for all threads that decode in this process. A picture that would not fit beside others waits until it is alone.
+
+    Args:
+        limit: bytes that pictures in work may take together; None for a share of what is free when the first comes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self._changed = threading.Condition()
+        self._limit = limit
         self._held = 0
         self._room = 0.0
 
@@ -34,7 +38,8 @@ class PictureMemory:
         """Wait until there is room for a picture of so many pixels, and keep it while in the block.
 
         Raises:
-            PictureError: if it needs more memory than is free when nothing else is held (code "out-of-memory").
+            PictureError: if it needs more memory than is free when nothing else is held (code "out-of-memory"), or
+                than the limit (code "worker-memory").
             CancelledError: if the cancellation is asked meanwhile.
         """
         needed = width * height * BYTES_PER_PIXEL
@@ -55,13 +60,20 @@ class PictureMemory:
     def _begin(self, width: int, height: int, needed: int) -> None:
         """Look at what is free, while nothing is held."""
         free = free_memory()
+        if self._limit is not None and needed > self._limit:
+            raise PictureError(
+                f"is {width} x {height} pixels, which needs about {needed / 1e9:.1f} GB of memory to be read and "
+                f"written, and a worker may take {self._limit / 1e9:.1f} GB",
+                code="worker-memory",
+            )
         if free is not None and needed > free:
             raise PictureError(
                 f"is {width} x {height} pixels, which needs about {needed / 1e9:.1f} GB of memory to be read and "
                 f"written, and {free / 1e9:.1f} GB are free; make it smaller",
                 code="out-of-memory",
             )
-        self._room = float("inf") if free is None else SHARE * free
+        room = float("inf") if free is None else SHARE * free
+        self._room = room if self._limit is None else self._limit
 
     def _wake(self) -> None:
         with self._changed:

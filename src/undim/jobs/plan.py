@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from undim.errors import UsageError
 from undim.images.formats import FORMATS, PICTURE_SUFFIXES, WRITTEN_SUFFIXES, has_picture_suffix, suffix_of
 from undim.images.reading import read_format
-from undim.images.writing import written_format
+from undim.jobs.naming import Wish, name_output, tell_apart
 
 STREAM = "-"
 """Stands for standard input or output in place of a path."""
@@ -53,13 +53,15 @@ class Task:
 
 
 @dataclass(frozen=True)
-class _Found:
+class Found:
     """A picture, and its path relative to the argument that it was found by."""
 
     source: str
     relative: PurePath
     refusal: str | None = None
+    """Why it cannot be done."""
     code: str = ""
+    """What kind of refusal it is, as of `UndimError`."""
 
 
 def plan(
@@ -102,7 +104,7 @@ def plan(
         raise UsageError(f"There is no output format {form!r}; allowed: {', '.join(FORMATS)}.")
     if STREAM in inputs and len(inputs) > 1:
         raise UsageError("- (standard input) is one picture and cannot be combined with other inputs.")
-    found = [_Found(STREAM, PurePath())] if STREAM in inputs else _find(inputs, output, on_video)
+    found = [Found(STREAM, PurePath())] if STREAM in inputs else _find(inputs, output, on_video)
     lone = len(inputs) == 1 and len(found) == 1 and not _is_folder(inputs[0])
     if output == STREAM:
         if not lone:
@@ -119,7 +121,7 @@ def plan(
         tasks = [_task(item, Path(output), form) for item in found]
     tasks = _tell_apart(_each_once(tasks), given or {})
     _check_targets(tasks, overwrite=overwrite)
-    _check_folder(Path(output), is_file=lone and tasks[0].target == Path(output))
+    check_output_folder(Path(output), is_file=lone and tasks[0].target == Path(output))
     return tasks
 
 
@@ -134,51 +136,17 @@ def _each_once(tasks: Sequence[Task]) -> list[Task]:
 def _tell_apart(tasks: Sequence[Task], given: Mapping[str, Path]) -> list[Task]:
     """No two tasks with one target: old suffixes in their names, or a refusal where that does not help."""
     owners = {_identity(target): source for source, target in given.items()}
-    settled = [replace(task, target=given.get(task.source, task.target)) for task in tasks]
-    for place in _clashing(settled, owners):
-        task = settled[place]
-        if task.target is not None and task.source not in given:
-            settled[place] = replace(task, target=_with_old_suffix(task.source, task.target))
-    # A name with its old suffix may be that of another picture, which then makes way in the same manner.
-    for place in _clashing(settled, owners):
-        task = settled[place]
-        if task.target is not None and task.source not in given and task.target == tasks[place].target:
-            settled[place] = replace(task, target=_with_old_suffix(task.source, task.target))
-    first: dict[str, str] = {}
-    for place in _clashing(settled, owners):
-        task = settled[place]
-        if task.target is None or task.source in given:
-            continue
-        other = owners.get(_identity(task.target)) or first.setdefault(_identity(task.target), task.source)
-        others = other if other != task.source else "another picture"
-        wanted = str(tasks[place].target)
-        refusal = f"would become {wanted!r}, as {others} would; rename one, or give it another folder"
-        settled[place] = replace(task, target=None, refusal=refusal, code="same-output")
-    return settled
+    wishes = [Wish(task.source, given.get(task.source, task.target), task.source in given) for task in tasks]
+    return [
+        replace(task, target=None, refusal=name, code="same-output")
+        if isinstance(name, str)
+        else replace(task, target=name)
+        for task, name in zip(tasks, tell_apart(wishes, _identity, owners), strict=True)
+    ]
 
 
-def _clashing(tasks: Sequence[Task], owners: Mapping[str, str]) -> list[int]:
-    """Places of the tasks whose target another one has too, or another picture has already."""
-    groups: dict[str, list[int]] = {}
-    for place, task in enumerate(tasks):
-        if task.target is not None:
-            groups.setdefault(_identity(task.target), []).append(place)
-    return sorted(
-        place
-        for key, places in groups.items()
-        for place in places
-        if len(places) > 1 or owners.get(key, tasks[place].source) != tasks[place].source
-    )
-
-
-def _with_old_suffix(source: str, target: Path) -> Path:
-    """`IMG_1.heic` that would become `IMG_1.png`: `IMG_1.heic.png`."""
-    old = PurePath(source)
-    return target.with_name(f"{old.stem}{old.suffix}{target.suffix}")
-
-
-def _find(inputs: Sequence[str], output: str, on_video: Callable[[str], None]) -> list[_Found]:
-    found: list[_Found] = []
+def _find(inputs: Sequence[str], output: str, on_video: Callable[[str], None]) -> list[Found]:
+    found: list[Found] = []
     videos: list[str] = []
 
     def note(path: str) -> None:
@@ -189,7 +157,7 @@ def _find(inputs: Sequence[str], output: str, on_video: Callable[[str], None]) -
     for text in inputs:
         refusal = _hidden(text)
         if refusal is not None:
-            found.append(_Found(text, PurePath(PurePath(text).name), refusal))
+            found.append(Found(text, PurePath(PurePath(text).name), refusal))
         elif _is_folder(text):
             found += _walk(text, PurePath(), seen - {_folder_key(text)}, note)
         elif os.path.lexists(text):
@@ -204,12 +172,12 @@ def _find(inputs: Sequence[str], output: str, on_video: Callable[[str], None]) -
     return found
 
 
-def _named(path: str) -> _Found:
+def _named(path: str) -> Found:
     """A file that was named, which is tried whatever its suffix, unless it is a video by its suffix and content."""
     relative = PurePath(PurePath(path).name)
     if is_video_name(path) and read_format(path) is None:
-        return _Found(path, relative, "is a video, not a picture", "video")
-    return _Found(path, relative)
+        return Found(path, relative, "is a video, not a picture", "video")
+    return Found(path, relative)
 
 
 def is_video_name(name: str | PurePath) -> bool:
@@ -236,7 +204,7 @@ def _is_passed_over(entry: os.DirEntry[str]) -> bool:
     return entry.name.startswith(_COMPANION) and read_format(entry.path) is None
 
 
-def _match(pattern: str, seen: set[tuple[int, int]], output: str, on_video: Callable[[str], None]) -> Iterator[_Found]:
+def _match(pattern: str, seen: set[tuple[int, int]], output: str, on_video: Callable[[str], None]) -> Iterator[Found]:
     parts = PurePath(pattern).parts
     first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
     if ".." in parts[first:]:
@@ -261,14 +229,14 @@ def _match(pattern: str, seen: set[tuple[int, int]], output: str, on_video: Call
 
 def _walk(
     folder: str, relative: PurePath, seen: set[tuple[int, int]], on_video: Callable[[str], None]
-) -> Iterator[_Found]:
+) -> Iterator[Found]:
     """Pictures below a folder. `seen` holds device and inode of folders to leave out and grows by those walked."""
     seen.add(_folder_key(folder))
     try:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError as error:
-        yield _Found(folder, relative, f"cannot be listed: {error.strerror or error}")
+        yield Found(folder, relative, f"cannot be listed: {error.strerror or error}")
         return
     folders = []
     for entry in entries:
@@ -277,7 +245,7 @@ def _walk(
         if _is_folder(entry):
             folders.append(entry)
         elif has_picture_suffix(entry.name):
-            yield _Found(entry.path, relative / entry.name, _refusal(entry.path))
+            yield Found(entry.path, relative / entry.name, _refusal(entry.path))
         elif _is_video(entry.path):
             on_video(entry.path)
     # Links come last: a folder that is both inside and linked to is found under its own name.
@@ -285,10 +253,24 @@ def _walk(
         try:
             key = _folder_key(entry.path)
         except OSError as error:
-            yield _Found(entry.path, relative / entry.name, f"cannot be listed: {error.strerror or error}")
+            yield Found(entry.path, relative / entry.name, f"cannot be listed: {error.strerror or error}")
             continue
         if key not in seen:
             yield from _walk(entry.path, relative / entry.name, seen, on_video)
+
+
+def find_in_folder(
+    folder: str, *, leave_out: str | None = None, on_video: Callable[[str], None] = lambda _: None
+) -> Iterator[Found]:
+    """The pictures that `plan` finds in a folder, one after another.
+
+    Args:
+        folder: its path.
+        leave_out: a folder in it that is passed over.
+        on_video: called with the path of each video that is passed over.
+    """
+    seen = set() if leave_out is None or not Path(leave_out).is_dir() else {_folder_key(leave_out)}
+    yield from _walk(folder, PurePath(), seen, on_video)
 
 
 def _is_folder(path: str | os.DirEntry[str]) -> bool:
@@ -331,22 +313,11 @@ def _format_of_file(output: str, form: str | None) -> str:
     return named
 
 
-def _task(item: _Found, folder: Path, form: str | None) -> Task:
+def _task(item: Found, folder: Path, form: str | None) -> Task:
     if item.refusal is not None:
         return Task(item.source, None, form, item.refusal, item.code)
-    relative = item.relative
-    if form is not None:
-        return Task(item.source, folder / _with_suffix(relative, form), form)
-    read = read_format(item.source)
-    if read is not None and written_format(read) != read:
-        return Task(item.source, folder / _with_suffix(relative, "png"), "png")
-    return Task(item.source, folder / relative, read)
-
-
-def _with_suffix(relative: PurePath, name: str) -> PurePath:
-    """The picture's suffix replaced; after another suffix, as in `scan.2024`, it is added."""
-    stem = relative.stem if has_picture_suffix(relative.name) else relative.name
-    return relative.with_name(f"{stem}.{name}")
+    relative, named = name_output(item.relative, form, None if form else read_format(item.source))
+    return Task(item.source, folder / relative, named)
 
 
 def _identity(path: str | PurePath) -> str:
@@ -374,7 +345,8 @@ def _check_targets(tasks: Sequence[Task], *, overwrite: bool) -> None:
             )
 
 
-def _check_folder(output: Path, *, is_file: bool) -> None:
+def check_output_folder(output: Path, *, is_file: bool) -> None:
+    """Raise UsageError unless a folder, or a file in one, is there or can be made."""
     folder = output.parent if is_file else output
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent

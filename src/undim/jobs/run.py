@@ -106,17 +106,21 @@ def run_task(
         call: see there.
     """
     begin = time.perf_counter()
-    clock = _Clock()
+    clock = Clock()
     try:
         outcome = _run(task, enhancer, options or EnhanceOptions(), call or Call(), clock)
-    except UndimError as error:
-        outcome = Outcome(task, "failed", str(error), error.code)
-    except MemoryError:
-        outcome = Outcome(task, "failed", "does not fit in memory", "out-of-memory")
     except Exception as error:  # a fault of Undim in one picture must not cost the others
-        reason = f"{type(error).__name__}: {error} (a fault in Undim; please report it)"
-        outcome = Outcome(task, "failed", reason, "fault")
+        outcome = Outcome(task, "failed", *explain(error))
     return replace(outcome, seconds=time.perf_counter() - begin, size=clock.size, stages=clock.stages)
+
+
+def explain(error: Exception) -> tuple[str, str]:
+    """Why a picture failed, and what kind of reason that is, as of `UndimError`."""
+    if isinstance(error, UndimError):
+        return str(error), error.code
+    if isinstance(error, MemoryError):
+        return "does not fit in memory", "out-of-memory"
+    return f"{type(error).__name__}: {error} (a fault in Undim; please report it)", "fault"
 
 
 def run_tasks(
@@ -163,11 +167,13 @@ def run_tasks(
 
 
 @dataclass
-class _Clock:
-    """What is known of one task while it runs."""
+class Clock:
+    """What is known of one picture while it is in work."""
 
     size: Span | None = None
+    """Width and height in pixels."""
     stages: dict[str, float] = field(default_factory=dict)
+    """Wall time in seconds of those of `STAGES` that have ended."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -179,12 +185,47 @@ class _Clock:
             self.stages[name] = time.perf_counter() - begin
 
 
-def _run(task: Task, enhancer: Enhances, options: EnhanceOptions, call: Call, clock: _Clock) -> Outcome:
+def _run(task: Task, enhancer: Enhances, options: EnhanceOptions, call: Call, clock: Clock) -> Outcome:
     if task.refusal is not None:
         raise PictureError(task.refusal, code=task.code)
     if task.target is not None and not options.overwrite and os.path.lexists(task.target):
         return Outcome(task, "skipped", "the output exists", "output-exists")
     stream = call.read_stream if task.source == STREAM else None
+    source = task.source if stream is None else stream()
+    with brightened(source, enhancer, options, call, suffix=call.suffix, clock=clock) as bright:
+        form = task.format or written_format(bright.format)
+        with clock.stage("write"):
+            if task.target is not None:
+                lost = call.coder.write(bright, task.target, form, options.quality, cancellation=call.cancellation)
+                return Outcome(task, "done", notes=(*bright.notes, *lost), form=form)
+            content, lost = call.coder.encode(bright, form, options.quality, cancellation=call.cancellation)
+            return Outcome(task, "done", notes=(*bright.notes, *lost), content=content, form=form)
+
+
+@contextmanager
+def brightened(
+    source: str | bytes,
+    enhancer: Enhances,
+    options: EnhanceOptions,
+    call: Call,
+    *,
+    suffix: str = "",
+    clock: Clock | None = None,
+) -> Iterator[Picture]:
+    """Read one picture and enhance it. Its memory counts as taken until the block ends, in which it is written.
+
+    Args:
+        source: a path, or a file's content.
+        enhancer: an `Enhancer`.
+        options: strength, exposure, fast and max_pixels count here.
+        call: see there.
+        suffix: of the file that a content is of, as of `read_picture`.
+        clock: notes size and times.
+
+    Raises:
+        PictureError: as `read_picture` and `Enhancer.__call__`.
+    """
+    clock = clock or Clock()
     with ExitStack() as held:
 
         def hold(width: int, height: int) -> None:
@@ -192,35 +233,21 @@ def _run(task: Task, enhancer: Enhances, options: EnhanceOptions, call: Call, cl
             held.enter_context(call.memory.held(width, height, call.cancellation))
 
         with clock.stage("read"):
-            source = task.source if stream is None else stream()
             picture = call.coder.read(
-                source, call.suffix, max_pixels=options.max_pixels, on_size=hold, cancellation=call.cancellation
+                source, suffix, max_pixels=options.max_pixels, on_size=hold, cancellation=call.cancellation
             )
         clock.size = picture.size
-        return _enhance(task, picture, enhancer, options, call, clock)
-
-
-def _enhance(
-    task: Task, picture: Picture, enhancer: Enhances, options: EnhanceOptions, call: Call, clock: _Clock
-) -> Outcome:
-    call.cancellation.check()
-    with clock.stage("enhance"):
-        enhanced = enhancer(
-            picture.pixels,
-            strength=options.strength,
-            exposure=options.exposure,
-            fast=options.fast,
-            look=call.look,
-            cancellation=call.cancellation,
-            deadline=call.deadline,
-            progress=call.progress,
-        )
-    call.cancellation.check()
-    bright = replace(picture, pixels=enhanced)
-    form = task.format or written_format(picture.format)
-    with clock.stage("write"):
-        if task.target is not None:
-            lost = call.coder.write(bright, task.target, form, options.quality, cancellation=call.cancellation)
-            return Outcome(task, "done", notes=(*picture.notes, *lost), form=form)
-        content, lost = call.coder.encode(bright, form, options.quality, cancellation=call.cancellation)
-    return Outcome(task, "done", notes=(*picture.notes, *lost), content=content, form=form)
+        call.cancellation.check()
+        with clock.stage("enhance"):
+            enhanced = enhancer(
+                picture.pixels,
+                strength=options.strength,
+                exposure=options.exposure,
+                fast=options.fast,
+                look=call.look,
+                cancellation=call.cancellation,
+                deadline=call.deadline,
+                progress=call.progress,
+            )
+        call.cancellation.check()
+        yield replace(picture, pixels=enhanced)

@@ -126,11 +126,12 @@ def make_document(subject: ScoredSubject, measured: Evaluation) -> ScoresDocumen
         more={key: finite(value) for key, value in scores.more.items()},
         protocol=PROTOCOL,
         worst=tuple(case.name for case, _ in measured.worst),
-        images=tuple(_record(image) for image in scores.images),
+        images=tuple(as_record(image) for image in scores.images),
     )
 
 
-def _record(image: PictureScores) -> ScoredPicture:
+def as_record(image: PictureScores) -> ScoredPicture:
+    """The measures of one picture as documents hold them; an infinite PSNR is None there."""
     more = {key: finite(value) for key, value in image.more.items()}
     infinite = {"psnr": finite(image.psnr), "psnr_gt_mean": finite(image.psnr_gt_mean)}
     return ScoredPicture(**{**vars(image), **infinite, "more": more})
@@ -232,12 +233,15 @@ def _column_of(key: str, measure: Measure) -> Column:
 
 def _rows(scores: Scores, shown: Sequence[Column]) -> list[list[str]]:
     """The cells, pictures first, then the line for all."""
-    pictures = [[image.name, *(_format(column, column.value(image)) for column in shown)] for image in scores.images]
-    overall = [
-        _format(column, column.overall(scores)).lstrip("+" if column.rms else "") + (" (rms)" if column.rms else "")
-        for column in shown
-    ]
+    pictures = [[image.name, *(spell(column, column.value(image)) for column in shown)] for image in scores.images]
+    overall = [spell_overall(column, scores) for column in shown]
     return [*pictures, ["all", *overall]]
+
+
+def spell_overall(column: Column, scores: Scores) -> str:
+    """A column's figure over all pictures."""
+    text = spell(column, column.overall(scores))
+    return f"{text.lstrip('+')} (rms)" if column.rms else text
 
 
 def _markdown_table(scores: Scores, shown: Sequence[Column]) -> list[str]:
@@ -250,7 +254,8 @@ def _markdown_table(scores: Scores, shown: Sequence[Column]) -> list[str]:
     return table(head, [*([escape(row[0]), *row[1:]] for row in pictures), bold])
 
 
-def _format(column: Column, value: float | None) -> str:
+def spell(column: Column, value: float | None) -> str:
+    """A value as its column shows it; "-" where there is none."""
     if value is None:
         return "-"
     return "inf" if math.isinf(value) else format(value, column.form)

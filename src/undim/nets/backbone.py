@@ -107,6 +107,9 @@ class Backbone(nn.Module, ABC):
     """The counting rule of this backbone's published FLOPs."""
     tile_overlap: ClassVar[int] = 64
     """How many pixels neighbouring tiles of a picture share, for the blend to start where their edges tell no more."""
+    local: ClassVar[bool] = True
+    """Whether, what its attention takes from the whole picture aside, each place of the output depends on what is
+    around it alone, wherever in steps of `undim.contract.CELL` a part of the picture begins."""
     sees_whole: ClassVar[bool] = False
     """Whether `forward` takes, as second argument, a thumbnail of the whole picture that a crop comes from."""
     unread: ClassVar[tuple[str, ...]] = ()
@@ -144,6 +147,8 @@ class Backbone(nn.Module, ABC):
             ShapeError: if the shape is another one or a side is below 8 pixels.
         """
         self.check(image)
+        if self.multiple_of == 1:
+            return image
         height, width = image.shape[-2:]
         if torch.compiler.is_exporting() or self.multiple_of <= MINIMUM_SIZE:
             return F.pad(image, (0, -width % self.multiple_of, 0, -height % self.multiple_of), mode="reflect")

@@ -7,6 +7,8 @@ equal those of the published TensorFlow checkpoints, "/" written as ".".
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -131,6 +133,8 @@ class Kind(Convolutional):
             below a half, and where the illumination is high, the picture stays as it is. Written from a description of
             one line and not compared with the demo.
     """
+
+    local: ClassVar[bool] = False  # it pools to a sixteenth, which depends on where in steps of 16 a part begins
 
     def __init__(self, ratio: float = 5.0, heuristics: bool = False) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ published checkpoint.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -151,6 +151,7 @@ class RsfNet(Convolutional):
             what the published code runs.
     """
 
+    local: ClassVar[bool] = False  # it shortens whole pictures by their length
     unread = ("fuseNet.e_conv4",)
 
     def __init__(self, bypass: bool = False) -> None:

@@ -24,7 +24,8 @@ def can_tile(model: Backbone) -> bool:
     """Whether `TileNetwork` takes the network: all it takes from the whole picture, tiles can be told."""
     attentions = [module for module in model.modules() if isinstance(module, QkvAttention)]
     own_kernels = any(isinstance(module, GeneratedConv2d) for module in model.modules())
-    return all(module.asks_whole for module in attentions) and not own_kernels and CELL % model.multiple_of == 0
+    fits = model.local and CELL % model.multiple_of == 0
+    return fits and all(module.asks_whole for module in attentions) and not own_kernels
 
 
 class TileNetwork(nn.Module):
@@ -77,6 +78,8 @@ class TileNetwork(nn.Module):
             N x 3 x H x W, not clamped, and the statistics of what counts, 1 x K. With `CROPS` these are what the layers
             used; with `GIVEN` they are what these parts have where the layers use what is given.
         """
+        if not self._sites:  # a network of convolutions takes nothing from the whole picture
+            return self.model(image), image.new_zeros(1, 0)
         parts = given.split(self._counts, dim=1)
         wholes = [
             WholeStatistics(source, _pixels(rows, scale), _pixels(columns, scale), weights, part)

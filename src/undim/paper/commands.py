@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from undim.paper.networks import ABLATION_DATA, CONVS, DATA, RECIPES, SHIPPED
+from undim.paper.networks import ABLATION_DATA, CONVS, DATA, RECIPES, SHIPPED, SYSTEMS
 from undim.results.laboratory import DiversityDocument, DmrDocument, PoiDocument, PruneDocument, ResetDocument
 from undim.results.page import CommandGroup
 from undim.results.scores import ScoresDocument
@@ -67,8 +67,8 @@ def spell_commands(making: Making) -> tuple[str, ...]:
     if making.kind is not ScoresDocument:
         measure += " --split test"
     measure += f" -o RESULTS/{making.network}/{making.data}{_images(making)}"
-    train = _training_command(making)
-    return (measure,) if train is None else (train, measure)
+    before = _training_command(making) or _convert_command(making)
+    return (measure,) if before is None else (before, measure)
 
 
 def group_commands(wanted: Iterable[Making]) -> Iterator[CommandGroup]:
@@ -94,7 +94,16 @@ def _model(making: Measurement) -> str:
         return f"runs/{making.run}"
     if making.network in SHIPPED and making.kind is ScoresDocument:
         return making.network
+    if making.network in SYSTEMS.values():
+        return f"{making.network}.safetensors"
     return "PACKAGE.MODULE:FACTORY --weights FILE"
+
+
+def _convert_command(making: Measurement) -> str | None:
+    """Of another system that can be built here: what makes a file of its authors' weights."""
+    if making.network not in SYSTEMS.values():
+        return None
+    return f"undim convert CHECKPOINT -o {making.network}.safetensors"
 
 
 def _training_command(making: Measurement) -> str | None:

@@ -223,6 +223,7 @@ def describe(document: AnyMeasuredDocument) -> str:
     """What was measured on what, in words."""
     place = f"{document.data}{f' {document.split}' if document.split else ''}"
     if isinstance(document, ScoresDocument):
-        return f"undim evaluate, {place}, {len(document.images)} pictures"
+        weights = f", measured with the authors' weights ({document.weights_of})" if document.weights_of else ""
+        return f"undim evaluate, {place}, {len(document.images)} pictures{weights}"
     draws = len(document.seeds)
     return f"undim redundancy {document.NAME}, {place}, {len(document.pictures)} pictures, {draws} draws of each layer"

@@ -18,6 +18,23 @@ RECIPES = {
     "CIDNet+ours": "cidnet_pog",
 }
 """The paper's networks that this project has, and the recipe of each."""
+SYSTEMS = {
+    "RetinexNet": "retinexnet",
+    "KinD": "kind",
+    "EnlightenGAN": "enlightengan",
+    "RUAS": "ruas",
+    "SNR-Net": "snr_net",
+    "LLFormer": "llformer",
+    "RSFNet": "rsfnet",
+    "RetinexMamba": "retinexmamba",
+    "Zero-DCE": "zero_dce",
+    "PairLIE": "pairlie",
+}
+"""The other systems that can be built here, by the paper's name: what their folders and networks are called."""
+UNPAIRED_SYSTEMS = ("Zero-DCE", "PairLIE", "LLFlow", "GLARE")
+"""Those that the paper has in table 10 only."""
+SMALL_STUDIES = ("t4_snr_net_small", "t4_llformer_small", "t4_retinexmamba_small")
+"""Table 4 on small networks of three of them."""
 CONVS = "restormer_convs"
 """Table 2's second network: Restormer with dynamic convolutions of its own."""
 SHIPPED = ("photo", "lol", "tiny")
@@ -27,10 +44,11 @@ OWN = tuple(f"a_restormer_small.{variant}" for variant in ("base", "static", "dy
 
 def network_of(label: str) -> str:
     """The name of a row's folder."""
-    return RECIPES.get(label, label.lower())
+    return RECIPES.get(label) or SYSTEMS.get(label) or label.lower()
 
 
 def label_of(network: str) -> str:
     """What a network's rows are called: as the paper does, STUDY: VARIANT, or the network's own name."""
     study, dot, variant = network.partition(".")
-    return f"{study}: {variant}" if dot else next((row for row, name in RECIPES.items() if name == network), network)
+    known = RECIPES | SYSTEMS
+    return f"{study}: {variant}" if dot else next((row for row, name in known.items() if name == network), network)

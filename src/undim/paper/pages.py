@@ -126,6 +126,12 @@ def published() -> dict[str, Any]:
     return found
 
 
+def other_systems() -> dict[str, Any]:
+    """What is known of the other systems' figures: what the printed ones count, and scores with authors' weights."""
+    found: dict[str, Any] = json.loads((files("undim.paper") / "other_systems.json").read_text(encoding="utf-8"))
+    return found
+
+
 def write_page(page: Page, folder: Path) -> None:
     """Write NAME.md and, last, NAME.json.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from undim.paper.commands import Measurement, StudyRun
 from undim.paper.measured import Figure, Measurements
-from undim.paper.networks import ABLATION_DATA, CONVS, DATA, OWN, RECIPES, label_of, network_of
+from undim.paper.networks import ABLATION_DATA, CONVS, DATA, OWN, RECIPES, SMALL_STUDIES, label_of, network_of
 from undim.paper.pages import Entry, Page, published
 from undim.paper.rows import OTHER_NETWORK, column_of, make_entry, study_entries
 from undim.results.laboratory import DmrDocument, PoiDocument, PrunedNetwork, PruneDocument, ResetDocument
@@ -147,7 +147,20 @@ def make_table4(ours: Measurements) -> Page:
         if network not in map(network_of, published()["table4"])
     ]
     entries += study_entries(ours, lambda data: f"{DATA.get(data, data)} val: DMR, dB", "dmr")
-    notes = (OTHER_NETWORK, "The paper's are of the test sets; the studies' of val, where their choices are made.")
+    entries += [
+        Entry(f"{study}: {variant}", f"{DATA[ABLATION_DATA]} val: DMR, dB", None, making=StudyRun(study))
+        for study in SMALL_STUDIES
+        for variant in ("base", "pog")
+        if ours.study_figure(study, variant, "dmr") is None
+    ]
+    notes = (
+        OTHER_NETWORK,
+        "The paper's are of the test sets; the studies' of val, where their choices are made.",
+        (
+            "SNR-Net's mask drops every token of LOL-v1, so that its queries and keys have no effect there: its DMR is"
+            " of values, projections and norms only. See snr_mask.md."
+        ),
+    )
     return Page("table4", "Table 4: detection of model redundancy, DMR", tuple(entries), notes=notes)
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from importlib.resources import files
+from typing import Any
 
 from undim.nets.flops import GIGA
 from undim.paper.commands import Measurement, StudyRun
 from undim.paper.measured import Figure, Measurements
-from undim.paper.networks import ABLATION_DATA, DATA, RECIPES, SHIPPED, UNPAIRED, label_of, network_of
-from undim.paper.pages import Page, published
-from undim.paper.rows import OTHER_NETWORK, column_of, make_entry
+from undim.paper.networks import (
+    ABLATION_DATA,
+    DATA,
+    RECIPES,
+    SHIPPED,
+    SYSTEMS,
+    UNPAIRED,
+    UNPAIRED_SYSTEMS,
+    label_of,
+    network_of,
+)
+from undim.paper.pages import Entry, Page, other_systems, published
+from undim.paper.rows import OTHER_NETWORK, column_of, foreign_notes, make_entry
 from undim.results.scores import ScoresDocument
 
 ABLATION = {
@@ -35,17 +46,24 @@ def make_table6(ours: Measurements) -> Page:
     """PSNR and SSIM on the paired data sets."""
     entries = []
     paper = published()["table6"]
+    others = other_systems()
+    elsewhere = {(row["label"], measure): row for row in others["authors_weights"]["rows"] for measure in SCORES}
     for label, row in paper.items():
         entries.append(make_entry(label, "FLOPs, G", row["flops"], _flops(label)))
         for data, name in DATA.items():
             for measure, of in SCORES.items():
                 network = network_of(label)
                 figure = ours.figure(network, data, ScoresDocument, of)
+                if figure is None and data == ABLATION_DATA:
+                    figure = _measured_elsewhere(elsewhere.get((label, measure)), measure)
                 making = Measurement(ScoresDocument, network, data)
                 entries.append(make_entry(label, column_of(name, measure), row[data][measure], figure, making))
+    entries += _rows_elsewhere(ours, {label for label, _ in elsewhere} - paper.keys())
     known = set(map(network_of, paper))
     entries += [
-        make_entry(network, column_of(DATA[data], measure), None, ours.figure(network, data, ScoresDocument, of))
+        make_entry(
+            label_of(network), column_of(DATA[data], measure), None, ours.figure(network, data, ScoresDocument, of)
+        )
         for data in DATA
         for network in ours.networks(ScoresDocument, data)
         if network not in known
@@ -72,8 +90,33 @@ def make_table6(ours: Measurements) -> Page:
             "a_...: networks of the studies, much smaller and trained for much less long than the paper's; study.md has"
             " the intervals of their differences."
         ),
+        (
+            "FLOPs of ours: convolutions, linear layers and matrix products, by fvcore's rule norms too, at 256 x 256, one"
+            " for each multiply-add, / 2^30. The printed column mixes rules and sizes, so compare ours only."
+        ),
+        *(f"FLOPs printed of {label}: {text}." for label, text in others["flops"].items()),
+        *foreign_notes(paper),
     )
     return Page("table6", "Table 6: restoration on paired data sets", tuple(entries), forms=forms, notes=notes)
+
+
+def _measured_elsewhere(row: Mapping[str, Any] | None, measure: str) -> Figure | None:
+    """A score that was measured with the authors' weights, but not by this project's commands."""
+    if row is None:
+        return None
+    told = other_systems()["authors_weights"]
+    weights = f"measured with the authors' weights ({row['file']}, licence: {row['licence']})"
+    return Figure(row[measure], None, (), None, f"{weights} on {told['on']}, by {told['by']}")
+
+
+def _rows_elsewhere(ours: Measurements, labels: Collection[str]) -> Iterator[Entry]:
+    """Rows of such scores that the paper does not have."""
+    name = DATA[ABLATION_DATA]
+    for row in other_systems()["authors_weights"]["rows"]:
+        if row["label"] in labels and not ours.findings(row["network"], ABLATION_DATA, ScoresDocument):
+            yield make_entry(row["label"], "FLOPs, G", None, _count(row["network"]))
+            for measure in SCORES:
+                yield make_entry(row["label"], column_of(name, measure), None, _measured_elsewhere(row, measure))
 
 
 def make_table7(ours: Measurements) -> Page:
@@ -110,10 +153,12 @@ def make_table9(ours: Measurements) -> Page:
 
 def make_table10(ours: Measurements) -> Page:
     """NIQE on pictures without references."""
-    networks = list(dict.fromkeys([*RECIPES.values(), *SHIPPED, *ours.networks(ScoresDocument)]))
+    others = map(network_of, UNPAIRED_SYSTEMS)
+    networks = list(dict.fromkeys([*others, *RECIPES.values(), *SHIPPED, *ours.networks(ScoresDocument)]))
+    called = {network_of(label): label for label in UNPAIRED_SYSTEMS}
     entries = [
         make_entry(
-            label_of(network),
+            called.get(network) or label_of(network),
             name,
             None,
             ours.figure(network, data, ScoresDocument, lambda content: content.niqe),
@@ -126,18 +171,24 @@ def make_table10(ours: Measurements) -> Page:
         "The body of table 10 is missing in the text that is known.",
         "NIQE (lower is better) does not see wrong brightness or colours.",
         "The bounds of what photo takes for lit already were set by looking at DICM and MEF; see its card.",
+        *foreign_notes(UNPAIRED_SYSTEMS),
     )
     return Page("table10", "Table 10: NIQE without references", tuple(entries), notes=notes)
 
 
 def _flops(label: str) -> Figure | None:
     """Counted, for the networks that this project has."""
+    if label in SYSTEMS:
+        return _count(SYSTEMS[label])
     if label not in RECIPES:
         return None
     name, _, kind = RECIPES[label].partition("_")
+    return _count(name, "base" if kind == "base" else "adr")
+
+
+def _count(name: str, kind: str = "base") -> Figure:
     figures = json.loads((files("undim") / "networks.json").read_text(encoding="utf-8"))[name]
-    count = figures["base" if kind == "base" else "adr"]["flops"] / GIGA
-    return Figure(count, None, (), None, f"FLOPs counted by {figures['rule']}'s rule")
+    return Figure(figures[kind]["flops"] / GIGA, None, (), None, f"FLOPs counted by {figures['rule']}'s rule")
 
 
 def _sweep(ours: Measurements, name: str, title: str, study: str, variants: Mapping[str, str]) -> Page:

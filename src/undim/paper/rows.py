@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from undim.paper.commands import Making
 from undim.paper.measured import Figure, Measurements
-from undim.paper.pages import Entry
+from undim.paper.pages import Entry, other_systems
 
 OTHER_NETWORK = (
-    "Rows of other systems stand as published; any network joins as package.module:factory with its checkpoint, see"
-    " docs/studies.md."
+    "Rows of other systems stand as published. Ten of them can be built here: where somebody has a checkpoint, undim"
+    " convert and undim evaluate fill their rows. Any other network joins as package.module:factory, see"
+    " docs/other-systems.md."
 )
+
+
+def foreign_notes(labels: Iterable[str]) -> Iterator[str]:
+    """What is to be known of the systems that are not built here."""
+    for label, text in other_systems()["foreign"].items():
+        if label in labels:
+            yield f"{label} is measured as foreign code (docs/other-systems.md); in its published figures: {text}."
 
 
 def make_entry(

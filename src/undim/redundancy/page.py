@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-from PIL import Image
 
 from undim.arrays import Bytes
 from undim.redundancy.kernel_grid import GRID, draw_cells, order_by_likeness
@@ -24,6 +21,8 @@ from undim.redundancy.tables import (
     spelled_interval,
     tell_correlation,
 )
+from undim.results import html
+from undim.results.html import make_table
 from undim.results.laboratory import (
     AnyLaboratoryDocument,
     DiversityDocument,
@@ -35,8 +34,8 @@ from undim.results.laboratory import (
     SlimDocument,
 )
 
-PICTURE_WIDTH = 320
-"""Bytes of an embedded picture, if it is not smaller."""
+PICTURE_SIDE = 320
+"""Pixels of the longer side of an embedded picture, if it is not smaller."""
 _BAR, _GAP, _CHART, _VALUE = 18, 6, 320, 60
 _LETTER = 7.3
 """Width in pixels of a letter of a chart's names."""
@@ -46,25 +45,14 @@ _ENLARGED = 1.25
 """How much larger charts are drawn where there is room."""
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1c2126; --soft: #5d6872; --line: #d7dde2; --fill: #2f6f9f; --harm: #b5482f;
-  --paper: #fbfbfa; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --soft: #9aa5ae; --line: #3a424a; --fill: #6fb0dd;
-  --harm: #e58a70; --paper: #15181b; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;
-  max-width: 62rem; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: .3rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; } th, td { padding: .25rem .8rem .25rem 0; text-align: right;
-  border-bottom: 1px solid var(--line); white-space: nowrap; } th { color: var(--soft); font-weight: 500; }
-th:first-child, td:first-child { text-align: left; font-family: ui-monospace, monospace; font-size: .9em; }
 svg { display: block; max-width: 100%; height: auto; }
 svg text { fill: var(--ink); font: 12px ui-monospace, monospace; }
 svg .soft { fill: var(--soft); } .bar { fill: var(--fill); } .harm { fill: var(--harm); }
 .axis { stroke: var(--line); } .whisker { stroke: var(--ink); }
 .row { display: grid; grid-template-columns: repeat(4, 1fr); gap: .5rem; margin: .5rem 0 1.5rem; }
-figure { margin: 0; } figure img { width: 100%; display: block; } figcaption, .soft { color: var(--soft); }
+figure { margin: 0; } figure img { width: 100%; display: block; } figcaption { color: var(--soft); }
 @media (max-width: 40rem) { .row { grid-template-columns: repeat(2, 1fr); } }
-.facts { color: var(--soft); } .kernels { display: grid; gap: 2px; max-width: 40rem; }
+.kernels { display: grid; gap: 2px; max-width: 40rem; }
 .kernels img { width: 100%; aspect-ratio: 1; display: block; image-rendering: pixelated; }
 """
 
@@ -101,11 +89,7 @@ def make_page(
             sections += _kernel_grid(document.result, thumbnails)
         sections += [f"<p class=facts>{escape(note)}</p>" for note in document.notes]
     told = _facts(documents[0]) if documents else ""
-    return (
-        f"<!doctype html>\n<html lang=en><meta charset=utf-8><title>{escape(title)}</title>"
-        '<meta name=viewport content="width=device-width, initial-scale=1">'
-        f"<style>{_STYLE}</style>\n<h1>{escape(title)}</h1>\n{told}\n" + "\n".join(sections) + "\n</html>\n"
-    )
+    return html.make_page(title, [told, *sections], _STYLE)
 
 
 def draw_bars(
@@ -181,27 +165,14 @@ def draw_histogram(values: Sequence[float], *, unit: str, bins: int = 16) -> str
 
 
 def embed(pixels: Bytes, kind: str = "JPEG") -> str:
-    """A picture as a data URL, downsized to `PICTURE_WIDTH` (JPEG) or as it is (PNG)."""
-    picture = Image.fromarray(pixels)
-    if kind == "JPEG" and picture.width > PICTURE_WIDTH:
-        height = max(1, round(picture.height * PICTURE_WIDTH / picture.width))
-        picture = picture.resize((PICTURE_WIDTH, height), Image.Resampling.LANCZOS)
-    stream = io.BytesIO()
-    picture.save(stream, kind, quality=88)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(stream.getvalue()).decode()}"
+    """A picture as a data URL, downsized to `PICTURE_SIDE` (JPEG) or as it is (PNG)."""
+    return html.embed(pixels, kind, PICTURE_SIDE if kind == "JPEG" else None)
 
 
 def _svg(width: float, height: float, parts: Sequence[str]) -> str:
     return (
         f'<div class=wide><svg viewBox="0 0 {width:.0f} {height:.0f}" width="{_ENLARGED * width:.0f}"'
         f' role="img">{"".join(parts)}</svg></div>'
-    )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f"<div class=wide><table><tr>{''.join(f'<th>{escape(cell)}</th>' for cell in head)}</tr>{lines}</table></div>"
     )
 
 
@@ -221,7 +192,7 @@ def _section(document: AnyLaboratoryDocument) -> Iterator[str]:
         case PoiDocument():
             return _poi(document)
         case DiversityDocument():
-            return iter([_table(DIVERSITY_HEAD, diversity_rows(document.result))])
+            return iter([make_table(DIVERSITY_HEAD, diversity_rows(document.result))])
         case PruneDocument():
             return _prune(document)
         case SlimDocument():
@@ -250,7 +221,7 @@ def _dmr(document: DmrDocument) -> Iterator[str]:
 def _reset(document: ResetDocument) -> Iterator[str]:
     result = document.result
     yield f"<p>PSNR as trained: {result.mean_psnr:.2f} dB. Whole groups reset at once (table 1):</p>"
-    yield _table(GROUPS_HEAD, group_rows(result, str))
+    yield make_table(GROUPS_HEAD, group_rows(result, str))
     yield "<p>One layer at a time (table 2):</p>"
     changes = {name: one.change for name, one in result.layers.items()}
     yield draw_bars(changes, unit="change of PSNR in dB; to the right, the layer harms", harmful_above=0.0)
@@ -294,12 +265,12 @@ def _prune(document: PruneDocument) -> Iterator[str]:
         [one.name, decibels(one.psnr), decibels(one.dmr), spelled_interval(one.interval), f"{one.chroma:.2f}"]
         for one in document.result.rows
     ]
-    yield _table(["method", "PSNR, dB", "DMR, dB", "95 % over seeds", "colour error"], rows)
+    yield make_table(["method", "PSNR, dB", "DMR, dB", "95 % over seeds", "colour error"], rows)
 
 
 def _slim(document: SlimDocument) -> Iterator[str]:
-    yield _table(["network", "parameters", "G multiply-adds", "time, ms", "PSNR, dB"], slim_rows(document, str))
-    yield _table(["left out or made narrower", "why"], [[one.name, one.reason] for one in document.result.steps])
+    yield make_table(["network", "parameters", "G multiply-adds", "time, ms", "PSNR, dB"], slim_rows(document, str))
+    yield make_table(["left out or made narrower", "why"], [[one.name, one.reason] for one in document.result.steps])
 
 
 def _exhibit(exhibit: Exhibit) -> str:

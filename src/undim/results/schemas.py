@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from undim.results.comparison import ComparisonDocument
 from undim.results.document import Document
 from undim.results.laboratory import LABORATORY
 from undim.results.page import PageDocument
@@ -13,6 +14,7 @@ from undim.results.study import CellDocument, PlanDocument, StudiesDocument
 
 DOCUMENTS: tuple[type[Document], ...] = (
     ScoresDocument,
+    ComparisonDocument,
     *LABORATORY.values(),
     PlanDocument,
     CellDocument,

@@ -27,6 +27,8 @@ class ScoredSubject(Record):
     checkpoint_sha256: str | None = None
     device: str | None = None
     versions: dict[str, str] = Field(default_factory=dict)
+    weights_of: str | None = None
+    """Of a converted public checkpoint: the system whose authors trained the weights, and their licence."""
     notes: tuple[str, ...] = ()
 
 

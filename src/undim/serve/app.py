@@ -39,15 +39,13 @@ NOTES = 4000
 """Characters of the header `Undim-Notes` at most: proxies take no longer ones."""
 DRAINED = 8 * 2**20
 """Bytes of an unwanted body that are taken, so that its sender hears why it was refused."""
-PAGE_FILES = {
-    "index.html": "text/html; charset=utf-8",
-    "undim.css": "text/css; charset=utf-8",
-    "undim.js": "text/javascript; charset=utf-8",
-    "view.js": "text/javascript; charset=utf-8",
-    "zip.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
+PAGE_KINDS = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
 }
-"""Files of the page and what they are."""
+"""What the page's files are, by their suffixes."""
 ASKED = ("model", "strength", "exposure", "format", "quality", "fast")
 """Parameters of `/v1/enhance`."""
 
@@ -263,12 +261,13 @@ def _add_facts(app: FastAPI, service: Service) -> None:
 
 def _add_page(app: FastAPI) -> None:
     folder = files("undim.serve") / "page"
-    contents = {name: (folder / name).read_bytes() for name in PAGE_FILES if (folder / name).is_file()}
+    contents = {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file()}
 
     def answer(name: str) -> Response:
         if name not in contents:
             raise ProblemError(404, f"There is no {name!r} here.")
-        return Response(contents[name], headers={"Content-Type": PAGE_FILES[name], "Cache-Control": "no-cache"})
+        kind = PAGE_KINDS[name.rpartition(".")[2]]
+        return Response(contents[name], headers={"Content-Type": kind, "Cache-Control": "no-cache"})
 
     @app.get("/", include_in_schema=False)
     async def page() -> Response:

@@ -51,7 +51,11 @@ def export_onnx(model: Backbone, path: Path, *, metadata: dict[str, str] | None 
     frozen = freeze(model).float().cpu()
     numbers = torch.Generator().manual_seed(0)
     tiles = TileNetwork(frozen) if can_tile(frozen) else None
-    proto = _trace(frozen if tiles is None else tiles, _tile_defaults(tiles), numbers)
+    if tiles is None and frozen.multiple_of > 1 and type(frozen).forward is Backbone.forward:
+        proto = _trace(_Restoring(frozen), {}, numbers, frozen.multiple_of)
+        _add_padding(proto, frozen.multiple_of)
+    else:
+        proto = _trace(frozen if tiles is None else tiles, _tile_defaults(tiles), numbers)
     for info, name in ((proto.graph.input[0], INPUT), (proto.graph.output[0], OUTPUT)):
         _name_axes(info, name)
     for info, axis in zip(proto.graph.input[2:5], "RCB", strict=bool(tiles)):
@@ -88,15 +92,67 @@ def _tile_defaults(tiles: TileNetwork | None) -> dict[str, torch.Tensor]:
     return dict(zip(TILE_INPUTS, values, strict=True))
 
 
-def _trace(network: nn.Module, defaults: dict[str, torch.Tensor], numbers: torch.Generator) -> onnx.ModelProto:
+class _Restoring(nn.Module):
+    """A backbone without the padding and cropping around it, whose sizes are the harder part of a trace."""
+
+    def __init__(self, model: Backbone) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.model.restore(image)
+
+
+def _add_padding(proto: onnx.ModelProto, multiple: int) -> None:
+    """Put around a graph for sides of a multiple what `Backbone.forward` does: reflection at the right and the bottom.
+
+    A picture smaller than what is added to it is not padded: ONNX's reflection stops where torch's does.
+    """
+    graph = proto.graph
+    image, enhanced = graph.input[0], graph.output[0]
+    inner, outer = f"{INPUT}.padded", f"{OUTPUT}.padded"
+    for node in graph.node:
+        for names, old, new in ((node.input, image.name, inner), (node.output, enhanced.name, outer)):
+            for place, name in enumerate(names):
+                if name == old:
+                    names[place] = new
+        for place, name in enumerate(node.input):  # where the output is read again
+            if name == enhanced.name:
+                node.input[place] = outer
+    image.name, enhanced.name = INPUT, OUTPUT
+    constants = {"multiple": [multiple], "zeros": [0, 0, 0, 0, 0, 0], "start": [0, 0], "axes": [2, 3]}
+    graph.initializer.extend(
+        numpy_helper.from_array(np.array(values, np.int64), f"padding.{name}") for name, values in constants.items()
+    )
+    before = [
+        helper.make_node("Shape", [INPUT], ["padding.size"], start=2, end=4),
+        helper.make_node("Neg", ["padding.size"], ["padding.minus"]),
+        helper.make_node("Mod", ["padding.minus", "padding.multiple"], ["padding.more"]),
+        helper.make_node("Concat", ["padding.zeros", "padding.more"], ["padding.all"], axis=0),
+        helper.make_node("Pad", [INPUT, "padding.all"], [inner], mode="reflect"),
+    ]
+    crop = helper.make_node("Slice", [outer, "padding.start", "padding.size", "padding.axes"], [OUTPUT])
+    for node in reversed(before):
+        graph.node.insert(0, node)
+    graph.node.append(crop)
+    del graph.value_info[:]  # of sizes that now have other names
+
+
+def _trace(
+    network: nn.Module, defaults: dict[str, torch.Tensor], numbers: torch.Generator, multiple: int = 1
+) -> onnx.ModelProto:
+    """Run the exporter on a network of any batch, and of any height and width that are multiples."""
     free = torch.export.Dim.DYNAMIC
-    shapes: list[dict[int, object] | None] = [{0: free, 2: free, 3: free}]
+    sides = (free, free) if multiple == 1 else tuple(multiple * torch.export.Dim(name) for name in ("high", "wide"))
+    count = free if multiple == 1 else torch.export.Dim("count")
+    shapes: list[dict[int, object] | None] = [{0: count, 2: sides[0], 3: sides[1]}]
     shapes += [{0: free} if value.ndim == 1 else None for value in defaults.values()]
+    example = (*TRACED[:2], *(-(-side // multiple) * multiple for side in TRACED[2:]))
     examples = [_example(value) for value in defaults.values()]
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             network,
-            (torch.rand(TRACED, generator=numbers), *examples),
+            (torch.rand(example, generator=numbers), *examples),
             dynamo=True,
             input_names=[INPUT, *defaults],
             output_names=[OUTPUT, TILE_OUTPUT] if defaults else [OUTPUT],

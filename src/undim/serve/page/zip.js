@@ -1,78 +1,64 @@
-// A zip file without compression, part after part: pictures are compressed already. Names are UTF-8.
+// A zip archive that stores (pictures are compressed already), up to LARGEST: PKWARE's APPNOTE 6.3.10, names in UTF-8.
 
-const LIMIT = 0xffffffff;
-const TABLE = Uint32Array.from({ length: 256 }, (_, n) => {
-  for (let bit = 0; bit < 8; bit += 1) n = n & 1 ? (n >>> 1) ^ 0xedb88320 : n >>> 1;
-  return n >>> 0;
+const CRC = Uint32Array.from({ length: 256 }, (_, byte) => {
+	for (let bit = 0; bit < 8; bit++) byte = byte & 1 ? (byte >>> 1) ^ 0xedb88320 : byte >>> 1;
+	return byte;
 });
+export const LARGEST = 4e9; // bytes, a little less than what an offset holds
+const UTF8 = 1 << 11;
 
-export async function crc32(blob) {
-  let crc = LIMIT;
-  const reader = blob.stream().getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return (crc ^ LIMIT) >>> 0;
-    for (let at = 0; at < value.length; at += 1) crc = TABLE[(crc ^ value[at]) & 255] ^ (crc >>> 8);
-  }
+/** CRC-32 of bytes that follow others whose CRC-32 is `crc`. */
+export function crc32(bytes, crc = 0) {
+	crc = ~crc;
+	for (let i = 0; i < bytes.length; i++) crc = CRC[(crc ^ bytes[i]) & 255] ^ (crc >>> 8);
+	return ~crc >>> 0;
 }
 
-// Little-endian fields: [bytes, value] each.
-function record(...fields) {
-  const size = fields.reduce((sum, [bytes]) => sum + bytes, 0);
-  const view = new DataView(new ArrayBuffer(size));
-  let at = 0;
-  for (const [bytes, value] of fields) {
-    if (bytes === 4) view.setUint32(at, value, true);
-    else view.setUint16(at, value, true);
-    at += bytes;
-  }
-  return view.buffer;
+/** Little-endian numbers by a plan such as "242", the bytes of each. */
+function pack(plan, ...numbers) {
+	return Uint8Array.from(
+		[...plan].flatMap((length, field) => {
+			const number = BigInt(numbers[field]);
+			return Array.from({ length: Number(length) }, (_, byte) => Number((number >> BigInt(8 * byte)) & 255n));
+		}),
+	);
 }
 
-function stamp(date) {
-  const day = ((Math.max(date.getFullYear(), 1980) - 1980) << 9) | ((date.getMonth() + 1) << 5) | date.getDate();
-  return [[2, (date.getHours() << 11) | (date.getMinutes() << 5) | (date.getSeconds() >> 1)], [2, day]];
+const join = (...parts) => Uint8Array.from(parts.flatMap((part) => [...part]));
+
+/** What local and central headers share; the time is MS-DOS's, in steps of two seconds. */
+function shared({ name, size, crc, date }) {
+	const time = (date.getHours() << 11) | (date.getMinutes() << 5) | (date.getSeconds() >> 1);
+	const day = ((date.getFullYear() - 1980) << 9) | ((date.getMonth() + 1) << 5) | date.getDate();
+	return pack("222244422", UTF8, 0, time, day, crc, size, size, name.length, 0);
 }
 
-export class Zip {
-  #parts = [];
-  #central = [];
-  #names = new Set();
-  #size = 0;
+const centralHeader = (entry) =>
+	join(pack("422", 0x02014b50, 20, 20), shared(entry), pack("22244", 0, 0, 0, 0, entry.offset), entry.name);
 
-  // Append one file; two of one name are told apart.
-  async add(name, blob, date = new Date()) {
-    if (this.#size + blob.size > LIMIT - (1 << 24)) throw new Error("These are more than 4 GB: download some of them alone.");
-    const bytes = new TextEncoder().encode(this.#own(name));
-    const common = [
-      [2, 20], [2, 0x0800], [2, 0], ...stamp(date),
-      [4, await crc32(blob)], [4, blob.size], [4, blob.size], [2, bytes.length], [2, 0],
-    ];
-    const at = this.#size;
-    this.#put(record([4, 0x04034b50], ...common), bytes, blob);
-    this.#central.push(record([4, 0x02014b50], [2, 20], ...common, [2, 0], [2, 0], [2, 0], [4, 0], [4, at]), bytes);
-  }
+/** Writes an archive piece by piece to `write`, which takes bytes and blobs and may return a promise. */
+export class ZipWriter {
+	constructor(write) {
+		this.write = write;
+		this.entries = [];
+		this.offset = 0;
+	}
 
-  // The whole file.
-  close() {
-    const start = this.#size;
-    const count = this.#central.length / 2;
-    this.#put(...this.#central);
-    this.#put(record([4, 0x06054b50], [2, 0], [2, 0], [2, count], [2, count], [4, this.#size - start], [4, start], [2, 0]));
-    return new Blob(this.#parts, { type: "application/zip" });
-  }
+	async add(name, blob, date = new Date()) {
+		let crc = 0;
+		const reader = blob.stream().getReader();
+		for (let part = await reader.read(); !part.done; part = await reader.read()) crc = crc32(part.value, crc);
+		const entry = { name: new TextEncoder().encode(name), size: blob.size, crc, date, offset: this.offset };
+		const header = join(pack("42", 0x04034b50, 20), shared(entry), entry.name);
+		await this.write(header);
+		await this.write(blob);
+		this.entries.push(entry);
+		this.offset += header.length + blob.size;
+	}
 
-  #put(...parts) {
-    for (const part of parts) this.#size += part.size ?? part.byteLength;
-    this.#parts.push(...parts);
-  }
-
-  #own(name) {
-    const clean = name.replace(/[\\/]/g, "_");
-    const dot = clean.lastIndexOf(".") > 0 ? clean.lastIndexOf(".") : clean.length;
-    let own = clean;
-    for (let number = 2; this.#names.has(own); number += 1) own = `${clean.slice(0, dot)} (${number})${clean.slice(dot)}`;
-    this.#names.add(own);
-    return own;
-  }
+	async close() {
+		const headers = join(...this.entries.map(centralHeader));
+		const count = this.entries.length;
+		await this.write(join(headers, pack("42222442", 0x06054b50, 0, 0, count, count, headers.length, this.offset, 0)));
+	}
 }

@@ -1,0 +1,44 @@
+"""Small dark pictures for batches, and what a batch made of them."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from undim.batch.drive import Batch
+from undim.batch.report import read_report
+from undim.jobs.options import EnhanceOptions
+
+KILLER = b"ends its worker"
+"""What a picture's file begins with that ends its worker where the fixture `killing` is."""
+OPTIONS = EnhanceOptions(model="tiny", threads=1)
+
+
+def write_pictures(folder, names, size=(40, 24), seed=0):
+    """Small dark pictures of these names."""
+    rng = np.random.default_rng(seed)
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 60, (size[1], size[0], 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    return folder
+
+
+def contents(folder):
+    """Content by name of all files but the report's."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file() and ".undim" not in path.parts
+    }
+
+
+def batch(source, destination, **changes):
+    """A batch with the smallest model and one worker."""
+    return Batch(str(source), str(destination), **{"workers": 1, "options": OPTIONS, **changes})
+
+
+def rows(destination):
+    """The report of a destination, by key."""
+    return {record.key: record for record in read_report(f"{destination}/.undim/report.jsonl")}
