@@ -17,9 +17,11 @@ from undim.jobs.options import EnhanceOptions, open_enhancer
 from undim.machine import count_cores
 from undim.runtimes.base import WholePicture
 
-WORTH = 1e-6
-"""Seconds by which a pixel more moves a picture back in the queue: about what the network takes for one. So a small
-picture overtakes a large one that came a little earlier, and none waits for ever."""
+WORTH = 1e-5
+"""Seconds by which a pixel more moves a picture back in the queue: some times what the network takes for one, so that
+small pictures pass a large one for as long as it is in work."""
+LONGEST = 100.0
+"""Seconds by which a picture is moved back at most: then its turn comes, however many small ones there are."""
 
 
 def share_cores(lanes: int | None = None, threads: int | None = None) -> tuple[int, int]:
@@ -40,7 +42,7 @@ _Ticket = tuple[float, int]
 class Lanes:
     """Several enhancers of one model, each with some of the cores: so many pictures at a time.
 
-    Whose turn comes next is decided by when it came and how large it is, see `WORTH`. A picture in tiles lets one whose
+    Whose turn comes next is decided by when it came and how large it is (`WORTH`, `LONGEST`). A picture in tiles lets one whose
     turn is before its own go first, between two tiles; there is an enhancer more than pictures at a time for that.
     Called as an `Enhancer` is, from several threads; results do not depend on the lane.
 
@@ -119,7 +121,7 @@ class Lanes:
     def _taken(self, pixels: int, call: Cancellation) -> Iterator[tuple[_Ticket, Enhancer]]:
         with self._changed:
             self._came += 1
-            ticket = (time.monotonic() + WORTH * pixels, self._came)
+            ticket = (time.monotonic() + min(WORTH * pixels, LONGEST), self._came)
         self._wait(ticket, call)
         with self._changed:
             enhancer = self._free.pop()
