@@ -21,7 +21,9 @@ export function settle(before, after, strength, exposure, white) {
 
 /** What becomes of each pair of bytes: it stands at 256 * before + after. */
 export function makeTable(strength, exposure) {
-	return Uint8Array.from({ length: 65536 }, (_, pair) => settle(pair >> 8, pair & 255, strength, exposure, 255));
+	const table = new Uint8Array(65536);
+	for (let i = 0; i < 65536; i++) table[i] = settle(i >> 8, i & 255, strength, exposure, 255);
+	return table;
 }
 
 /** Put into the RGBA bytes `after` what the table makes of `before` and them, with the alpha of `before`. */

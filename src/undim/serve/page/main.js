@@ -1,4 +1,4 @@
-// What people do, and what they see of it.
+// What people do and see.
 
 import { applyTable, makeTable } from "./curve.js";
 import { bytes, looksLikePicture, outputName } from "./names.js";
@@ -48,7 +48,9 @@ function add(files) {
 	const added = pictures.add([...files]);
 	$("items").append(...added.map(makeLine));
 	added.forEach(changed);
-	if (!pictures.selected) select(added[0]);
+	if (pictures.selected) return;
+	select(added[0]);
+	lines.get(added[0]).radio.focus({ preventScroll: true });
 }
 
 async function drop({ items, files }) {
@@ -262,8 +264,7 @@ function askToken() {
 	if (Date.now() - asked < 2000) return true;
 	const token = prompt("This service asks for a token. Closing the page forgets it.");
 	if (token) setToken(token);
-	asked = token && Date.now();
-	return asked;
+	return (asked = token && Date.now());
 }
 
 async function loadModels() {
@@ -273,7 +274,7 @@ async function loadModels() {
 		$("model").replaceChildren(...models.map(({ name, for: use }) => new Option(use ? `${name}: ${use}` : name, name, false, name === usual)));
 	} catch (error) {
 		if (error.status === 401 && askToken()) return loadModels();
-		$("model").parentElement.hidden = true; // the service takes its own
+		$("model").parentElement.hidden = true;
 	}
 	return undefined;
 }
@@ -307,7 +308,7 @@ for (const [button, id] of [["choose", "files"], ["add", "files"], ["photograph"
 	$(button).onclick = () => $(id).click();
 	$(id).onchange = () => {
 		add($(id).files);
-		$(id).value = ""; // so that the same file can be chosen again
+		$(id).value = ""; // for the same file again
 	};
 }
 for (const id of ["strength", "exposure"]) {
