@@ -308,7 +308,7 @@ for (const [button, id] of [["choose", "files"], ["add", "files"], ["photograph"
 	$(button).onclick = () => $(id).click();
 	$(id).onchange = () => {
 		add($(id).files);
-		$(id).value = ""; // for the same file again
+		$(id).value = "";
 	};
 }
 for (const id of ["strength", "exposure"]) {
