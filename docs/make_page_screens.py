@@ -1,6 +1,7 @@
 """Make page_desktop.webp and page_phone.webp: the page of undim serve with the example pictures.
 
-Needs Chromium (Debian: apt-get install chromium) and what the extra dev installs. The phone's picture is in dark colours.
+Needs Chromium (Debian: apt-get install chromium) and what the extra dev installs. The phone's picture is in dark
+colours.
 """
 
 import argparse
@@ -34,9 +35,14 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=HERE, help="folder of the two files")
     folder = parser.parse_args().output
     command = [sys.executable, "-m", "undim", "serve", "--port", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service, sync_playwright() as playwright:
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service,  # noqa: S603 - our own command
+        sync_playwright() as playwright,
+    ):
         try:
-            address = next(found[1] for line in service.stderr if (found := re.search(r"(http://\S+) is the page", line)))
+            address = next(
+                found[1] for line in service.stderr if (found := re.search(r"(http://\S+) is the page", line))
+            )
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"),
                 args=["--use-angle=swiftshader", "--enable-unsafe-swiftshader"],

@@ -47,7 +47,7 @@ def states(page):
 
 
 def look_at(page, name):
-    page.get_by_role("radio", name=name).check(force=True)
+    page.locator(f'.item label[title="{name}"]').click(position={"x": 3, "y": 3})
 
 
 def set_slider(page, name, value):

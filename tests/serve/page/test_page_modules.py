@@ -42,8 +42,7 @@ def test_the_page_is_small_and_asks_no_other_machine():
     assert sum(path.stat().st_size for path in files) < 60_000
     for path in files:
         text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
-        assert "//www." not in text and "http:" not in text and "https:" not in text, path
-        assert "eval(" not in text and "innerHTML" not in text, path
+        assert not re.search(r"//www\.|https?:|eval\(|innerHTML", text), path
     index = (PAGE / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:", index)
 
@@ -61,7 +60,9 @@ def test_exposure_equals_the_vectors(modules, case):
     assert modules("curve.js", script, argument) == case["output"]
 
 
-@pytest.mark.parametrize(("strength", "exposure"), [(1, 0), (0.5, 0), (0.37, 0), (0.5, 1), (0.83, -1.3), (0, 2), (1, 0.1)])
+@pytest.mark.parametrize(
+    ("strength", "exposure"), [(1, 0), (0.5, 0), (0.37, 0), (0.5, 1), (0.83, -1.3), (0, 2), (1, 0.1)]
+)
 def test_table_equals_the_blend_of_the_library(modules, strength, exposure):
     before, after = np.mgrid[:256, :256].astype(np.uint8)
     wanted = blend(before, after, strength, exposure)
@@ -220,8 +221,9 @@ def test_the_gate_lets_so_many_through_and_those_who_left_are_passed_over(module
         };
         const calls = [...Array(6)].map((_, i) => gate.run(work, i === 3 ? stopper.signal : undefined));
         stopper.abort();
-        return { most, made: (await Promise.allSettled(calls)).map(({ status }) => status), places: gate.places, after: most };
+        const made = (await Promise.allSettled(calls)).map(({ status }) => status);
+        return { made, most, places: gate.places };
     }"""
     made = modules("gate.js", script)
     assert made["made"] == ["fulfilled"] * 3 + ["rejected"] + ["fulfilled"] * 2
-    assert made["places"] == 2
+    assert made["places"] == made["most"] == 2

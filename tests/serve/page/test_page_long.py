@@ -1,0 +1,128 @@
+"""The page with an evening's pictures, a service that dies, and large pictures."""
+
+import contextlib
+import io
+import re
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+from pictures import await_state, choose, command_line, decode, download, draw, encode, file, jpeg, look_at, states
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+
+pytestmark = pytest.mark.slow
+
+
+@contextlib.contextmanager
+def serving(model, port=0):
+    """The address and the process of a service that may be killed."""
+    command = [sys.executable, "-m", "undim", "serve", "--port", str(port), "--model", f"gain={model}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield next(found[1] for line in process.stderr if (found := re.search(r"(http://\S+) is", line))), process
+        finally:
+            process.kill()
+
+
+def test_thirty_pictures_at_once(page, gain, tmp_path):
+    sources = {f"{number:02}.jpg": jpeg(number) for number in range(30)}
+    choose(page, *(file(name, data) for name, data in sources.items()), file("notes.txt", b"words", "text/plain"))
+    await_state(page, "ready", 30)
+    await_state(page, "failed")
+    expect(page.locator("#summary")).to_have_text("30 of 31 ready, 1 failed")
+    page.evaluate("delete window.showSaveFilePicker")
+    expect(page.locator("#download-all")).to_have_text("Download all 30 as a zip")
+    _, data = download(page, "#download-all")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == list(sources)
+        assert len({archive.read(name) for name in sources}) == 30
+        for name in ("00.jpg", "29.jpg"):
+            assert archive.read(name) == command_line(tmp_path, sources[name], "--model", str(gain))
+    # Of all pictures, only the one on the stage is held at more than the list's size.
+    assert page.locator("canvas").evaluate_all("all => all.filter(each => each.width > 144).length") == 1
+
+
+def test_the_service_dies_in_the_middle_and_comes_back(open_page, gain):
+    """What was made stays and can be downloaded; the rest says so, and is made when there is a service again."""
+    with serving(gain) as (address, process):
+        page = open_page(address)
+        choose(page, file("first.jpg", jpeg(1)))
+        await_state(page, "ready")
+        page.route("**/v1/enhance*", lambda route: (process.kill(), process.wait(), route.continue_()))
+        choose(page, *(file(f"{number}.jpg", jpeg(number)) for number in range(2, 6)))
+        await_state(page, "failed", 4)
+        assert states(page) == ["ready"] + ["failed"] * 4
+        assert set(page.locator(".item .state").all_inner_texts()[1:]) == {
+            "The service does not answer. See that it runs, then try again."
+        }
+        name, made = download(page)
+        assert name == "first.jpg"
+        assert decode(made).shape == (72, 96, 3)
+        page.unroute("**/v1/enhance*")
+    with serving(gain, address.rpartition(":")[2]):
+        page.locator("#retry-all").click()
+        await_state(page, "ready", 5)
+
+
+def test_a_large_picture_is_sharp_at_its_own_pixels(page):
+    """12 megapixels: reduced on the stage, and decoded in full where they are looked at one by one."""
+    pixels = np.zeros((3000, 4000, 3), np.uint8)
+    pixels[:, ::2] = 90  # stripes of one pixel, which the reduced picture does not have
+    choose(page, file("large.png", encode(pixels, "PNG"), "image/png"))
+    await_state(page, "ready")
+    page.locator("#stage.compares").wait_for()
+    page.locator("#handle").press("End")
+    page.locator("#handle").press("1")
+    expect(page.locator("#zoom-fit")).to_have_text("100 %")
+    page.evaluate("for (const over of document.querySelectorAll('#stage > :not(canvas)')) over.style.opacity = 0")
+    for _ in range(40):
+        page.wait_for_timeout(250)
+        seen = decode(page.locator("#canvas").screenshot())
+        tall, wide = (length // 2 for length in seen.shape[:2])
+        row = seen[tall, wide - 20 : wide + 20, 0]
+        if set(row.tolist()) == {0, 90}:
+            break
+    assert row.tolist() in ([0, 90] * 20, [90, 0] * 20)
+
+
+def test_without_webgl_the_page_works_the_same(open_page):
+    forget = """
+        const real = HTMLCanvasElement.prototype.getContext;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
+            return kind === "webgl2" ? null : real.call(this, kind, ...rest);
+        };
+    """
+    seen = []
+    for script in ("", forget):
+        page = open_page(before=lambda page, script=script: page.add_init_script(script))
+        choose(page, file("night.png", encode(draw(1200, 900, seed=4), "PNG"), "image/png"))
+        await_state(page, "ready")
+        page.locator("#stage.compares").wait_for()
+        page.locator("#handle").press("1")
+        page.locator("#strength").fill("40")
+        page.locator("#exposure").fill("0.5")
+        expect(page.locator("#zoom-fit")).to_have_text("100 %")
+        page.wait_for_timeout(1500)
+        page.evaluate("for (const over of document.querySelectorAll('#stage > :not(canvas)')) over.style.opacity = 0")
+        seen.append(decode(page.locator("#canvas").screenshot()))
+    assert (seen[0] == seen[1]).all()
+    assert seen[0].std() > 5
+
+
+def test_one_page_after_another_picture_by_picture(page):
+    """Each picture that is looked at is the one that is seen, whatever the order in which they are decoded."""
+    greys = [20, 60, 100]
+    sources = [encode(draw(800, 600) // 255 + grey, "PNG") for grey in greys]
+    choose(page, *(file(f"{grey}.png", data, "image/png") for grey, data in zip(greys, sources, strict=True)))
+    await_state(page, "ready", 3)
+    page.locator("#handle").press("End")
+    for order in ((100, 20, 60), (60, 100, 20)):
+        for grey in order:
+            look_at(page, f"{grey}.png")
+        page.wait_for_timeout(1500)
+        seen = decode(page.locator("#canvas").screenshot())
+        assert abs(int(seen[seen.shape[0] // 3, seen.shape[1] // 2, 0]) - order[-1]) <= 2
