@@ -110,6 +110,8 @@ class Backbone(nn.Module, ABC):
     local: ClassVar[bool] = True
     """Whether, what its attention takes from the whole picture aside, each place of the output depends on what is
     around it alone, wherever in steps of `undim.contract.CELL` a part of the picture begins."""
+    not_in_onnx: ClassVar[str] = ""
+    """Why the network cannot be an ONNX file; empty where it can."""
     sees_whole: ClassVar[bool] = False
     """Whether `forward` takes, as second argument, a thumbnail of the whole picture that a crop comes from."""
     unread: ClassVar[tuple[str, ...]] = ()
