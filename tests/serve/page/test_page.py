@@ -316,6 +316,25 @@ def test_a_busy_service_is_asked_again_when_it_says(page):
     assert next(answers) == 2
 
 
+def test_a_token_is_asked_for_once(page):
+    sent = []
+
+    def answer(route):
+        sent.append(route.request.headers.get("authorization"))
+        if sent[-1] == "Bearer open sesame":
+            route.continue_()
+        else:
+            route.fulfill(status=401, json={"detail": "This service wants a token."})
+
+    page.route("**/v1/enhance*", answer)
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.message), dialog.accept("open sesame")))
+    choose(page, file("a.jpg", jpeg(1)), file("b.jpg", jpeg(2)))
+    await_state(page, "ready", 2)
+    assert len(asked) == 1
+    assert sent.count(None) <= 2
+
+
 def test_without_an_answer_it_says_so_and_tries_again(page):
     page.route("**/v1/enhance*", lambda route: route.abort("connectionrefused"))
     page.route("**/healthz", lambda route: route.abort("connectionrefused"))

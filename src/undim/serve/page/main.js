@@ -16,7 +16,7 @@ const pictures = new Pictures(changed, askToken);
 const stage = new Stage($("canvas"), $("handle"), tellZoom);
 let shown = []; // on the stage
 let saving = null; // stops the zip
-let updating, saying;
+let updating, saying, asked;
 
 // Words
 
@@ -259,9 +259,11 @@ async function downloadAll() {
 // The service
 
 function askToken() {
+	if (Date.now() - asked < 2000) return true;
 	const token = prompt("This service asks for a token. Closing the page forgets it.");
 	if (token) setToken(token);
-	return Boolean(token);
+	asked = token && Date.now();
+	return asked;
 }
 
 async function loadModels() {

@@ -74,7 +74,6 @@ export class Pictures {
 		this.pump();
 	}
 
-	/** All are made again. */
 	setModel(model) {
 		this.model = model;
 		for (const picture of this.list) if (picture.state !== "cancelled") this.retry(picture);

@@ -63,7 +63,6 @@ const parse = (text) => {
 const toError = (status, body, after) =>
 	new ServiceError(parse(body)?.detail || `The service answered with the status ${status}.`, status, Number(after) || 2);
 
-/** Why no answer came. */
 async function explain(file) {
 	try {
 		await file.slice(0, 1).arrayBuffer();
