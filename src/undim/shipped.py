@@ -12,6 +12,8 @@ DEFAULT_MODEL = "photo"
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 """Holds `<name>.onnx`, `<name>.safetensors` and the model card `<name>.md` of each shipped model."""
+CHECKSUMS = "SHA256SUMS"
+"""Beside them, the checksums of all."""
 ONNX, WEIGHTS = ".onnx", ".safetensors"
 """Suffixes of a model file that runtimes run, and of the weights of the same network for PyTorch."""
 
@@ -71,6 +73,18 @@ def find_model(model: str | os.PathLike[str], reads: str = ONNX) -> Path:
             subject=text,
         )
     return path
+
+
+def recorded_checksums() -> dict[str, str]:
+    """SHA-256 of each model file as it was shipped, by the file's name; empty where the list is missing.
+
+    The list is in the format that `sha256sum --check` reads.
+    """
+    try:
+        lines = (MODELS_FOLDER / CHECKSUMS).read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
 
 
 def _shipped() -> str:
