@@ -6,7 +6,7 @@ PIP_OPTIONS ?= --quiet --disable-pip-version-check
 BASE := .venv-base
 DEV := .venv
 
-.PHONY: bright test test-slow lint clean
+.PHONY: bright test test-slow lint pages release-check clean
 
 bright: $(BASE)/installed
 	$(BASE)/bin/undim enhance examples -o bright --overwrite
@@ -21,6 +21,14 @@ lint: $(DEV)/installed
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+
+# What is made from the code: man page, reference of commands, checksums of the models, list of public names.
+pages: $(DEV)/installed
+	$(DEV)/bin/python docs/make_command_pages.py
+	$(DEV)/bin/python tests/test_api_surface.py
+
+release-check:
+	.ci/release_check.sh
 
 $(BASE)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BASE)
