@@ -110,6 +110,11 @@ def count_flops(model: nn.Module, size: int = 256, rule: FlopsRule = "fvcore") -
 
     Raises:
         ModelError: for another rule.
+
+    Examples:
+        >>> from undim.nets import count_flops, create_model
+        >>> count_flops(create_model("candela_tiny"), 256)  # multiply-adds of one picture of 256 x 256
+        272752044
     """
     if rule not in LAYER_RULES:
         raise ModelError(f"The counting rule must be 'fvcore' or 'thop'. Got {rule!r}.")
