@@ -6,7 +6,7 @@ PIP_OPTIONS ?= --quiet --disable-pip-version-check
 BASE := .venv-base
 DEV := .venv
 
-.PHONY: bright test test-slow lint pages release-check clean
+.PHONY: bright test test-slow lint docs pages release-check clean
 
 bright: $(BASE)/installed
 	$(BASE)/bin/undim enhance examples -o bright --overwrite
@@ -27,6 +27,10 @@ pages: $(DEV)/installed
 	$(DEV)/bin/python docs/make_command_pages.py
 	$(DEV)/bin/python tests/test_api_surface.py
 
+# The site, into site/: offline, and a warning is an error.
+docs: $(DEV)/installed
+	NO_MKDOCS_2_WARNING=1 $(DEV)/bin/python -m mkdocs build --strict
+
 release-check:
 	.ci/release_check.sh
 
@@ -41,4 +45,4 @@ $(DEV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(BASE) $(DEV) bright build dist
+	rm -rf $(BASE) $(DEV) bright build dist site

@@ -26,6 +26,7 @@ WITHOUT_EXAMPLE = {
     "undim.redundancy.DiversityResult": "what diversity returns, whose example shows it",
     "undim.redundancy.DmrResult": "what dmr returns, whose example shows it",
     "undim.redundancy.HarmResult": "what harmfulness returns, whose example shows it",
+    # propose has an example too, which is not run: it takes seconds. tests/redundancy/test_slimming.py runs it.
     "undim.redundancy.Proposal": "what propose returns, whose example shows it",
 }
 """Names that need no example of their own, and why."""

