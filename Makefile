@@ -25,6 +25,7 @@ lint: $(DEV)/installed
 # What is made from the code: man page, reference of commands, checksums of the models, list of public names.
 pages: $(DEV)/installed
 	$(DEV)/bin/python docs/make_command_pages.py
+	$(DEV)/bin/python docs/make_numbers.py
 	$(DEV)/bin/python tests/test_api_surface.py
 
 # The site, into site/: offline, and a warning is an error.
