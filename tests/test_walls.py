@@ -36,6 +36,7 @@ ROOMS = (
 DOORS = ("cli", "serve", "batch")
 """Side by side on top of the rooms."""
 NAMES_COMMANDS = {
+    "installed.py": "whole commands of the tools that install packages",
     "paper/commands.py": "pages for readers hold whole commands",
     "paper/pages.py": "the heading above them says what RESULTS stands for",
     "study/report.py": "the page names the benchmark that times variants in turns",

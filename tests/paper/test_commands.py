@@ -8,7 +8,7 @@ from undim.results.scores import ScoresDocument
 
 TRAIN = "undim train recipes/restormer_base.yaml -o runs/restormer_base"
 STUDY = "undim study studies/a_cidnet_small.yaml -o RESULTS/studies/a_cidnet_small"
-MEASURE = "python docs/measure_study.py RESULTS/studies/a_cidnet_small -o RESULTS"
+MEASURE = "undim study measure RESULTS/studies/a_cidnet_small -o RESULTS"
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,14 @@ class Backbone(nn.Module, ABC):
 
     Any H, W >= 8 works: pictures are extended by reflection to a multiple of `multiple_of` and the result is cropped.
     The output is not clamped.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import create_model
+        >>> model = create_model("candela_tiny").eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.rand(1, 3, 19, 21)).shape  # any height and width
+        torch.Size([1, 3, 19, 21])
     """
 
     multiple_of: ClassVar[int]
