@@ -244,7 +244,9 @@ def test_decoders_that_are_killed_under_load_cost_no_answer(service, cat):
 
 def test_an_end_in_good_order(tmp_path, gain):
     stream = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (2500, 2500, 3), np.uint8)).save(stream, "PNG")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), np.uint8)).save(
+        stream, "PNG", compress_level=0
+    )
     words = ["--model", f"gain={gain}", "--workers", "1", "--decoders", "1", "--grace", "30"]
     with running(tmp_path, *words) as service, ThreadPoolExecutor(8) as pool:
 

@@ -61,7 +61,9 @@ def test_exposure_equals_the_vectors(modules, case):
     assert modules("curve.js", script, argument) == case["output"]
 
 
-@pytest.mark.parametrize(("strength", "exposure"), [(1, 0), (0.5, 0), (0.37, 0), (0.5, 1), (0.83, -1.3), (0, 2), (1, 0.1)])
+@pytest.mark.parametrize(
+    ("strength", "exposure"), [(1, 0), (0.5, 0), (0.37, 0), (0.5, 1), (0.83, -1.3), (0, 2), (1, 0.1)]
+)
 def test_table_equals_the_blend_of_the_library(modules, strength, exposure):
     before, after = np.mgrid[:256, :256].astype(np.uint8)
     wanted = blend(before, after, strength, exposure)
