@@ -247,7 +247,7 @@ def test_an_end_in_good_order(tmp_path, gain):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), np.uint8)).save(
         stream, "PNG", compress_level=0
     )
-    words = ["--model", f"gain={gain}", "--workers", "1", "--decoders", "1", "--grace", "30"]
+    words = ["--model", f"gain={gain}", "--workers", "1", "--decoders", "1", "--grace", "100"]
     with running(tmp_path, *words) as service, ThreadPoolExecutor(8) as pool:
 
         def ask():
@@ -266,7 +266,7 @@ def test_an_end_in_good_order(tmp_path, gain):
         assert ask().status_code == 503
         statuses = sorted(one.result().status_code for one in asked)
         assert statuses == [200, 200, 503, 503, 503, 503]
-        assert service.process.wait(30) == 0
+        assert service.process.wait(100) == 0
         assert service.lines()[-1] == "undim: stopped"
         for child in children.stdout.split():
             with pytest.raises(ProcessLookupError):
