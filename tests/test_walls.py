@@ -179,7 +179,7 @@ def strings_of(tree):
 def options_of(tree):
     """Options of a command line that a module's strings name; custom properties of style sheets are not."""
     for text in strings_of(tree):
-        if not re.search(r":root\s*{", text):
+        if not re.search(r":root\s*{|var\(--|setProperty\(", text):
             yield from OPTION.findall(text)
 
 

@@ -54,8 +54,15 @@ MEASURE = "undim study measure RESULTS/studies/a_cidnet_small -o RESULTS"
         ),
         (Measurement(ScoresDocument, "tiny", "dicm"), ["undim evaluate tiny --data dicm -o RESULTS/tiny/dicm"]),
         (
+            Measurement(ScoresDocument, "gsad", "lol-v1"),
+            ["undim evaluate PACKAGE.MODULE:FACTORY --weights FILE --data lol-v1 -o RESULTS/gsad/lol-v1"],
+        ),
+        (
             Measurement(ScoresDocument, "kind", "lol-v1"),
-            ["undim evaluate PACKAGE.MODULE:FACTORY --weights FILE --data lol-v1 -o RESULTS/kind/lol-v1"],
+            [
+                "undim convert CHECKPOINT -o kind.safetensors",
+                "undim evaluate kind.safetensors --data lol-v1 -o RESULTS/kind/lol-v1",
+            ],
         ),
         (
             Measurement(ScoresDocument, "a_cidnet_small.pog", "vv"),

@@ -27,14 +27,16 @@ THIN = {
     "rsfnet": {},
 }
 """The systems, thin where their settings allow it: the graph has the same shape."""
-QUICK = ("zero_dce",)
+EXPORTED = (
+    "zero_dce",
+    pytest.param("enlightengan", marks=pytest.mark.slow),
+    pytest.param("snr_net_small", marks=pytest.mark.slow),
+)
+"""One that is cut into tiles, one that pads by itself, one with attention: an export takes half a minute."""
 SIZES = ((1, 3, 37, 51), (3, 3, 24, 88))
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in THIN if name != "retinexmamba"],
-)
+@pytest.mark.parametrize("name", EXPORTED)
 def test_the_file_computes_what_the_network_does(name, tmp_path):
     torch.manual_seed(0)
     model = create_model(name, **THIN[name]).eval()
