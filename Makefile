@@ -8,7 +8,7 @@ DEV := .venv
 # Two processes take tests from each other; neither starts threads of its own for the small pictures of most tests.
 SHARED := -n 2 --dist worksteal
 
-.PHONY: bright test test-slow lint clean
+.PHONY: bright test test-slow lint docs pages release-check clean
 
 bright: $(BASE)/installed
 	$(BASE)/bin/undim enhance examples -o bright --overwrite
@@ -24,6 +24,19 @@ lint: $(DEV)/installed
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 
+# What is made from the code: man page, reference of commands, checksums of the models, list of public names.
+pages: $(DEV)/installed
+	$(DEV)/bin/python docs/make_command_pages.py
+	$(DEV)/bin/python docs/make_numbers.py
+	$(DEV)/bin/python tests/test_api_surface.py
+
+# The site, into site/: offline, and a warning is an error.
+docs: $(DEV)/installed
+	NO_MKDOCS_2_WARNING=1 $(DEV)/bin/python -m mkdocs build --strict
+
+release-check:
+	.ci/release_check.sh
+
 $(BASE)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BASE)
 	$(BASE)/bin/python -m pip install $(PIP_OPTIONS) -c constraints.txt -e .
@@ -35,4 +48,4 @@ $(DEV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(BASE) $(DEV) bright build dist
+	rm -rf $(BASE) $(DEV) bright build dist site

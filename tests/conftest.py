@@ -16,6 +16,13 @@ import pytest
 
 from tiny_models import save_gain
 from undim.contract import TILE_INPUTS
+from undim.installed import Installation
+
+
+@pytest.fixture(autouse=True)
+def _as_from_an_index(monkeypatch):
+    """Messages say what to install as if the package came from an index, wherever the tests run from."""
+    monkeypatch.setattr("undim.installed.find_installation", lambda: Installation("pip"))
 
 
 @pytest.fixture(scope="session")

@@ -36,6 +36,7 @@ ROOMS = (
 DOORS = ("cli", "serve", "batch")
 """Side by side on top of the rooms."""
 NAMES_COMMANDS = {
+    "installed.py": "whole commands of the tools that install packages",
     "paper/commands.py": "pages for readers hold whole commands",
     "paper/pages.py": "the heading above them says what RESULTS stands for",
     "study/report.py": "the page names the benchmark that times variants in turns",
@@ -178,7 +179,7 @@ def strings_of(tree):
 def options_of(tree):
     """Options of a command line that a module's strings name; custom properties of style sheets are not."""
     for text in strings_of(tree):
-        if not re.search(r":root\s*{", text):
+        if not re.search(r":root\s*{|var\(--|setProperty\(", text):
             yield from OPTION.findall(text)
 
 

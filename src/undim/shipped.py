@@ -12,6 +12,10 @@ DEFAULT_MODEL = "photo"
 
 MODELS_FOLDER = Path(__file__).parent / "models"
 """Holds `<name>.onnx`, `<name>.safetensors` and the model card `<name>.md` of each shipped model."""
+CHECKSUMS = "SHA256SUMS"
+"""Beside them, the checksums of all."""
+PLAN_FOLDERS = ("recipes", "studies")
+"""Of training recipes and studies: in the package, or, of a clone, beside `src`."""
 ONNX, WEIGHTS = ".onnx", ".safetensors"
 """Suffixes of a model file that runtimes run, and of the weights of the same network for PyTorch."""
 
@@ -71,6 +75,36 @@ def find_model(model: str | os.PathLike[str], reads: str = ONNX) -> Path:
             subject=text,
         )
     return path
+
+
+def find_plan(path: Path) -> Path:
+    """The file of a recipe or study: itself, or the shipped one where a path such as recipes/lol.yaml is not there.
+
+    Args:
+        path: as it was given; what is not found comes back as it is, for its reader to say so.
+
+    Examples:
+        >>> find_plan(Path("recipes/candela_pog.yaml")).is_file()  # wherever this runs
+        True
+        >>> find_plan(Path("recipes/no_such.yaml")).as_posix()
+        'recipes/no_such.yaml'
+    """
+    if path.exists() or path.is_absolute() or len(path.parts) != 2 or path.parts[0] not in PLAN_FOLDERS:
+        return path
+    package = MODELS_FOLDER.parent
+    return next((place / path for place in (package, package.parents[1]) if (place / path).is_file()), path)
+
+
+def recorded_checksums() -> dict[str, str]:
+    """SHA-256 of each model file as it was shipped, by the file's name; empty where the list is missing.
+
+    The list is in the format that `sha256sum --check` reads.
+    """
+    try:
+        lines = (MODELS_FOLDER / CHECKSUMS).read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    return {name: digest for digest, name in (line.split(maxsplit=1) for line in lines)}
 
 
 def _shipped() -> str:

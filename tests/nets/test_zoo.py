@@ -8,7 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 from torch import nn
-from zoo import SMALL, SYSTEMS, WITHOUT_ATTENTION, Fixture, by_rule, load, official, relative
+from zoo import SMALL, SYSTEMS, WITHOUT_ATTENTION, Fixture, compare_case, fixture_and_network, load, official, relative
 
 from undim.errors import ModelError, ShapeError
 from undim.nets import add_adr, create_model
@@ -20,29 +20,6 @@ from undim.weights.files import ModelSpec, load_model, save_model
 CHAINED = {"llformer", "retinexmamba", "retinexnet", "retinexnet_port"}
 """Rounding grows along their many layers: in float64 the port lies as far from the stored output as it does itself."""
 QUICK = [*SMALL, *(name for name in WITHOUT_ATTENTION if name not in ("kind", "enlightengan"))]
-SETTINGS = {
-    "kind": {"ratio": 3.5},
-    "llformer": {"dim": 8, "num_blocks": (2, 1, 2, 1), "num_refinement_blocks": 1},
-    "retinexmamba": {"n_feat": 16, "num_blocks": (1, 2, 1), "d_state": 4},
-}
-
-
-def special(key, numbers):
-    """Weights that the fixtures' notes tell apart from the rule."""
-    if key.endswith("A_logs"):
-        return np.log(np.arange(1, numbers.shape[1] + 1, dtype=np.float32)) + 0.1 * numbers
-    if key.endswith("dt_projs_bias"):
-        return numbers - 3
-    for group, prefix, offset in (("encoder", "e_conv", 1), ("decoder", "d_conv", 5)):
-        if key.startswith(f"fuseNet.{group}."):
-            index, part = key.split(".")[2:]
-            return by_rule(f"fuseNet.{prefix}{int(index) + offset}.{part}", numbers.shape).numpy()
-    return None
-
-
-def fixture_and_network(name):
-    fixture = Fixture(name)
-    return fixture, load(name, fixture, special, **SETTINGS.get(name, {}))
 
 
 def on_meta(name, **settings):
@@ -65,14 +42,7 @@ def test_names_shapes_and_number_of_weights_are_the_published_ones(name):
 @pytest.mark.parametrize("case", ["a", "b"])
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_output_equals_the_original(name, case):
-    fixture, model = fixture_and_network(name)
-    # The map of case b is not the picture's own: so half of the tokens are kept.
-    given = (fixture.tensors["mask_b"].float() / 255,) if (name, case) == ("snr_net", "b") else ()
-    with torch.no_grad():
-        output = model(fixture.image(case), *given)
-    if name == "enlightengan":
-        output = 2 * output - 1
-    assert relative(output, fixture.tensors[f"output_{case}"]) <= (3e-5 if name in CHAINED else 1e-5)
+    assert compare_case(name, case) <= (3e-5 if name in CHAINED else 1e-5)
 
 
 def test_parts_of_the_networks_equal_the_originals():

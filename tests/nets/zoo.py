@@ -27,6 +27,12 @@ WITHOUT_ATTENTION = (
 WITH_ATTENTION = ("llformer", "retinexmamba", "snr_net")
 SMALL = tuple(f"{name}_small" for name in WITH_ATTENTION)
 SYSTEMS = (*WITHOUT_ATTENTION, *WITH_ATTENTION)
+SETTINGS = {
+    "kind": {"ratio": 3.5},
+    "llformer": {"dim": 8, "num_blocks": (2, 1, 2, 1), "num_refinement_blocks": 1},
+    "retinexmamba": {"n_feat": 16, "num_blocks": (1, 2, 1), "d_state": 4},
+}
+"""Of the networks that the fixtures were made with."""
 
 
 class Fixture:
@@ -91,3 +97,33 @@ def load(name, fixture, special=None, **settings):
 def relative(output, expected):
     """Largest difference as a part of the largest value expected."""
     return ((output - expected).abs().max() / expected.abs().max()).item()
+
+
+def special(key, numbers):
+    """Weights that the fixtures' notes tell apart from the rule."""
+    if key.endswith("A_logs"):
+        return np.log(np.arange(1, numbers.shape[1] + 1, dtype=np.float32)) + 0.1 * numbers
+    if key.endswith("dt_projs_bias"):
+        return numbers - 3
+    for group, prefix, offset in (("encoder", "e_conv", 1), ("decoder", "d_conv", 5)):
+        if key.startswith(f"fuseNet.{group}."):
+            index, part = key.split(".")[2:]
+            return by_rule(f"fuseNet.{prefix}{int(index) + offset}.{part}", numbers.shape).numpy()
+    return None
+
+
+def fixture_and_network(name):
+    fixture = Fixture(name)
+    return fixture, load(name, fixture, special, **SETTINGS.get(name, {}))
+
+
+def compare_case(name, case):
+    """How far a network's output lies from the original's, as a part of the largest value."""
+    fixture, model = fixture_and_network(name)
+    # The map of case b is not the picture's own: so half of the tokens are kept.
+    given = (fixture.tensors["mask_b"].float() / 255,) if (name, case) == ("snr_net", "b") else ()
+    with torch.no_grad():
+        output = model(fixture.image(case), *given)
+    if name == "enlightengan":
+        output = 2 * output - 1
+    return relative(output, fixture.tensors[f"output_{case}"])

@@ -8,7 +8,7 @@ from undim.results.scores import ScoresDocument
 
 TRAIN = "undim train recipes/restormer_base.yaml -o runs/restormer_base"
 STUDY = "undim study studies/a_cidnet_small.yaml -o RESULTS/studies/a_cidnet_small"
-MEASURE = "python docs/measure_study.py RESULTS/studies/a_cidnet_small -o RESULTS"
+MEASURE = "undim study measure RESULTS/studies/a_cidnet_small -o RESULTS"
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,15 @@ MEASURE = "python docs/measure_study.py RESULTS/studies/a_cidnet_small -o RESULT
         ),
         (Measurement(ScoresDocument, "tiny", "dicm"), ["undim evaluate tiny --data dicm -o RESULTS/tiny/dicm"]),
         (
+            Measurement(ScoresDocument, "gsad", "lol-v1"),
+            ["undim evaluate PACKAGE.MODULE:FACTORY --weights FILE --data lol-v1 -o RESULTS/gsad/lol-v1"],
+        ),
+        (
             Measurement(ScoresDocument, "kind", "lol-v1"),
-            ["undim evaluate PACKAGE.MODULE:FACTORY --weights FILE --data lol-v1 -o RESULTS/kind/lol-v1"],
+            [
+                "undim convert CHECKPOINT -o kind.safetensors",
+                "undim evaluate kind.safetensors --data lol-v1 -o RESULTS/kind/lol-v1",
+            ],
         ),
         (
             Measurement(ScoresDocument, "a_cidnet_small.pog", "vv"),

@@ -28,7 +28,9 @@ def hold(service, examples):
         )
         @given(case=operation.as_strategy())
         def ask(case):
-            case.call_and_validate(timeout=60, excluded_checks=NOT_FOR_US)  # no 500, and no status, type, header or body that is not documented
+            case.call_and_validate(
+                timeout=60, excluded_checks=NOT_FOR_US
+            )  # no 500, and no status, type, header or body that is not documented
 
         ask()
         asked.append(f"{operation.method.upper()} {operation.path}")

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from undim.cli.training import Changes, DryRun, Minutes, Resume, parse_changes, run_recipe
+from undim.shipped import find_plan
 from undim.training.continuing import DEFAULTS, model_section
 from undim.training.recipe import make_recipe, read_tree
 from undim.weights.files import read_spec
@@ -44,7 +45,7 @@ def finetune(
     What is added changes nothing at the start: the network begins with exactly the output it had. The run's folder is
     that of `undim train`, and so are the other options.
     """
-    tree = {**DEFAULTS} if recipe is None else read_tree(recipe)
+    tree = {**DEFAULTS} if recipe is None else read_tree(find_plan(recipe))
     options = {"kernel": adr, "where": where, "bottleneck": bottleneck, "embedding": embedding}
     given = {name: value for name, value in options.items() if value is not None}
     tree["model"] = model_section(checkpoint, read_spec(checkpoint), given, freeze=freeze_backbone)

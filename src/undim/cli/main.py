@@ -26,7 +26,9 @@ from typer.main import get_command
 
 from undim.cli.hints import tell
 from undim.cli.lines import one_line, put, say
+from undim.cli.tree import CommandTree, Page, describe
 from undim.errors import UndimError, UsageError, suggest
+from undim.installed import add_extra
 from undim.version import __version__
 
 
@@ -59,12 +61,15 @@ VERBS: dict[str, Verb] = {
     "redundancy": Verb("undim.cli.redundancy:redundancy", "Find harmful and useless layers.", extra="train"),
     "export": Verb("undim.cli.export:export", "Turn a file of weights into an ONNX file.", extra="torch"),
     "convert": Verb("undim.cli.convert:convert", "Convert a public checkpoint to a file of weights.", extra="torch"),
+    "doctor": Verb("undim.cli.doctor:doctor", "Tell what is installed here, for a report of a fault."),
 }
 
 _OPTION = re.compile(r"(--[a-z-]+ )<([^<>\n]*)>")
 _METAVARS = {"path": "PATH", "int": "N", "float": "NUMBER"}
 """What stands for an option's value in the help, by a part of the name of its type; NAME for others."""
 
+COMPLETION = "_UNDIM_COMPLETE"
+"""Set in the environment by a shell that asks what may stand at the cursor."""
 OK, SOME_FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 TERMINATED = 128 + signal.SIGTERM
 
@@ -149,7 +154,41 @@ def _terminated() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def command_tree() -> CommandTree:
+    """All verbs as one command; a verb is imported when it is asked for."""
+    return CommandTree({name: verb.summary for name, verb in VERBS.items()}, lambda name: _command(name, VERBS[name]))
+
+
+def describe_verbs() -> list[Page]:
+    """What is told of every verb, and of every verb below one: imports all of them."""
+    pages: list[Page] = []
+    for name, verb in VERBS.items():
+        pages += describe(f"undim {name}", _command(name, verb), _tidy)
+    return pages
+
+
+def _tidy(cell: str) -> str:
+    """One cell of a command's help as `--help` shows it."""
+    text = _OPTION.sub(_value, re.sub(r"\{([^{}\n]+)\}", lambda found: found[1].upper().removesuffix("..."), cell))
+    return re.sub(r"^(  )(\S+) <(list\[)?[^<>\n]*>(.*)$", _argument, f"  {text}").strip()
+
+
+def _complete(option: str, rest: list[str]) -> int:
+    from undim.cli.completion import install_for, script_of
+
+    if option == "--show-completion":
+        put(f"{script_of(rest)}\n".encode())
+        return OK
+    shell, path = install_for(rest)
+    put(f"{path}: completion for {shell}, from the next start of the shell on.\n".encode())
+    return OK
+
+
 def _dispatch(words: list[str]) -> int:
+    if COMPLETION in os.environ:
+        from undim.cli.completion import answer
+
+        return answer(command_tree(), os.environ)
     if not words or words[0] in ("--help", "-h", "help"):
         put(_overview().encode())
         return OK if words else MISUSED
@@ -157,6 +196,8 @@ def _dispatch(words: list[str]) -> int:
         put(f"undim {__version__}\n".encode())
         return OK
     name, rest = words[0], words[1:]
+    if name in ("--show-completion", "--install-completion"):
+        return _complete(name, rest)
     if name not in VERBS:
         hint = _hint(name) or suggest(name, VERBS)
         raise UsageError(f"There is no command {name!r}.{hint} Commands: {', '.join(VERBS)}.")
@@ -167,9 +208,7 @@ def _dispatch(words: list[str]) -> int:
         missing = (error.name or "").partition(".")[0]
         if verb.extra is None or missing == "undim":
             raise
-        raise UsageError(
-            f'undim {name} needs {missing}, which is not installed: pip install "undim[{verb.extra}]".'
-        ) from error
+        raise UsageError(f"undim {name} needs {missing}, which is not installed: {add_extra(verb.extra)}.") from error
     if result == INTERRUPTED:  # what Click makes of Ctrl-C
         raise KeyboardInterrupt
     return result if isinstance(result, int) else OK
@@ -212,6 +251,7 @@ def _overview() -> str:
     return (
         f"Usage: undim COMMAND ...\n\nMake dark photographs clear.\n\nCommands:\n{verbs}\n\n"
         "undim COMMAND --help lists its options; undim --version prints the version.\n"
+        "undim --install-completion lets the shell complete commands; --show-completion SHELL prints its script.\n"
     )
 
 

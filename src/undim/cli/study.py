@@ -10,6 +10,9 @@ from typer.core import TyperGroup
 
 from undim.cli.lines import say
 from undim.cli.results import check_folder, prepare
+from undim.cli.study_measures import Wish, measure_study
+from undim.errors import UsageError
+from undim.shipped import find_plan
 from undim.study.cells import StudyFolder
 from undim.study.plan import load_study
 from undim.study.report import write_study_report
@@ -56,7 +59,7 @@ def run(
 
     DIR may be kept in a repository: its runs/ are left out, and the study goes on from it on another machine.
     """
-    plan = load_study(file)
+    plan = load_study(find_plan(file))
     check_folder(output)
     if dry_run:
         folder = StudyFolder(output)
@@ -84,3 +87,41 @@ def report(
     for line in write_study_report(folders, output):
         say(line)
     typer.echo(f"{output / 'study.md'}: {len(folders)} studies.")
+
+
+@study.command("measure")
+def measure(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study's folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Receives measured/NETWORK/DATA/.")],
+    variants: Annotated[str | None, typer.Option(metavar="A,B", help="Of these variants alone.")] = None,
+    seeds: Annotated[str | None, typer.Option(metavar="0,1", help="Of these seeds alone.")] = None,
+    only: Annotated[str | None, typer.Option(metavar="redundancy|table10", help="One of both; default: both.")] = None,
+    unpaired: Annotated[str, typer.Option(metavar="A,B", help="Data sets of table 10.")] = "dicm,mef",
+    root: Annotated[Path | None, typer.Option(help="Folder of LOL-v1; else it is sought in $UNDIM_DATA.")] = None,
+    work: Annotated[Path, typer.Option(help="For what was begun.")] = Path("runs/laboratory"),
+) -> None:
+    """Measure a study's trained networks for `undim paper`: resets, POI, diversity, pruning, unpaired pictures.
+
+    What is there of the same weights is not measured again; what was begun is gone on with.
+    """
+    from undim.cli.main import main
+
+    if only not in (None, "redundancy", "table10"):
+        raise UsageError(f"only is {only!r}; allowed: redundancy, table10.", code="option", subject="only")
+    wanted = (seeds or "").split(",") if seeds else []
+    if not all(seed.isascii() and seed.isdecimal() for seed in wanted):
+        raise UsageError(f"seeds is {seeds!r}; allowed: numbers such as 0,1,2.", code="option", subject="seeds")
+    wish = Wish(
+        folder,
+        output,
+        work,
+        variants=variants.split(",") if variants else (),
+        seeds=[int(seed) for seed in wanted],
+        root=root,
+        unpaired=unpaired.split(","),
+        redundancy=only != "table10",
+        table10=only != "redundancy",
+    )
+    status = measure_study(wish, main, typer.echo)
+    if status:
+        raise typer.Exit(status)

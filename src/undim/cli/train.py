@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from undim.cli.training import Changes, DryRun, Minutes, Resume, parse_changes, run_recipe
+from undim.shipped import find_plan
 from undim.training.recipe import load_recipe
 
 
@@ -24,4 +25,4 @@ def train(
     The run's folder receives recipe.yaml, last/, best.safetensors, average.safetensors, metrics.csv, tensorboard/ and
     sheets/. Under torchrun, the processes share each step's pictures.
     """
-    run_recipe(load_recipe(recipe, parse_changes(changes)), output, resume, max_minutes, dry_run)
+    run_recipe(load_recipe(find_plan(recipe), parse_changes(changes)), output, resume, max_minutes, dry_run)

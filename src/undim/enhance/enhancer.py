@@ -107,6 +107,15 @@ class Enhancer:
         ModelError: if the model is unknown, its file is not one, or it cannot be tiled though `tile` or `fast` asks
             for what needs this.
         UsageError: for another `tile`, or a runtime or precision that is unknown or not there.
+
+    Examples:
+        >>> import numpy as np
+        >>> from undim import Enhancer
+        >>> dark = np.full((32, 48, 3), 12, np.uint8)  # H x W x 3, RGB
+        >>> with Enhancer("tiny") as enhance:
+        ...     clear = enhance(dark)
+        >>> clear.shape, clear.dtype.name, bool(clear.mean() > dark.mean())
+        ((32, 48, 3), 'uint8', True)
     """
 
     def __init__(

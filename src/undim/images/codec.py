@@ -16,7 +16,13 @@ CheckSize = Callable[[tuple[int, int]], None]
 
 @dataclass(frozen=True)
 class Format:
-    """What files of one format hold, for a format that Undim writes."""
+    """What files of one format hold, for a format that Undim writes.
+
+    Examples:
+        >>> from undim.images import FORMATS
+        >>> FORMATS["jpg"].alpha, FORMATS["png"].alpha
+        (False, True)
+    """
 
     holds: frozenset[str] = frozenset()
     """Names of the fields of `Metadata` that they take byte by byte."""

@@ -19,6 +19,11 @@ class Metadata:
     """What travels with the pixels, as it stands in the file. A field is None or empty where the file has none.
 
     Which format takes which field, and what is said where one is lost, stands in `undim.images.carried`.
+
+    Examples:
+        >>> from undim.images import Metadata
+        >>> Metadata(comments=(b"a night in June",)).comments
+        (b'a night in June',)
     """
 
     exif: bytes | None = None
@@ -49,7 +54,14 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Picture:
-    """One upright picture as a network takes it: grey or RGB, encoded with sRGB's tones or nearly so."""
+    """One upright picture as a network takes it: grey or RGB, encoded with sRGB's tones or nearly so.
+
+    Examples:
+        >>> import numpy as np
+        >>> from undim.images import Metadata, Picture
+        >>> Picture(np.zeros((2, 3, 3), np.uint8), None, Metadata(), "png").size  # width, height
+        (3, 2)
+    """
 
     pixels: Pixels
     """H x W (grey) or H x W x 3 (RGB), uint8 or uint16, up to 255 or 65535."""

@@ -53,6 +53,16 @@ def read_picture(
         PictureError: for a file that is missing, empty, truncated, damaged, over `max_pixels`, animated, of several
             pages, not a picture (code "not-a-picture"), or that another process changes meanwhile. The message is the
             reason without the name.
+
+    Examples:
+        >>> import io
+        >>> from PIL import Image
+        >>> from undim.images import read_picture
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (4, 2), (9, 8, 7)).save(file, "PNG")
+        >>> _ = file.seek(0)
+        >>> read_picture(file).pixels[0, 0].tolist()
+        [9, 8, 7]
     """
 
     def check(size: tuple[int, int]) -> None:

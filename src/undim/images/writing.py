@@ -48,6 +48,16 @@ def encode_picture(
     Raises:
         PictureError: if the codec fails, or the picture is too large for the format.
         UsageError: for an unknown format or a quality out of range.
+
+    Examples:
+        >>> import io
+        >>> import numpy as np
+        >>> from undim.images import Metadata, Picture, encode_picture
+        >>> picture = Picture(np.zeros((2, 3, 3), np.uint8), None, Metadata(), "png")
+        >>> file = io.BytesIO()
+        >>> _ = encode_picture(picture, file, "png")  # notes on what was lost
+        >>> file.getvalue()[1:4]
+        b'PNG'
     """
     name = written_format(picture.format) if format is None else format
     if name not in formats.FORMATS:
@@ -84,6 +94,17 @@ def write_picture(
 
     Arguments, result and errors are those of `encode_picture`; without `format` the picture's own is taken,
     whatever the target's suffix. A failure leaves the old file, or none.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from undim.images import Metadata, Picture, read_picture, write_picture
+        >>> picture = Picture(np.full((2, 3, 3), 7, np.uint16), None, Metadata(), "png")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_picture(picture, Path(folder, "deep.png"))
+        ...     read_picture(Path(folder, "deep.png")).pixels.dtype.name
+        'uint16'
     """
     target = Path(target)
     try:

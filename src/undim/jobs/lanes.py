@@ -42,8 +42,8 @@ _Ticket = tuple[float, int]
 class Lanes:
     """Several enhancers of one model, each with some of the cores: so many pictures at a time.
 
-    Whose turn comes next is decided by when it came and how large it is (`WORTH`, `LONGEST`). A picture in tiles lets one whose
-    turn is before its own go first, between two tiles; there is an enhancer more than pictures at a time for that.
+    Whose turn comes next is decided by when it came and how large it is (`WORTH`, `LONGEST`). Between two tiles, a
+    picture lets one go first whose turn is before its own; there is an enhancer more than pictures at a time for that.
     Called as an `Enhancer` is, from several threads; results do not depend on the lane.
 
     Args:

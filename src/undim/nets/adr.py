@@ -111,6 +111,13 @@ class Adr(nn.Module):
         ShapeError: for a bottleneck out of range or an even kernel size, or from `forward` if the input is not
             B x 3C x H x W.
         ModelError: for options of POG with another kernel.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import Adr
+        >>> qkv = torch.rand(1, 24, 4, 6)  # N x 3C x H x W
+        >>> Adr(24, bottleneck=4, embedding=8)(qkv).shape
+        torch.Size([1, 24, 4, 6])
     """
 
     means: Means | None
@@ -233,6 +240,12 @@ def add_adr(
         ModelError: if the model is not a backbone, has ADR there already, has no attention layer there, or an option is
             unknown.
         ShapeError: for a bottleneck not below 3C.
+
+    Examples:
+        >>> from undim.nets import add_adr, create_model
+        >>> model = add_adr(create_model("candela_tiny"), where="decoder", kernel="pog", bottleneck=8, embedding=16)
+        >>> sum(weights.numel() for weights in model.parameters())
+        94601
     """
     if not isinstance(model, Backbone):
         raise ModelError(f"add_adr takes a registered backbone (undim.nets.create_model). Got {type(model).__name__}.")
@@ -286,6 +299,12 @@ def replace_convs(
         ModelError: if the model is itself a convolution, the pattern is not a regular expression, no convolution
             matches, or one that matches cannot be replaced (padding other than equal zeros on all sides, or a kernel
             that is not square).
+
+    Examples:
+        >>> from undim.nets import create_model, replace_convs
+        >>> model = replace_convs(create_model("candela_tiny"), "dynamic", where=r"^decoder2[.]")
+        >>> sum(weights.numel() for weights in model.parameters()) > 63237  # those of the network as it was
+        True
     """
     if isinstance(model, nn.Conv2d):
         raise ModelError("A convolution cannot be replaced in place: pass the network that contains it.")

@@ -97,6 +97,14 @@ class Backbone(nn.Module, ABC):
 
     Any H, W >= 8 works: pictures are extended by reflection to a multiple of `multiple_of` and the result is cropped.
     The output is not clamped.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import create_model
+        >>> model = create_model("candela_tiny").eval()
+        >>> with torch.inference_mode():
+        ...     model(torch.rand(1, 3, 19, 21)).shape  # any height and width
+        torch.Size([1, 3, 19, 21])
     """
 
     multiple_of: ClassVar[int]
@@ -110,6 +118,8 @@ class Backbone(nn.Module, ABC):
     local: ClassVar[bool] = True
     """Whether, what its attention takes from the whole picture aside, each place of the output depends on what is
     around it alone, wherever in steps of `undim.contract.CELL` a part of the picture begins."""
+    not_in_onnx: ClassVar[str] = ""
+    """Why the network cannot be an ONNX file; empty where it can."""
     sees_whole: ClassVar[bool] = False
     """Whether `forward` takes, as second argument, a thumbnail of the whole picture that a crop comes from."""
     unread: ClassVar[tuple[str, ...]] = ()

@@ -310,6 +310,12 @@ class DynamicConv2d(GeneratedConv2d):
         candidates: K.
         stride: step in pixels.
         padding: zeros on each side, in pixels.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import DynamicConv2d
+        >>> DynamicConv2d(4, 6, 1)(torch.rand(2, 4, 5, 5)).shape  # another kernel for each picture
+        torch.Size([2, 6, 5, 5])
     """
 
     def __init__(

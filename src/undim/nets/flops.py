@@ -110,6 +110,12 @@ def count_flops(model: nn.Module, size: int = 256, rule: FlopsRule = "fvcore") -
 
     Raises:
         ModelError: for another rule.
+
+    Examples:
+        >>> from undim.nets import count_flops, create_model
+        >>> model = create_model("candela_tiny")
+        >>> count_flops(model, 32) < count_flops(model, 64)  # multiply-adds of one picture of 64 x 64
+        True
     """
     if rule not in LAYER_RULES:
         raise ModelError(f"The counting rule must be 'fvcore' or 'thop'. Got {rule!r}.")

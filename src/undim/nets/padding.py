@@ -33,5 +33,6 @@ def pad_same(features: Tensor, stride: int = 2, kernel: int = 3) -> Tensor:
 
     TensorFlow's rule "SAME": where the number of zeros is odd, the additional one stands at the right and the bottom.
     """
-    height, width = (max((-(-side // stride) - 1) * stride + kernel - side, 0) for side in features.shape[-2:])
+    # Not by a quotient of a negative number, which ONNX rounds towards zero.
+    height, width = (max(-side % stride + kernel - stride, 0) for side in features.shape[-2:])
     return F.pad(features, (width // 2, width - width // 2, height // 2, height - height // 2))

@@ -315,6 +315,12 @@ class PogConv2d(GeneratedConv2d):
 
     Raises:
         ShapeError: for an odd De, or from `forward` if the input is not B x Cin x H x W.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import PogConv2d
+        >>> PogConv2d(4, 6, 1, embedding=8)(torch.rand(2, 4, 5, 5)).shape  # another kernel for each picture
+        torch.Size([2, 6, 5, 5])
     """
 
     def __init__(
@@ -339,6 +345,14 @@ def freeze(model: ModuleT) -> ModuleT:
 
     Raises:
         ModelError: if the model is itself a generator.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import PogConv2d, freeze
+        >>> layer, pictures = PogConv2d(4, 6, 1, embedding=8).eval(), torch.rand(2, 4, 5, 5)
+        >>> before = layer(pictures)
+        >>> torch.allclose(freeze(layer)(pictures), before, atol=1e-5)
+        True
     """
     if isinstance(model, PogKernel):
         raise ModelError("freeze takes the network or convolution that contains POG generators, not a generator alone.")

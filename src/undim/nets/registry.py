@@ -34,7 +34,13 @@ def register(variants: dict[str, Variant]) -> None:
 
 
 def list_models() -> list[str]:
-    """Names that `create_model` takes, sorted."""
+    """Names that `create_model` takes, sorted.
+
+    Examples:
+        >>> from undim.nets import list_models
+        >>> "restormer" in list_models()
+        True
+    """
     return sorted(REGISTRY)
 
 
@@ -55,6 +61,11 @@ def create_model(
     Raises:
         ModelError: for an unknown name, an override that the backbone does not have, or a layer without hidden
             channels.
+
+    Examples:
+        >>> from undim.nets import create_model
+        >>> sum(weights.numel() for weights in create_model("candela_tiny").parameters())
+        63237
     """
     if name not in REGISTRY:
         raise ModelError(

@@ -235,6 +235,7 @@ class RetinexMamba(Backbone):
 
     multiple_of: ClassVar[int] = 4
     adr_bottleneck: ClassVar[int] = 16
+    not_in_onnx: ClassVar[str] = "its scan goes from pixel to pixel, in a loop that the exporter does not take"
     flops_rule: ClassVar[FlopsRule] = "fvcore"
     stages: ClassVar[dict[str, Stage]] = {
         "body.*.Restorer.encoder_layers.0": Stage("encoder1", "encoder"),

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._higher_order_ops.scan import scan
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -44,34 +43,10 @@ def selective_scan(inputs: Tensor, steps: Tensor, decay: Tensor, to_state: Tenso
     """
     if inputs.is_meta:  # for counting: the scan holds no products that the published figures count
         return torch.empty_like(inputs)
-    if torch.compiler.is_exporting():
-        return _by_scan_operator(inputs, steps, decay, to_state, from_state)
     kernel = _find_kernel() if inputs.is_cuda and inputs.dtype == torch.float32 else None
     if kernel is not None:
         return _by_kernel(kernel, inputs, steps, decay, to_state, from_state)
     scanned: Tensor = _Scan.apply(inputs, steps, decay, to_state, from_state)  # type: ignore[no-untyped-call]  # of torch
-    return scanned
-
-
-def _by_scan_operator(inputs: Tensor, steps: Tensor, decay: Tensor, to_state: Tensor, from_state: Tensor) -> Tensor:
-    """Step by step in one operator, which an exported graph has (ONNX's Scan) for sequences of any length."""
-    rate = decay.transpose(1, 2).contiguous()  # (G, n, D)
-    sequences = (
-        steps.permute(3, 0, 1, 2).unsqueeze(3).contiguous(),  # (L, B, G, 1, D)
-        (steps * inputs).permute(3, 0, 1, 2).unsqueeze(3).contiguous(),
-        to_state.permute(3, 0, 1, 2).unsqueeze(4).contiguous(),  # (L, B, G, n, 1)
-        from_state.permute(3, 0, 1, 2).unsqueeze(4).contiguous(),
-    )
-
-    def advance(state: Tensor, now: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        length, driven, into, out_of = now
-        state = torch.exp(length * rate) * state + driven * into
-        return state, (state * out_of).sum(2)
-
-    batch, groups, channels, _ = inputs.shape
-    start = inputs.new_zeros(batch, groups, decay.shape[-1], channels)
-    _, seen = scan(advance, start, sequences)  # (L, B, G, D)
-    scanned: Tensor = seen.permute(1, 2, 3, 0)
     return scanned
 
 

@@ -59,7 +59,7 @@ def spell_commands(making: Making) -> tuple[str, ...]:
         return (_study_command(making.study),)
     study, dot, _ = making.network.partition(".")
     if dot:
-        measure = f"python docs/measure_study.py RESULTS/studies/{study} -o RESULTS"
+        measure = f"undim study measure RESULTS/studies/{study} -o RESULTS"
         if making.kind is ScoresDocument:
             measure += f" --only table10 --unpaired {making.data}"
         return _study_command(study), measure + _images(making)

@@ -91,8 +91,8 @@ def make_table6(ours: Measurements) -> Page:
             " the intervals of their differences."
         ),
         (
-            "FLOPs of ours: convolutions, linear layers and matrix products, by fvcore's rule norms too, at 256 x 256, one"
-            " for each multiply-add, / 2^30. The printed column mixes rules and sizes, so compare ours only."
+            "FLOPs of ours: convolutions, linear layers and matrix products, by fvcore's rule norms too, at 256 x 256,"
+            " one for each multiply-add, / 2^30. The printed column mixes rules and sizes, so compare ours only."
         ),
         *(f"FLOPs printed of {label}: {text}." for label, text in others["flops"].items()),
         *foreign_notes(paper),

@@ -1,5 +1,6 @@
 """The redundancy laboratory: which parameters of a restoration network are harmful, useless or needed."""
 
+from undim.deprecation import resolve_renamed
 from undim.redundancy.cutting import Cut, cut_down
 from undim.redundancy.harm import HarmResult, harmfulness, poi_over_networks, table_groups
 from undim.redundancy.journal import Journal
@@ -17,9 +18,6 @@ from undim.redundancy.reset_walk import WalkSettings
 from undim.redundancy.resetting import Initialisation, reset
 from undim.redundancy.sites import Layer, layers
 from undim.redundancy.slimming import Evidence, Proposal, propose, units
-
-Settings = WalkSettings  # the names of version 0, for code that has them
-Measured = Evidence
 
 __all__ = [
     "BASELINES",
@@ -50,3 +48,8 @@ __all__ = [
     "table_groups",
     "units",
 ]
+
+
+def __getattr__(name: str) -> object:
+    renamed = {"Settings": "WalkSettings", "Measured": "Evidence"}
+    return resolve_renamed(__name__, name, renamed, globals(), removed_in="0.4")

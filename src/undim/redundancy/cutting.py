@@ -24,7 +24,13 @@ from undim.weights.files import ModelSpec
 
 @dataclass(frozen=True)
 class Cut:
-    """What a smaller network does without; module paths are those in the whole network."""
+    """What a smaller network does without; module paths are those in the whole network.
+
+    Examples:
+        >>> from undim.redundancy import Cut
+        >>> Cut(blocks=("latent.0",)).blocks
+        ('latent.0',)
+    """
 
     blocks: tuple[str, ...] = ()
     """Left out as a whole, as many of each row that shares a number."""
@@ -47,6 +53,14 @@ def cut_down(model: Backbone, spec: ModelSpec, cut: Cut) -> tuple[Backbone, Mode
 
     Raises:
         ModelError: if a path or a channel is none, or what shares a number would differ.
+
+    Examples:
+        >>> from undim.redundancy import Cut, cut_down
+        >>> from undim.weights.files import ModelSpec
+        >>> spec = ModelSpec("candela_tiny")
+        >>> small, _ = cut_down(spec.build(), spec, Cut(hidden={"encoder1.0": (0, 1, 2, 3)}))
+        >>> sum(weights.numel() for weights in small.parameters()) < 63237
+        True
     """
     smaller = cut_spec(model, spec, cut)
     narrowed = copy.deepcopy(model).cpu()

@@ -172,6 +172,15 @@ def harmfulness(
         ModelError: as `dmr`.
         ShapeError: if a pair differs in size, or as `dmr`.
         UsageError: as `dmr`.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import create_model
+        >>> from undim.redundancy import harmfulness
+        >>> pairs = [(torch.rand(1, 3, 16, 16) / 8, torch.rand(1, 3, 16, 16)) for _ in range(2)]
+        >>> result = harmfulness(create_model("candela_tiny"), pairs, stage="latent")
+        >>> [len(result.psnr), all(0 <= layer.poi <= 100 for layer in result.layers.values())]
+        [2, True]
     """
     settings = replace(settings or WalkSettings(), seeds=tuple(seeds))
     selection = select(model, kind, stage, adr=adr)
@@ -265,7 +274,14 @@ def correlate_harm(psnr: Sequence[float], changes: Sequence[Sequence[Sequence[fl
 def table_groups(
     model: nn.Module, kinds: Sequence[str] = ("attention", "feedforward"), stages: Sequence[str] = ("latent",)
 ) -> dict[str, Target]:
-    """The groups of table 1: all layers of each kind, and those of each stage, where the network has them."""
+    """The groups of table 1: all layers of each kind, and those of each stage, where the network has them.
+
+    Examples:
+        >>> from undim.nets import create_model
+        >>> from undim.redundancy import table_groups
+        >>> list(table_groups(create_model("candela_tiny"), kinds=("attention",)))
+        ['attention, all', 'attention, latent']
+    """
     found: dict[str, Target] = {}
     for kind in kinds:
         for stage in (None, *stages):
@@ -286,6 +302,15 @@ def poi_over_networks(results: Mapping[str, HarmResult]) -> dict[str, dict[str, 
     Returns:
         For each layer: mean, smallest and largest POI over networks, and how many of them harm on average (a mean
         change above zero).
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import create_model
+        >>> from undim.redundancy import harmfulness, poi_over_networks
+        >>> pairs = [(torch.rand(1, 3, 16, 16) / 8, torch.rand(1, 3, 16, 16))]
+        >>> runs = {f"s{n}": harmfulness(create_model("candela_tiny"), pairs, stage="latent") for n in range(2)}
+        >>> [sorted(row) for row in poi_over_networks(runs).values()]
+        [['harmful_networks', 'largest', 'mean', 'smallest']]
     """
     common = [
         name for name in next(iter(results.values())).layers if all(name in one.layers for one in results.values())

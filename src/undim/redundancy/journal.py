@@ -29,6 +29,14 @@ class Journal:
         UsageError: if the file holds records of other facts, or something else than records (code
             "other-question"); or if a fact has one of the names that the journal keeps for itself.
         OSError: if it cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from undim.redundancy import Journal
+        >>> with tempfile.TemporaryDirectory() as place, Journal(Path(place, "dmr.jsonl"), {"on": "val"}) as journal:
+        ...     journal.records
+        []
     """
 
     def __init__(self, path: Path, facts: Mapping[str, object]) -> None:

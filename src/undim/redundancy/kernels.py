@@ -89,6 +89,15 @@ def diversity(
     Raises:
         ModelError: if the network generates no kernels, or there are fewer than two pictures.
         ShapeError: for a picture of another shape or range.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import add_adr, create_model
+        >>> from undim.redundancy import diversity
+        >>> model = add_adr(create_model("candela_tiny"), bottleneck=4, embedding=8)
+        >>> result = diversity(model, [torch.rand(1, 3, 16, 16) for _ in range(2)])
+        >>> result.pictures, all(one.effective_rank >= 1 for one in result.layers.values())
+        (2, True)
     """
     generators = {
         name: module
@@ -175,6 +184,14 @@ def bottleneck_energy(model: nn.Module, images: Iterable[Tensor]) -> dict[str, T
 
     Raises:
         ModelError: if there are no pictures.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import add_adr, create_model
+        >>> from undim.redundancy import bottleneck_energy
+        >>> model = add_adr(create_model("candela_tiny"), bottleneck=4, embedding=8)
+        >>> {tuple(energy.shape) for energy in bottleneck_energy(model, [torch.rand(1, 3, 16, 16)]).values()}
+        {(4,)}
     """
     adrs = {name: module for name, module in model.named_modules() if isinstance(module, Adr)}
     made: dict[nn.Module, Tensor] = {}

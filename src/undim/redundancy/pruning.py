@@ -36,6 +36,13 @@ def prune_magnitude(model: nn.Module, fraction: float) -> nn.Module:
     Raises:
         UsageError: for a fraction outside of 0 to 1.
         ModelError: if there is nothing to prune.
+
+    Examples:
+        >>> from torch import nn
+        >>> from undim.redundancy import prune_magnitude
+        >>> pruned = prune_magnitude(nn.Conv2d(8, 8, 3), fraction=0.25)
+        >>> int((pruned.weight == 0).sum())  # of 576
+        144
     """
     _check(fraction)
     pruned = _copied(model)
@@ -51,6 +58,13 @@ def prune_filters_l1(model: nn.Module, fraction: float = 0.1) -> nn.Module:
 
     Raises:
         UsageError, ModelError: as `prune_magnitude`.
+
+    Examples:
+        >>> from torch import nn
+        >>> from undim.redundancy import prune_filters_l1
+        >>> pruned = prune_filters_l1(nn.Conv2d(4, 8, 3), fraction=0.25)
+        >>> int((pruned.weight.abs().sum((1, 2, 3)) == 0).sum())  # filters
+        2
     """
     return _prune_filters(model, fraction, lambda filters: filters.abs().sum(dim=1))
 
@@ -62,6 +76,13 @@ def prune_filters_median(model: nn.Module, fraction: float = 0.1) -> nn.Module:
 
     Raises:
         UsageError, ModelError: as `prune_magnitude`.
+
+    Examples:
+        >>> from torch import nn
+        >>> from undim.redundancy import prune_filters_median
+        >>> pruned = prune_filters_median(nn.Conv2d(4, 8, 3), fraction=0.25)
+        >>> int((pruned.weight.abs().sum((1, 2, 3)) == 0).sum())  # filters
+        2
     """
     return _prune_filters(model, fraction, lambda filters: torch.cdist(filters, filters).sum(dim=1))
 
@@ -76,6 +97,13 @@ def quantise(model: nn.Module, bits: int) -> nn.Module:
     Raises:
         UsageError: for bits outside of 2 to 16.
         ModelError: if there is nothing to quantise.
+
+    Examples:
+        >>> from torch import nn
+        >>> from undim.redundancy import quantise
+        >>> layer = quantise(nn.Conv2d(1, 1, 9), bits=2)
+        >>> len(layer.weight.unique()) <= 4
+        True
     """
     if not 2 <= bits <= 16:
         raise UsageError(f"Quantisation takes 2 to 16 bits. Got {bits}.")
@@ -103,7 +131,15 @@ BASELINES: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 
 def chroma_error(output: Bytes, reference: Bytes) -> float:
-    """Mean over pixels of the distance in the a*b* plane of CIE Lab (D65) between H x W x 3 8-bit RGB pictures."""
+    """Mean over pixels of the distance in the a*b* plane of CIE Lab (D65) between H x W x 3 8-bit RGB pictures.
+
+    Examples:
+        >>> import numpy as np
+        >>> from undim.redundancy import chroma_error
+        >>> grey = np.full((4, 4, 3), 90, np.uint8)
+        >>> float(chroma_error(grey, grey))
+        0.0
+    """
     one, other = (rgb2lab(picture)[..., 1:] for picture in (output, reference))
     return float(np.sqrt(np.square(one - other).sum(axis=-1)).mean())
 

@@ -145,6 +145,14 @@ def dmr(
         ModelError: if there are no such layers, one cannot be re-initialised, or the network fails.
         ShapeError: for a picture of another shape or range.
         UsageError: if the journal holds records of another question; the message names what differs.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import create_model
+        >>> from undim.redundancy import dmr
+        >>> result = dmr(create_model("candela_tiny"), [torch.rand(1, 3, 16, 16)], stage="latent", seeds=(0, 1))
+        >>> result.mean > 0, [len(seeds) for seeds in result.ratios.values()]
+        (True, [2])
     """
     settings = replace(settings or WalkSettings(), seeds=tuple(seeds))
     choices: list[Literal["reset", "keep"]] = ["reset", "keep"] if adr == "both" else [adr]

@@ -33,7 +33,13 @@ class Target:
 
 @dataclass(frozen=True)
 class WalkSettings:
-    """How the walk is done; none of it changes a figure by more than `TOLERANCE` makes of it."""
+    """How the walk is done; none of it changes a figure by more than `TOLERANCE` makes of it.
+
+    Examples:
+        >>> from undim.redundancy import WalkSettings
+        >>> WalkSettings() == WalkSettings()
+        True
+    """
 
     seeds: tuple[int, ...] = (0,)
     fast: bool = True

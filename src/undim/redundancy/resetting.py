@@ -29,6 +29,10 @@ class Initialisation:
     Args:
         fresh: makes the network with its constructor's values; called anew for each layer and seed.
         values: regular expression, searched in the parameter's full name -> the constant that it starts at.
+
+    Examples:
+        >>> from undim.redundancy import Initialisation
+        >>> start = Initialisation(values={"temperature$": 1.0})  # what your network's constructor gives it
     """
 
     def __init__(self, fresh: Callable[[], nn.Module] | None = None, values: Mapping[str, float] | None = None) -> None:
@@ -97,6 +101,18 @@ def reset(
 
     Raises:
         ModelError: if there is no such layer, or a parameter cannot be re-initialised; the network is as it was.
+
+    Examples:
+        >>> import torch
+        >>> from undim.nets import create_model
+        >>> from undim.redundancy import layers, reset
+        >>> model = create_model("candela_tiny")
+        >>> weights = max(layers(model)[0].module.parameters(), key=torch.Tensor.numel)
+        >>> before = weights.clone()
+        >>> with reset(model, layers(model)[0], seed=0):
+        ...     during = weights.clone()
+        >>> bool(torch.equal(before, during)), bool(torch.equal(before, weights))
+        (False, True)
     """
     several = [layer] if isinstance(layer, Layer | str) else list(layer)
     chosen = [_look_up(model, each) if isinstance(each, str) else each for each in several]

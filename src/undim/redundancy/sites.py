@@ -21,7 +21,14 @@ _FEEDFORWARD = re.compile(r"feed_?forward|ffn|mlp", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer: a module with all its parameters."""
+    """One layer: a module with all its parameters.
+
+    Examples:
+        >>> from torch import nn
+        >>> from undim.redundancy import Layer
+        >>> [name for name, _ in Layer("attn", nn.Sequential(nn.Linear(2, 2))).modules()]
+        ['', '0']
+    """
 
     name: str
     """Module path inside the network, such as "decoder_level3.0.attn"."""
@@ -67,6 +74,12 @@ def layers(
 
     Raises:
         ModelError: if there is no such layer or stage, or the expression is none.
+
+    Examples:
+        >>> from undim.nets import create_model
+        >>> from undim.redundancy import layers
+        >>> [layer.name for layer in layers(create_model("candela_tiny"), stage="latent")]
+        ['latent.1']
     """
     return list(select(model, kind, stage, adr=adr).layers)
 

@@ -34,7 +34,13 @@ PORTIONS = 8
 
 @dataclass(frozen=True)
 class Evidence:
-    """What resets of one layer showed."""
+    """What resets of one layer showed.
+
+    Examples:
+        >>> from undim.redundancy import Evidence
+        >>> round(Evidence(dmr=30.0, poi=50.0).worth, 6)  # 10^(-30 / 10) x (1 - 0.5)
+        0.0005
+    """
 
     dmr: float
     """In dB."""
@@ -71,7 +77,14 @@ class Proposal:
 
 
 def units(model: Backbone) -> list[list[Layer]]:
-    """The layers that can be left out or made narrower, in one or two sets within which none contains another."""
+    """The layers that can be left out or made narrower, in one or two sets within which none contains another.
+
+    Examples:
+        >>> from undim.nets import create_model
+        >>> from undim.redundancy import units
+        >>> sum(len(group) for group in units(create_model("candela_tiny"))) > 0
+        True
+    """
     names = dict.fromkeys([*all_blocks(model), *hidden_layers(model), *adr_layers(model)])
     read = [name for name, _ in model.named_modules() if name in names and not inside(name, model.unread)]
     outer = [name for name in read if not any(name.startswith(f"{other}.") for other in read)]
@@ -108,6 +121,15 @@ def propose(
 
     Raises:
         UsageError: for a fraction out of range, or one that cannot be reached.
+
+    Examples:
+        >>> from undim.redundancy import Evidence, propose, units
+        >>> from undim.weights.files import ModelSpec
+        >>> spec = ModelSpec("candela_tiny")
+        >>> model = spec.build()
+        >>> shown = {layer.name: Evidence(dmr=40.0, poi=20.0) for group in units(model) for layer in group}
+        >>> propose(model, spec, shown, fraction=0.01).saved >= 0.01  # doctest: +SKIP
+        True
     """
     if not 0 < fraction < 1:
         raise UsageError(f"The share of multiply-adds to save is above 0 and below 1. Got {fraction}.")

@@ -72,6 +72,15 @@ def open_fastest(path: Path, *, threads: int | None = None, precision: Precision
     return open_runtime(fastest, path, threads=threads, precision=precision)
 
 
+def recall_fastest(path: Path, *, threads: int | None = None, precision: PrecisionWish = "auto") -> str | None:
+    """The runtime that `open_fastest` takes for an .onnx file; None if it would have to measure first."""
+    names = [name for name in known_runtimes() if is_installed(name)]
+    if names == [DEFAULT_RUNTIME]:
+        return DEFAULT_RUNTIME
+    name = _recall().get(_key(path, threads, precision, names), {}).get("runtime")
+    return name if isinstance(name, str) and name in names else None
+
+
 def cache_file() -> Path:
     """Where measurements are remembered."""
     return cache_folder() / "runtimes.json"

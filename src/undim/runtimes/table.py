@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 from undim.contract import Precision
 from undim.errors import UsageError, suggest
+from undim.installed import add_extra
 from undim.runtimes.base import Runtime
 from undim.runtimes.precision import PrecisionWish, ReducedRuntime, settle_precision
 
@@ -65,6 +66,8 @@ class RuntimeRow:
     """Suffix of the files that it loads."""
     survives_fork: bool = True
     """Whether a process that was forked off after a run can load and run a model."""
+    extra: str = ""
+    """In place of a remedy: the optional part of Undim that brings it."""
 
 
 _ONNX = "undim.runtimes.by_onnxruntime:open_model"
@@ -74,14 +77,14 @@ RUNTIMES: dict[str, RuntimeRow] = {
     "openvino": RuntimeRow(
         "undim.runtimes.by_openvino:open_model",
         ("openvino", "onnx"),
-        'pip install "undim[openvino]"',
+        extra="openvino",
         reduces="undim.runtimes.by_openvino:computes_bfloat16",
         survives_fork=False,
     ),
     "torch": RuntimeRow(
         "undim.runtimes.by_torch:open_model",
         ("torch", "safetensors"),
-        'pip install "undim[torch]"',
+        extra="torch",
         reduces="undim.runtimes.by_torch:computes_bfloat16",
         reads=".safetensors",
         survives_fork=False,
@@ -133,7 +136,9 @@ def reads_of(wish: RuntimeWish) -> str:
 def check_runtime(name: RuntimeWish) -> None:
     """Raise UsageError unless the name is "auto" or a runtime that is installed. Loads none of them."""
     if name != "auto" and not is_installed(name):
-        raise UsageError(f"The runtime {name} is not installed: {find_runtime(name).remedy}.", subject="runtime")
+        row = find_runtime(name)
+        remedy = add_extra(row.extra) if row.extra else row.remedy
+        raise UsageError(f"The runtime {name} is not installed: {remedy}.", subject="runtime")
 
 
 def is_installed(name: str) -> bool:
@@ -174,6 +179,16 @@ def open_runtime(
         return opener(path, name=name, threads=threads, precision=wanted)
 
     return load(settled) if settled == "float32" else ReducedRuntime(load(settled), lambda: load("float32"))
+
+
+def chosen_precision(name: str, path: str | os.PathLike[str]) -> Precision:
+    """What the precision "auto" means for a model file in an installed runtime. Loads no model.
+
+    Raises:
+        UsageError: if the runtime is unknown.
+    """
+    row = find_runtime(name)
+    return settle_precision("auto", path, name, lambda: _can_reduce(row))
 
 
 def _can_reduce(row: RuntimeRow) -> bool:

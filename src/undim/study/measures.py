@@ -21,7 +21,7 @@ from undim.nets import Backbone, count_flops
 from undim.nets.adr import Adr
 from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d
 from undim.nets.pog import PogKernel
-from undim.redundancy import Settings, diversity, dmr, harmfulness
+from undim.redundancy import WalkSettings, diversity, dmr, harmfulness
 from undim.results.document import Record, finite
 from undim.results.study import (
     KernelFigures,
@@ -163,7 +163,7 @@ def _redundancy(model: Backbone, pairs: Sequence[Pair], draws: int) -> NetworkRe
 
     seeds = tuple(range(draws))
     ratios = dmr(model, (low for low, _ in both()), seeds=seeds, adr="both")
-    harm = harmfulness(model, both(), seeds=seeds, settings=Settings())
+    harm = harmfulness(model, both(), seeds=seeds, settings=WalkSettings())
     kept, by_layer = ratios.kept, ratios.per_layer
     return NetworkRedundancy(
         pictures=len(pairs),

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from undim.contract import CROPS, GIVEN, INPUT, OUTPUT, OVERLAP_KEY, OWN, TILE_INPUTS, TILE_OUTPUT
-from undim.errors import CheckpointError
+from undim.errors import CheckpointError, ModelError
 from undim.nets import Backbone, freeze
 from undim.nets.thumbnail import THUMBNAIL
 from undim.nets.tile_network import TileNetwork, can_tile
@@ -46,8 +46,14 @@ def export_onnx(model: Backbone, path: Path, *, metadata: dict[str, str] | None 
         metadata: further entries for the file's header, such as a licence.
 
     Raises:
+        ModelError: if it is a network that ONNX cannot hold.
         CheckpointError: if the file would not reproduce the network, or cannot be written.
     """
+    if model.not_in_onnx:
+        raise ModelError(
+            f"{type(model).__name__} is not exported to ONNX: {model.not_in_onnx}. The runtime torch runs its file of"
+            " weights."
+        )
     frozen = freeze(model).float().cpu()
     numbers = torch.Generator().manual_seed(0)
     tiles = TileNetwork(frozen) if can_tile(frozen) else None

@@ -22,6 +22,7 @@ from undim.redundancy.kernels import bottleneck_energy
 from undim.redundancy.slimming import Evidence, Proposal, measure_time, pattern_of, propose, units
 from undim.redundancy.tables import decibels
 from undim.results.laboratory import SlimDocument, SlimmedNetwork, Slimming, SlimStep
+from undim.shipped import find_plan
 from undim.training.continuing import DEFAULTS, model_section
 from undim.training.recipe import make_recipe, read_tree
 from undim.weights.devices import choose_device
@@ -58,7 +59,7 @@ def slim_network(
     rows = [_row("before", study, study.model), _row("cut", study, smaller.to(device))]
     tuned = cut
     if steps != 0:
-        tree = {**DEFAULTS} if recipe is None else read_tree(recipe)
+        tree = {**DEFAULTS} if recipe is None else read_tree(find_plan(recipe))
         tree["model"] = model_section(cut, spec, {} if spec.adr else {"kernel": "none"}, freeze=False)
         if steps is not None:
             tree["steps"] = steps

@@ -15,6 +15,7 @@ from undim.images.codec import CheckSize, Codec, Stored
 from undim.images.codecs import isobmff
 from undim.images.codecs.tiff_tags import read_exif
 from undim.images.picture import Metadata, Picture
+from undim.installed import add_extra
 
 
 class CameraRaw(Codec):
@@ -56,7 +57,7 @@ def _develop(stream: BinaryIO, check_size: CheckSize) -> Pixels:
     try:
         import rawpy
     except ImportError as error:
-        raise PictureError('is a camera raw file, which needs rawpy: pip install "undim[raw]"') from error
+        raise PictureError(f"is a camera raw file, which needs rawpy: {add_extra('raw')}") from error
     stream.seek(0)
     try:
         with rawpy.imread(io.BytesIO(stream.read())) as raw:

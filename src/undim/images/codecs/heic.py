@@ -13,6 +13,7 @@ from undim.images.codec import CheckSize, Codec, Stored
 from undim.images.codecs import isobmff
 from undim.images.exif import read_orientation, strip_prefix
 from undim.images.picture import Metadata, Picture, divide_by_alpha, scale, split_channels
+from undim.installed import add_extra
 
 
 class Heic(Codec):
@@ -29,7 +30,7 @@ class Heic(Codec):
         try:
             import pi_heif
         except ImportError as error:
-            raise PictureError('is a HEIC picture, which needs pi-heif: pip install "undim[heic]"') from error
+            raise PictureError(f"is a HEIC picture, which needs pi-heif: {add_extra('heic')}") from error
         start = isobmff.read_properties(stream)
         stream.seek(0)
         file = pi_heif.open_heif(stream, convert_hdr_to_8bit=False, hdr_to_16bit=False)

@@ -22,6 +22,7 @@ from PIL import Image, TiffImagePlugin
 from undim.errors import PictureError
 from undim.images import ifd
 from undim.images.codecs import jpeg_stream
+from undim.installed import add_extra
 
 Samples = npt.NDArray[Any]
 """H x W x S: uint8, uint16, float32 or float64."""
@@ -276,7 +277,7 @@ def _imagecodecs(name: str) -> ModuleType:
         import imagecodecs
     except ImportError as error:
         raise PictureError(
-            f'is compressed by {name}, which needs imagecodecs: pip install "undim[tiff]"; '
+            f"is compressed by {name}, which needs imagecodecs: {add_extra('tiff')}; "
             "or save it with deflate or LZW compression first"
         ) from error
     module: ModuleType = imagecodecs
