@@ -11,7 +11,7 @@ from undim import Enhancer
 from undim.cancellation import Cancellation
 from undim.errors import CancelledError, ModelError
 from undim.jobs import lanes
-from undim.jobs.lanes import Lanes, Models, share_cores
+from undim.jobs.lanes import Lanes, Models, count_lanes
 from undim.jobs.options import EnhanceOptions
 
 PLAIN = {"strength": 1.0, "exposure": 0.0, "fast": False, "look": None, "cancellation": None, "deadline": None}
@@ -26,14 +26,10 @@ def options(gain):
     return EnhanceOptions(model=str(gain), threads=1)
 
 
-@pytest.mark.parametrize(
-    ("cores", "asked", "shared"),
-    [(1, (None, None), (2, 1)), (2, (None, None), (2, 1)), (8, (None, None), (4, 2)), (8, (3, None), (3, 2)),
-     (8, (None, 4), (2, 4)), (2, (5, 7), (5, 7))],
-)  # fmt: skip
-def test_cores_are_shared(monkeypatch, cores, asked, shared):
+@pytest.mark.parametrize(("cores", "expected"), [(1, 2), (2, 2), (8, 4), (9, 4)])
+def test_lanes_are_counted_by_cores(monkeypatch, cores, expected):
     monkeypatch.setattr(lanes, "count_cores", lambda: cores)
-    assert share_cores(*asked) == shared
+    assert count_lanes() == expected
 
 
 def test_results_are_those_of_an_enhancer(options, gain):

@@ -36,7 +36,7 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Pictures in the network at a time; default: by cores, at least 2.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(metavar="N", help="Cores of each; default: by cores.")] = None,
+    threads: Annotated[int | None, typer.Option(metavar="N", help="Of each worker; default: as undim enhance.")] = None,
     decoders: Annotated[
         int | None, typer.Option(metavar="N", help="Processes that decode and encode; default: one per core.")
     ] = None,

@@ -24,15 +24,9 @@ LONGEST = 100.0
 """Seconds by which a picture is moved back at most: then its turn comes, however many small ones there are."""
 
 
-def share_cores(lanes: int | None = None, threads: int | None = None) -> tuple[int, int]:
-    """How many lanes, and how many threads each: half of the cores as lanes, at least two, where nothing is said.
-
-    Two at least, so that a small picture can pass a large one.
-    """
-    cores = count_cores()
-    if lanes is None:
-        lanes = max(2, cores // (threads or 2))
-    return lanes, threads or max(1, cores // lanes)
+def count_lanes() -> int:
+    """How many pictures at a time: half of the cores, at least two, so that a small picture can pass a large one."""
+    return max(2, count_cores() // 2)
 
 
 _Ticket = tuple[float, int]
@@ -40,14 +34,15 @@ _Ticket = tuple[float, int]
 
 
 class Lanes:
-    """Several enhancers of one model, each with some of the cores: so many pictures at a time.
+    """Several enhancers of one model: so many pictures at a time.
 
     Whose turn comes next is decided by when it came and how large it is (`WORTH`, `LONGEST`). Between two tiles, a
     picture lets one go first whose turn is before its own; there is an enhancer more than pictures at a time for that.
     Called as an `Enhancer` is, from several threads; results do not depend on the lane.
 
     Args:
-        options: as of `open_enhancer`; each lane has `threads` of them.
+        options: as of `open_enhancer`. Each lane has `threads`: with fewer than an enhancer on its own, sums are added
+            up in another order, and a value now and then is rounded to the other side.
         count: how many pictures at a time.
 
     Raises:

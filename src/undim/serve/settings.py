@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from undim.errors import UsageError
-from undim.jobs.lanes import share_cores
+from undim.jobs.lanes import count_lanes
 from undim.jobs.options import EnhanceOptions
 from undim.machine import count_cores
 from undim.runtimes.table import reads_of
@@ -34,8 +34,9 @@ class Settings:
     resident: int = 1
     """How many models are loaded at a time."""
     lanes: int | None = None
-    """Pictures in the network at a time, each on `threads` cores; None: half of the cores, at least two."""
+    """Pictures in the network at a time; None: half of the cores, at least two."""
     threads: int | None = None
+    """Of each lane; None: as many as the command line's, which gives the same to the last bit only then."""
     decoders: int | None = None
     """Processes that decode and encode; None: one per core."""
     queue: int = 32
@@ -78,9 +79,7 @@ class Settings:
             object.__setattr__(self, "models", {name: name for name in names if name in shipped})
         for model in self.models.values():
             find_model(model, reads_of(self.options.runtime))
-        lanes, threads = share_cores(self.lanes, self.threads)
-        object.__setattr__(self, "lanes", lanes)
-        object.__setattr__(self, "threads", threads)
+        object.__setattr__(self, "lanes", self.lanes or count_lanes())
         object.__setattr__(self, "decoders", self.decoders or max(2, count_cores()))
 
     @property
