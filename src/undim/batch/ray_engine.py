@@ -36,10 +36,14 @@ STORE_BYTES = 128 * 2**20
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to anyone
-    "RAY_raylet_start_wait_time_s": "300",  # a busy machine is slow, not broken
+    "RAY_agent_register_timeout_ms": "120000",  # a busy machine is slow, not broken
     "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one to the home folder
 }
 """What Ray reads when it is imported; what is set already stays."""
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Of a cluster on this machine: it listens on 127.0.0.1 alone, on every system as on those."""
+_STARTS = 3
+"""How often such a cluster is started: Ray gives its processes half a minute, which a busy machine may not have."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def run_on_ray(
         UsageError: if Ray is not installed, or the cluster is not there or too small.
         UndimError: if workers cannot be started, or the cluster gives up.
     """
-    ray = _import_ray()
+    ray = _import_ray(_ENVIRONMENT if cluster.address is not None else _ENVIRONMENT | _LOOPBACK)
     plan = join(home, f"plan/{secrets.token_hex(8)}")
     names: list[str] = []
     try:
@@ -163,15 +167,15 @@ def _connected(ray: ModuleType, cluster: Cluster, settings: Settings) -> Iterato
     folder = None if cluster.address is not None else tempfile.mkdtemp(prefix="undim-ray-")
     try:
         if folder is None:
-            _init(ray, f"There is no Ray cluster at {cluster.address!r}", address=cluster.address)
+            _init(ray, f"There is no Ray cluster at {cluster.address!r}", 1, address=cluster.address)
         else:
             _init(
                 ray,
                 "A Ray cluster cannot be started on this machine",
+                _STARTS,
                 num_cpus=(cluster.workers or count_cores()) * (settings.options.threads or 1),
                 include_dashboard=False,
                 object_store_memory=STORE_BYTES,
-                _node_ip_address="127.0.0.1",
                 _temp_dir=folder,
             )
         context = ray.data.DataContext.get_current()
@@ -184,15 +188,20 @@ def _connected(ray: ModuleType, cluster: Cluster, settings: Settings) -> Iterato
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _init(ray: ModuleType, refusal: str, **arguments: object) -> None:
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
-    except Exception as error:  # a plain Exception where a process of the cluster does not start
-        raise UsageError(f"{refusal}: {' '.join(str(error).split())[:200]}", code="cluster") from error
+def _init(ray: ModuleType, refusal: str, starts: int, **arguments: object) -> None:
+    for left in reversed(range(starts)):
+        try:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
+        except Exception as error:  # a plain Exception where a process of the cluster does not start
+            ray.shutdown()
+            if not left:
+                raise UsageError(f"{refusal}: {' '.join(str(error).split())[:200]}", code="cluster") from error
+        else:
+            return
 
 
-def _import_ray() -> ModuleType:
-    for name, value in _ENVIRONMENT.items():
+def _import_ray(environment: dict[str, str]) -> ModuleType:
+    for name, value in environment.items():
         os.environ.setdefault(name, value)
     try:
         import ray
