@@ -7,20 +7,18 @@ are names of these files and records, and the driver holds neither pictures nor 
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from undim.batch.addresses import is_remote, join, local_path
+from undim.batch.addresses import join
 from undim.batch.packing import run_unit
 from undim.batch.pieces import Settings, Unit, dump_record, load_record
-from undim.batch.stores import store_of
+from undim.batch.stores import drop_folders, store_of
 from undim.batch.supervisor import Supervisor
+from undim.cluster import connected, import_ray
 from undim.errors import UndimError, UsageError
 from undim.jobs.work import Record
 from undim.machine import count_cores
@@ -29,22 +27,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     import numpy.typing as npt
-
-STORE_BYTES = 128 * 2**20
-"""Of a cluster on this machine, for names and records: pictures never lie in Ray's object store."""
-
-
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to anyone
-    "RAY_agent_register_timeout_ms": "120000",  # a busy machine is slow, not broken
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one to the home folder
-}
-"""What Ray reads when it is imported; what is set already stays."""
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Of a cluster on this machine: it listens on 127.0.0.1 alone, on every system as on those."""
-_STARTS = 3
-"""How often such a cluster is started: Ray gives its processes half a minute, which a busy machine may not have."""
-
 
 @dataclass(frozen=True)
 class Cluster:
@@ -73,7 +55,7 @@ def run_on_ray(
         UsageError: if Ray is not installed, or the cluster is not there or too small.
         UndimError: if workers cannot be started, or the cluster gives up.
     """
-    ray = _import_ray(_ENVIRONMENT if cluster.address is not None else _ENVIRONMENT | _LOOPBACK)
+    import_data(cluster.address)
     plan = join(home, f"plan/{secrets.token_hex(8)}")
     names: list[str] = []
     try:
@@ -81,13 +63,34 @@ def run_on_ray(
             names.append(join(plan, f"{len(names):08d}.json"))
             store_of(home).write(names[-1], unit.dump().encode())
         if names:
-            with _connected(ray, cluster, settings):
+            cores = (cluster.workers or count_cores()) * (settings.options.threads or 1)
+            with connected(cluster.address, cores) as ray:
                 yield from _stream(ray, names, settings, cluster)
     finally:
         for name in names:
             with suppress(OSError):
                 store_of(home).remove(name)
-        _remove_folder(plan)
+        drop_folders(plan, join(home, "plan"))
+
+
+def import_data(address: str | None) -> None:
+    """Import Ray Data.
+
+    Raises:
+        UsageError: if a part of it is not installed.
+    """
+    import_ray(address)
+    try:
+        import ray.data
+    except ImportError as error:
+        missing = (error.name or "ray").partition(".")[0]
+        raise UsageError(
+            f'The engine ray needs {missing}, which is not installed: pip install "undim[ray]".', code="extra"
+        ) from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
 
 
 class UnitWorker:
@@ -156,69 +159,3 @@ def _room(ray: ModuleType, settings: Settings, cluster: Cluster) -> int:
             subject="workers",
         )
     return wanted
-
-
-@contextmanager
-def _connected(ray: ModuleType, cluster: Cluster, settings: Settings) -> Iterator[None]:
-    """While in the block, be connected to a cluster; one that was started here ends with it."""
-    if ray.is_initialized():  # by whoever calls this as a library
-        yield
-        return
-    folder = None if cluster.address is not None else tempfile.mkdtemp(prefix="undim-ray-")
-    try:
-        if folder is None:
-            _init(ray, f"There is no Ray cluster at {cluster.address!r}", 1, address=cluster.address)
-        else:
-            _init(
-                ray,
-                "A Ray cluster cannot be started on this machine",
-                _STARTS,
-                num_cpus=(cluster.workers or count_cores()) * (settings.options.threads or 1),
-                include_dashboard=False,
-                object_store_memory=STORE_BYTES,
-                _temp_dir=folder,
-            )
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        yield
-    finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _init(ray: ModuleType, refusal: str, starts: int, **arguments: object) -> None:
-    for left in reversed(range(starts)):
-        try:
-            ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
-        except Exception as error:  # a plain Exception where a process of the cluster does not start
-            ray.shutdown()
-            if not left:
-                raise UsageError(f"{refusal}: {' '.join(str(error).split())[:200]}", code="cluster") from error
-        else:
-            return
-
-
-def _import_ray(environment: dict[str, str]) -> ModuleType:
-    for name, value in environment.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        missing = (error.name or "ray").partition(".")[0]
-        raise UsageError(
-            f'The engine ray needs {missing}, which is not installed: pip install "undim[ray]".', code="extra"
-        ) from error
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return ray
-
-
-def _remove_folder(address: str) -> None:
-    """Of a local destination: object stores have no folders."""
-    if not is_remote(address):
-        for folder in (local_path(address), local_path(address).parent):
-            with suppress(OSError):
-                folder.rmdir()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from undim.batch.addresses import is_remote, join, local_path, shown
 from undim.batch.pieces import dump_record, load_record
 from undim.batch.sources import is_shards
-from undim.batch.stores import Store, store_of, tell
+from undim.batch.stores import Store, drop_folders, store_of, tell
 from undim.errors import UsageError
 from undim.images.formats import suffix_of
 from undim.jobs.work import Record
@@ -86,6 +86,7 @@ class Parts:
         """Take all parts away, once the report is written."""
         for address in self._list():
             self._store.remove(address)
+        drop_folders(self._folder)
 
     def _list(self) -> list[str]:
         try:

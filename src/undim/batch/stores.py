@@ -196,6 +196,14 @@ class RemoteStore:
         return ask(call, address)
 
 
+def drop_folders(*addresses: str) -> None:
+    """Remove empty folders of the local file system, in this order; object stores have none."""
+    for address in addresses:
+        if not is_remote(address):
+            with suppress(OSError):
+                local_path(address).rmdir()
+
+
 def ask(call: Callable[[], Value], address: str, sleep: Callable[[float], None] | None = None) -> Value:
     """Call until it succeeds, `TRIES` times at most, with growing pauses.
 
@@ -207,8 +215,9 @@ def ask(call: Callable[[], Value], address: str, sleep: Callable[[float], None] 
     Raises:
         OSError: what will not change is raised at once as it is; else what the last try said, without credentials.
     """
-    pause = FIRST_PAUSE
-    for attempt in range(1, TRIES + 1):
+    pause, left = FIRST_PAUSE, TRIES
+    while True:
+        left -= 1
         try:
             return call()
         except Exception as error:  # the packages behind fsspec have exceptions of their own
@@ -216,12 +225,11 @@ def ask(call: Callable[[], Value], address: str, sleep: Callable[[float], None] 
                 if isinstance(error, OSError):
                     raise
                 raise OSError(errno.EIO, f"{type(error).__name__}: {shown(str(error))}", shown(address)) from None
-            if attempt == TRIES:
+            if not left:
                 detail = shown(getattr(error, "strerror", None) or str(error)) or type(error).__name__
                 raise OSError(errno.EIO, f"{detail} (asked {TRIES} times)", shown(address)) from None
         (sleep or time.sleep)(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the workers, nothing more
         pause = min(2 * pause, LONGEST_PAUSE)
-    raise AssertionError  # not reached: the last try returns or raises
 
 
 def _may_pass(error: Exception) -> bool:
