@@ -1,7 +1,7 @@
-"""Make docs/one_look.webp: a panorama without and with one look, and a picture raised only where it is dark.
+"""Make docs/one_look.webp: a panorama without and with one look.
 
 `python docs/make_one_look.py`, after an install; nothing else is needed. It prints how much the parts of the panorama
-differ where they overlap, and how much the bright half of the other picture changes.
+differ where they overlap.
 """
 
 from __future__ import annotations
@@ -35,17 +35,9 @@ def main() -> None:
     together = [enhancer(part, look=look) for part in parts]
     for name, made in (("each for itself", alone), ("one look", together)):
         print(f"overlap of two parts, {name}: {difference(made[0][:, third:], made[1][:, :third]):.1f} levels rms")
-    dark = np.asarray(Image.open(EXAMPLES / "coffee.png").convert("RGB"))
-    middle = dark.shape[1] // 2
-    half = np.concatenate((enhancer(dark)[:, :middle], dark[:, middle:]), 1)
-    full, auto = enhancer(half), enhancer(half, strength="auto")
-    bright = slice(None, half.shape[1] // 4)
-    for name, made in (("strength 1", full), ("strength auto", auto)):
-        print(f"the bright quarter, {name}: changed by {difference(made[:, bright], half[:, bright]):.1f} levels rms")
     rows = [
         [("two parts of a panorama", side_by_side(parts)), ("each for itself", side_by_side(alone)),
          ("one look (--series)", side_by_side(together))],
-        [("one half dark", half), ("strength 1", full), ("--strength auto", auto)],
     ]  # fmt: skip
     draw(rows).save(HERE / "one_look.webp", quality=88)
 

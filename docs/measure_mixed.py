@@ -2,9 +2,8 @@
 
     UNDIM_DATA=... python docs/measure_mixed.py [MODEL ...] [--split val] [--rows mixed kept ...] [-o FILE.json]
 
-MODEL is what `undim enhance --model` takes, a run's .safetensors file, `untouched`, or `gamma0.6`; with `:auto` after a
-model's name it works as `undim enhance --strength auto` does. FILE keeps the figures, and what it holds is not measured
-again. The measures:
+MODEL is what `undim enhance --model` takes, a run's .safetensors file, `untouched`, or `gamma0.6`.
+FILE keeps the figures, and what it holds is not measured again. The measures:
 
 - Pairs: PSNR and SSIM by protocol undim-1, and the error in the darkest third: the third of a picture's pixels of the
   lowest Rec. 601 luma in the input; rms over pictures of ln((mean luma of the output in it + 1) / (of the reference
@@ -147,9 +146,8 @@ def open_enhancer(name: str) -> Enhance:
         from undim.weights.files import load_model
 
         return network_enhancer(load_model(Path(name)))
-    model, _, strength = name.partition(":")
-    enhancer = Enhancer(model)
-    return lambda picture: enhancer(picture, strength="auto" if strength else 1.0)
+    enhancer = Enhancer(name)
+    return lambda picture: enhancer(picture)
 
 
 CELLS: dict[str, Callable[[Figures], str]] = {

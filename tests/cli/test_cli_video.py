@@ -70,7 +70,7 @@ def test_colons_in_relative_names_are_no_protocols(undim):
         (["night.mkv", "-o", "day.txt"], "is not a kind of video that is written"),
         (
             ["night.mkv", "-o", "day.mkv", "--strength", "2"],
-            "strength is 2.0; allowed: 0 (the input) to 1 (fully enhanced), or auto (--strength)",
+            "strength is 2.0; allowed: 0 (the input) to 1 (fully enhanced) (--strength)",
         ),
         (["night.mkv", "-o", "no/day.mkv"], "no/day.mkv: there is no folder no: make it first"),
         (["text.mkv", "-o", "day.mkv"], "cannot be read as a video"),

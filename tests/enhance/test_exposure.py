@@ -51,7 +51,7 @@ def test_black_and_white_stay_and_stops_add_up():
 def test_no_exposure_changes_no_bit(gain, kind):
     image = np.random.default_rng(0).integers(0, np.iinfo(kind).max, (20, 30, 3), kind, endpoint=True)
     enhancer = Enhancer(gain)
-    for strength in (0, 0.4, 1, "auto"):
+    for strength in (0, 0.4, 1):
         plain = enhancer(image, strength=strength)
         np.testing.assert_array_equal(enhancer(image, strength=strength, exposure=0), plain)
         np.testing.assert_array_equal(enhancer(image, strength=strength, exposure=np.float32(0)), plain)
@@ -70,14 +70,14 @@ def test_comes_after_the_blend_and_before_rounding(gain, kind, strength):
     np.testing.assert_array_equal(enhancer(image, strength=strength, exposure=0.75), expected)
 
 
-def test_grey_and_auto(gain, half_dark):
+def test_grey(gain, half_dark):
     enhancer = Enhancer(gain)
     grey = half_dark[..., 0]
     for exposure in (-1.0, 1.0):
-        plain, exposed = (enhancer(half_dark, strength="auto", exposure=ev).astype(int) for ev in (0, exposure))
+        plain, exposed = (enhancer(grey, exposure=ev).astype(int) for ev in (0, exposure))
         assert (np.sign(exposure) * (exposed - plain) >= 0).all()
         assert np.abs(exposed - plain).max() > 20
-        assert enhancer(grey, exposure=exposure).shape == grey.shape
+        assert exposed.shape == grey.shape
 
 
 @pytest.mark.parametrize("exposure", [2.01, -3, np.nan, np.inf, "1", None, True])

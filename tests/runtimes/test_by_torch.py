@@ -125,10 +125,12 @@ def test_two_runtimes_in_two_threads_use_their_own_threads_and_give_what_they_gi
     before = torch.get_num_threads(), in_new_thread(torch.get_num_threads)
     runtimes = [TorchRuntime(TINY, threads=count) for count in (2, 3)]
     expected = [runtime.run(picture) for runtime, picture in zip(runtimes, pictures, strict=True)]
-    meeting, seen, found = threading.Barrier(2), [[], []], [None, None]
+    meeting, seen, found, own = threading.Barrier(2), [[], []], [None, None], [0, 0]
 
     def work(index):
         runtime = runtimes[index]
+        own[index] = torch.get_num_threads()
+        meeting.wait(timeout=60)  # a thread that starts later would begin with the other one's number
 
         def note(*_):
             meeting.wait(timeout=60)  # both are in the middle of their networks
@@ -144,7 +146,7 @@ def test_two_runtimes_in_two_threads_use_their_own_threads_and_give_what_they_gi
         worker.start()
     for worker in workers:
         worker.join()
-    assert seen == [[2, 2, 2, before[1]], [3, 3, 3, before[1]]]
+    assert seen == [[2, 2, 2, own[0]], [3, 3, 3, own[1]]]
     for alone, together in zip(expected, found, strict=True):
         assert all(np.array_equal(alone, picture) for picture in together)
     assert (torch.get_num_threads(), in_new_thread(torch.get_num_threads)) == before

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from undim.errors import RecipeError
-from undim.nets import count_flops
 from undim.strict_yaml import load_yaml
 from undim.training.network import build_model, spec_of
 from undim.training.recipe import dump_recipe, load_recipe
@@ -38,7 +37,6 @@ def test_each_recipe_builds_its_network(path):
     with torch.device("meta"):
         model = build_model(recipe.model)
         assert spec_of(recipe, 1).build().state_dict().keys() == model.state_dict().keys()
-    assert count_flops(model) > 1e8
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -13,7 +13,7 @@ from undim.batch.drive import ENGINES, Batch, Engine, Listener, Tally, count_bat
 from undim.batch.sources import COLUMN
 from undim.cli.hints import with_hint
 from undim.cli.lines import say, without_codec_noise
-from undim.cli.options import read_strength, read_tile
+from undim.cli.options import read_tile
 from undim.cli.progress import bar, on_terminal
 from undim.images import FORMATS, MAX_PIXELS
 from undim.jobs.options import EnhanceOptions
@@ -81,10 +81,7 @@ def batch(
         int | None,
         typer.Option(metavar="1..100", help="Of JPEG (default 95), WebP (95, or lossless as the input), AVIF (90)."),
     ] = None,
-    strength: Annotated[
-        str,
-        typer.Option(metavar="0..1|auto", help="How much: 0 the input, 1 all; auto: only where a picture is dark."),
-    ] = "1",
+    strength: Annotated[float, typer.Option(metavar="0..1", help="As of undim enhance.")] = 1.0,
     exposure: Annotated[
         float,
         typer.Option(metavar="-2..2", help="Brighter or darker by so many stops, after that; white stays white."),
@@ -115,7 +112,7 @@ def batch(
         destination,
         EnhanceOptions(
             model=model,
-            strength=read_strength(strength),
+            strength=strength,
             exposure=exposure,
             fast=fast,
             tile=read_tile(tile),

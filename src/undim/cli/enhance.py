@@ -15,7 +15,7 @@ import typer
 
 from undim.cli.hints import tell, with_hint
 from undim.cli.lines import put, say, without_codec_noise
-from undim.cli.options import read_strength, read_tile
+from undim.cli.options import read_tile
 from undim.cli.outcomes import count, summary
 from undim.cli.progress import Shares, bar
 from undim.errors import PictureError, UsageError
@@ -66,9 +66,9 @@ def enhance(
         typer.Option(metavar="1..100", help="Of JPEG (default 95), WebP (95, or lossless as the input), AVIF (90)."),
     ] = None,
     strength: Annotated[
-        str,
-        typer.Option(metavar="0..1|auto", help="How much: 0 the input, 1 all; auto: only where a picture is dark."),
-    ] = "1",
+        float,
+        typer.Option(metavar="0..1", help="How much: 0 the input, 1 all."),
+    ] = 1.0,
     exposure: Annotated[
         float,
         typer.Option(metavar="-2..2", help="Brighter or darker by so many stops, after that; white stays white."),
@@ -123,7 +123,7 @@ def enhance(
         raise UsageError("-o - would print a picture to the terminal; redirect it, or give a file.")
     options = EnhanceOptions(
         model=model,
-        strength=read_strength(strength),
+        strength=strength,
         exposure=exposure,
         fast=fast,
         tile=read_tile(tile),
@@ -169,6 +169,7 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
             "reason": _reason(outcome) or "; ".join(outcome.notes) or None,
             "notes": list(outcome.notes),
             "seconds": round(outcome.seconds, 3),
+            "stages": {name: round(seconds, 3) for name, seconds in outcome.stages.items()},
         }
         for outcome in outcomes
     ]

@@ -45,6 +45,7 @@ class Verb:
 VERBS: dict[str, Verb] = {
     "enhance": Verb("undim.cli.enhance:enhance", "Make dark pictures clear."),
     "video": Verb("undim.cli.video:video", "Make a dark video clear.", extra="video"),
+    "serve": Verb("undim.cli.serve:serve", "Serve a page and an HTTP interface.", extra="serve"),
     "batch": Verb("undim.cli.batch:batch", "Make very many dark pictures clear, on one machine or a cluster."),
     "models": Verb("undim.cli.models:models", "List the networks with their parameters and FLOPs."),
     "data": Verb("undim.cli.data:data", "List the known data sets, or check one."),

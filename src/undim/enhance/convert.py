@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from undim.arrays import Floats, Pixels
+from undim.arrays import Pixels
 from undim.contract import MINIMUM_SIDE
 from undim.enhance.exposure import expose, expose_pixels
 from undim.errors import PictureError
@@ -53,19 +53,15 @@ def to_pixels(output: npt.NDArray[np.float32], kind: np.dtype[Any], *, grey: boo
     return pixels
 
 
-def blend(image: Pixels, enhanced: Pixels, strength: float | Floats, exposure: float = 0.0) -> Pixels:
+def blend(image: Pixels, enhanced: Pixels, strength: float, exposure: float = 0.0) -> Pixels:
     """(1 - strength) * image + strength * enhanced, then the exposure curve, rounded once, halves to even.
 
     Args:
         image: H x W x 3 or H x W.
         enhanced: of the same shape and type.
-        strength: one number, or H x W of them, in [0, 1].
+        strength: in [0, 1].
         exposure: EV of `undim.enhance.exposure`; 0 changes nothing.
     """
-    if isinstance(strength, np.ndarray):
-        shares = strength if image.ndim == 2 else strength[..., None]
-        mixed = (image + shares * (enhanced.astype(np.float32) - image)).astype(np.float64 if exposure else np.float32)
-        return _settle(mixed, image.dtype, exposure)
     if strength == 1:
         return expose_pixels(enhanced, exposure) if exposure else enhanced
     if image.dtype == np.uint16:

@@ -17,11 +17,10 @@ from PIL import Image
 from undim.arrays import Floats, Pixels, Span
 from undim.cancellation import NEVER, Cancellation
 from undim.contract import CELL
-from undim.enhance.auto_strength import find_need
 from undim.enhance.convert import blend, to_batch, to_pixels
 from undim.enhance.exposure import check_exposure, expose_pixels
 from undim.enhance.fast import CROPS, Crop, fit_model, reduced_size
-from undim.enhance.inputs import Strength, check_strength, decode, take_pixels, turn_upright
+from undim.enhance.inputs import check_strength, decode, take_pixels, turn_upright
 from undim.enhance.memory import check_memory, choose_side, smaller_side
 from undim.enhance.planes import reduce
 from undim.enhance.survey import look_and_see, look_at_all, look_at_whole, see
@@ -59,8 +58,9 @@ SURVEYED = 0.3
 class CallOptions(TypedDict, total=False):
     """What may be told to each call of an `Enhancer`, as `Enhancer.__call__` says."""
 
-    strength: Strength
+    strength: float
     exposure: float
+    fast: bool | None
     look: WholePicture | None
     cancellation: Cancellation | None
     deadline: float | None
@@ -190,8 +190,9 @@ class Enhancer:
         self,
         image: Pixels | Image.Image,
         *,
-        strength: Strength = 1.0,
+        strength: float = 1.0,
         exposure: float = 0.0,
+        fast: bool | None = None,
         look: WholePicture | None = None,
         cancellation: Cancellation | None = None,
         deadline: float | None = None,
@@ -202,9 +203,8 @@ class Enhancer:
         Args:
             image: as the class says.
             strength: from 0 (the input, exactly) to 1 (the network's output, rounded): a blend of encoded values.
-                "auto" goes by `undim.enhance.auto_strength`: a picture that needs nothing comes back as it is, one half
-                dark is raised where it is dark.
             exposure: from -2 to 2 stops, by the curve of `undim.enhance.exposure` on the blend; 0 changes nothing.
+            fast: as of the class; None for what that was given.
             look: what to take for the whole picture that this one is a part of: what `survey` returned, or the
                 `undim.enhance.survey.average` of it over a series, for one look. `None`: the picture's own.
             cancellation: lets another thread end this call, while it waits for its turn too.
@@ -213,14 +213,14 @@ class Enhancer:
 
         Raises:
             ShapeError: for an array of another shape or type.
-            UsageError: for a strength that is neither "auto" nor in [0, 1], an exposure that is not in [-2, 2], a
+            UsageError: for a strength that is not in [0, 1], an exposure that is not in [-2, 2], a
                 closed enhancer, or one whose runtime did not survive a fork.
-            ModelError: for a look where the model cannot be tiled.
+            ModelError: for a look, or `fast`, where the model cannot be tiled.
             CancelledError: if the call was asked to end, or its deadline has passed.
             PictureError: if the network fails or returns values that are not finite, the picture needs more memory
                 than is free, too many wait already, or a PIL image cannot be decoded or has a mode that is not read.
         """
-        settled = check_strength(strength), check_exposure(exposure)
+        settled = check_strength(strength), check_exposure(exposure), self._fast if fast is None else fast
         if not isinstance(image, Image.Image):
             with self._call(cancellation, deadline) as call:
                 return self._enhance(take_pixels(image), *settled, look, call, progress)
@@ -254,7 +254,7 @@ class Enhancer:
         with (
             self._call(cancellation, deadline) as call,
             self._turn.taken(call),
-            self._choose(width, height).under(call) as runtime,
+            self._choose(width, height, fast=self._fast).under(call) as runtime,
         ):
             tiling = self._tiling()
             side = self._side(width, height)
@@ -265,7 +265,7 @@ class Enhancer:
             return look_at_whole(runtime, tiling, pixels, side or max(height, width), sampled)
 
     def warm_up(self, width: int = 256, height: int = 256) -> None:
-        """Enhance a black picture of that size, so that the first real one of it does not wait for what is made once.
+        """Enhance a grey picture of that size, so that the first real one of it does not wait for what is made once.
 
         Args:
             width: in pixels.
@@ -274,7 +274,7 @@ class Enhancer:
         Raises:
             UndimError: as `__call__`.
         """
-        self(np.zeros((height, width, 3), np.uint8))
+        self(np.full((height, width, 3), 128, np.uint8))
 
     def stop(self) -> None:
         """End all calls in progress with a CancelledError, not later ones. May be called from any thread."""
@@ -332,10 +332,10 @@ class Enhancer:
 
         return open_fastest(self._path, threads=self._threads, precision=self._precision)
 
-    def _choose(self, width: int, height: int) -> Runtime:
+    def _choose(self, width: int, height: int, *, fast: bool) -> Runtime:
         """With "auto", take the runtime for pictures of this size: the same for the same size, whatever came before."""
         if self._chooses:
-            reduced = reduced_size(height, width) if self._fast else None
+            reduced = reduced_size(height, width) if fast else None
             if self._first is self._fastest or math.prod(reduced or (height, width)) < PAYS_FROM:
                 self._runtime = self._first
             else:
@@ -356,22 +356,23 @@ class Enhancer:
     def _enhance(
         self,
         pixels: Pixels,
-        strength: Strength,
+        strength: float,
         exposure: float,
+        fast: bool,
         look: WholePicture | None,
         call: Cancellation,
         progress: Callable[[float], None],
     ) -> Pixels:
-        if look is not None:
+        if look is not None or fast:
             self._tiling()
         if strength == 0:
             return expose_pixels(pixels, exposure)
         height, width = pixels.shape[:2]
         # One run at a time, held from the check on: a run that ends gives its memory back.
-        with self._turn.taken(call), self._choose(width, height).under(call) as runtime:
+        with self._turn.taken(call), self._choose(width, height, fast=fast).under(call) as runtime:
             side = self._side(width, height)
             while True:
-                work = _Work(pixels, strength, exposure, look, runtime, progress)
+                work = _Work(pixels, strength, exposure, fast, look, runtime, progress)
                 try:
                     return self._enhance_at(work, side)
                 except OutOfMemoryError:
@@ -389,16 +390,9 @@ class Enhancer:
         return 0 if max(width, height) <= side else side
 
     def _enhance_at(self, work: _Work, side: int) -> Pixels:
-        pixels, strength = work.pixels, work.strength
+        pixels = work.pixels
         size = pixels.shape[:2]
-        need = find_need(pixels, self._threads) if isinstance(strength, str) else None
-        if need is not None:
-            if need.whole == 0:
-                return expose_pixels(pixels, work.exposure)
-            small = np.rint(65535 * need.small.transpose(1, 2, 0)).astype(np.uint16)
-            [(_, _, output)] = _whole(small, work)
-            need = need.following(output)
-        reduced = reduced_size(*size) if self._fast else None
+        reduced = reduced_size(*size) if work.fast else None
         if reduced is not None:
             pieces = self._fast_pieces(work, reduced, side)
         else:
@@ -406,11 +400,9 @@ class Enhancer:
             pieces = self._tiles(work, side) if side else _whole(pixels, work)
         result = np.empty_like(pixels)
         for top, left, values in pieces:
-            rows, columns = (top, top + values.shape[1]), (left, left + values.shape[2])
-            place = (slice(*rows), slice(*columns))
-            share = strength if need is None else need.strength(pixels[place], size, rows, columns)
+            place = (slice(top, top + values.shape[1]), slice(left, left + values.shape[2]))
             enhanced = to_pixels(values, pixels.dtype, grey=pixels.ndim == 2)
-            result[place] = blend(pixels[place], enhanced, share, work.exposure)  # type: ignore[arg-type]  # "auto" has a need
+            result[place] = blend(pixels[place], enhanced, work.strength, work.exposure)
         return result
 
     def _tiles(self, work: _Work, side: int) -> Iterator[Piece]:
@@ -462,8 +454,9 @@ class _Work:
     """One picture, and what is to become of it."""
 
     pixels: Pixels
-    strength: Strength
+    strength: float
     exposure: float
+    fast: bool
     look: WholePicture | None
     runtime: Runtime
     progress: Callable[[float], None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from numbers import Real
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +11,6 @@ from PIL import Image, ImageOps
 from undim.arrays import Pixels
 from undim.errors import PictureError, ShapeError, UsageError
 from undim.images.picture import split_alpha, to_8_bit
-
-Strength = float | Literal["auto"]
-"""How far to go from the input (0) to the network's output (1); "auto": as far as each place of the picture needs."""
 
 
 def decode(image: Image.Image) -> tuple[Pixels, Pixels | None]:
@@ -67,18 +63,16 @@ def take_pixels(pixels: npt.ArrayLike) -> Pixels:
     return plain
 
 
-def check_strength(strength: Strength | Real) -> Strength:
-    """The strength as a plain number, or "auto".
+def check_strength(strength: float | Real) -> float:
+    """How far to go from the input (0) to the network's output (1), as a plain number.
 
     Raises:
-        UsageError: unless it is "auto" or a number in [0, 1].
+        UsageError: unless it is a number in [0, 1].
     """
-    if isinstance(strength, str) and strength == "auto":
-        return "auto"
     if isinstance(strength, Real) and 0 <= float(strength) <= 1:
         return float(strength)
     raise UsageError(
-        f"strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced), or auto.",
+        f"strength is {strength}; allowed: 0 (the input) to 1 (fully enhanced).",
         code="option",
         subject="strength",
     )

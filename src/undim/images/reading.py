@@ -47,11 +47,12 @@ def read_picture(
         source: a path, a file's content, or a binary stream.
         max_pixels: largest width times height, compared before anything is decoded.
         on_size: called with width and height before anything is decoded, perhaps more than once; may wait, or raise.
-        suffix: of the name that a content or stream has elsewhere, lower case with the dot; a path has its own.
+        suffix: of the name that content without a path had, lower case with its dot; "" if that is not known.
 
     Raises:
         PictureError: for a file that is missing, empty, truncated, damaged, over `max_pixels`, animated, of several
-            pages, not a picture, or that another process changes meanwhile. The message is the reason without the name.
+            pages, not a picture (code "not-a-picture"), or that another process changes meanwhile. The message is the
+            reason without the name.
     """
 
     def check(size: tuple[int, int]) -> None:
@@ -99,7 +100,7 @@ def _read_stream(stream: BinaryIO, suffix: str, check_size: CheckSize) -> Pictur
         raise PictureError("is empty (0 bytes)")
     codec = formats.codec_of(header, suffix)
     if codec is None:
-        raise PictureError(f"is not a picture that Undim reads ({_readable(formats.CODECS)})")
+        raise PictureError(f"is not a picture that Undim reads ({_readable(formats.CODECS)})", code="not-a-picture")
     try:
         return _finish(codec.decode(stream, check_size))
     except PictureError:

@@ -77,9 +77,7 @@ def tell_apart(
             continue
         other = owners.get(identity(name)) or first.setdefault(identity(name), wish.source)
         others = other if other != wish.source else "another picture"
-        found[place] = (
-            f"would become {str(wish.target)!r}, as {others} would; rename one, or give it another folder"
-        )
+        found[place] = f"would become {str(wish.target)!r}, as {others} would; rename one, or give it another folder"
     return found
 
 

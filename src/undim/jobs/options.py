@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from undim.enhance.exposure import check_exposure
-from undim.enhance.inputs import Strength, check_strength
+from undim.enhance.inputs import check_strength
 from undim.enhance.tiling import Tile, check_tile
 from undim.errors import UsageError
 from undim.images import FORMATS, MAX_PIXELS
@@ -28,8 +28,8 @@ class EnhanceOptions:
 
     model: str = DEFAULT_MODEL
     """A shipped model's name, or a model file."""
-    strength: Strength = 1.0
-    """0 (the input) to 1, or "auto"."""
+    strength: float = 1.0
+    """0 (the input) to 1 (the network's output)."""
     exposure: float = 0.0
     """-2 to 2 stops."""
     fast: bool = False

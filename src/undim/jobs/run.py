@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import os
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal, Protocol
 
-from undim.arrays import Pixels
+from undim.arrays import Pixels, Span
 from undim.cancellation import NEVER, Cancellation
-from undim.enhance.inputs import Strength
 from undim.errors import PictureError, UndimError
-from undim.images import Picture, encode_picture, read_picture, write_picture
+from undim.images import Picture
+from undim.images.writing import written_format
+from undim.jobs.coder import HERE, Coder
 from undim.jobs.memory import MEMORY, PictureMemory
 from undim.jobs.options import EnhanceOptions
 from undim.jobs.plan import STREAM, Task
 from undim.runtimes.base import WholePicture
 
 Status = Literal["done", "skipped", "failed"]
+STAGES = ("read", "enhance", "write")
+"""Waiting for memory counts to reading, waiting for the network to enhancing."""
 
 
 class Enhances(Protocol):
@@ -32,8 +34,9 @@ class Enhances(Protocol):
         self,
         image: Pixels,
         *,
-        strength: Strength,
+        strength: float,
         exposure: float,
+        fast: bool | None,
         look: WholePicture | None,
         cancellation: Cancellation | None,
         deadline: float | None,
@@ -58,6 +61,12 @@ class Outcome:
     """Wall time from opening to closing."""
     content: bytes | None = None
     """The encoded picture, where the task has no target."""
+    form: str = ""
+    """Name of the format it was written in; empty if it was not."""
+    size: Span | None = None
+    """Width and height in pixels, if it was read."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Wall time in seconds of `STAGES`, as far as it came."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,10 @@ class Call:
     """Gives the content of standard input."""
     memory: PictureMemory = MEMORY
     """What pictures in work take."""
+    coder: Coder = HERE
+    """Decodes and encodes."""
+    suffix: str = ""
+    """Of the name that what `read_stream` gives had, lower case with its dot."""
 
 
 def run_task(
@@ -93,11 +106,12 @@ def run_task(
         call: see there.
     """
     begin = time.perf_counter()
+    clock = Clock()
     try:
-        outcome = _run(task, enhancer, options or EnhanceOptions(), call or Call())
+        outcome = _run(task, enhancer, options or EnhanceOptions(), call or Call(), clock)
     except Exception as error:  # a fault of Undim in one picture must not cost the others
         outcome = Outcome(task, "failed", *explain(error))
-    return replace(outcome, seconds=time.perf_counter() - begin)
+    return replace(outcome, seconds=time.perf_counter() - begin, size=clock.size, stages=clock.stages)
 
 
 def explain(error: Exception) -> tuple[str, str]:
@@ -152,53 +166,88 @@ def run_tasks(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _run(task: Task, enhancer: Enhances, options: EnhanceOptions, call: Call) -> Outcome:
+@dataclass
+class Clock:
+    """What is known of one picture while it is in work."""
+
+    size: Span | None = None
+    """Width and height in pixels."""
+    stages: dict[str, float] = field(default_factory=dict)
+    """Wall time in seconds of those of `STAGES` that have ended."""
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time in the block."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = time.perf_counter() - begin
+
+
+def _run(task: Task, enhancer: Enhances, options: EnhanceOptions, call: Call, clock: Clock) -> Outcome:
     if task.refusal is not None:
         raise PictureError(task.refusal, code=task.code)
     if task.target is not None and not options.overwrite and os.path.lexists(task.target):
         return Outcome(task, "skipped", "the output exists", "output-exists")
-    source = call.read_stream() if task.source == STREAM and call.read_stream is not None else task.source
-    with brightened(source, enhancer, options, call) as bright:
-        if task.target is None:
-            stream = io.BytesIO()
-            lost = encode_picture(bright, stream, task.format, options.quality)
-            return Outcome(task, "done", notes=(*bright.notes, *lost), content=stream.getvalue())
-        lost = write_picture(bright, task.target, task.format, options.quality)
-        return Outcome(task, "done", notes=(*bright.notes, *lost))
+    stream = call.read_stream if task.source == STREAM else None
+    source = task.source if stream is None else stream()
+    with brightened(source, enhancer, options, call, suffix=call.suffix, clock=clock) as bright:
+        form = task.format or written_format(bright.format)
+        with clock.stage("write"):
+            if task.target is not None:
+                lost = call.coder.write(bright, task.target, form, options.quality, cancellation=call.cancellation)
+                return Outcome(task, "done", notes=(*bright.notes, *lost), form=form)
+            content, lost = call.coder.encode(bright, form, options.quality, cancellation=call.cancellation)
+            return Outcome(task, "done", notes=(*bright.notes, *lost), content=content, form=form)
 
 
 @contextmanager
 def brightened(
-    source: str | bytes, enhancer: Enhances, options: EnhanceOptions, call: Call, *, suffix: str = ""
+    source: str | bytes,
+    enhancer: Enhances,
+    options: EnhanceOptions,
+    call: Call,
+    *,
+    suffix: str = "",
+    clock: Clock | None = None,
 ) -> Iterator[Picture]:
     """Read one picture and enhance it. Its memory counts as taken until the block ends, in which it is written.
 
     Args:
         source: a path, or a file's content.
         enhancer: an `Enhancer`.
-        options: strength, exposure and max_pixels count here.
+        options: strength, exposure, fast and max_pixels count here.
         call: see there.
         suffix: of the file that a content is of, as of `read_picture`.
+        clock: notes size and times.
 
     Raises:
         PictureError: as `read_picture` and `Enhancer.__call__`.
     """
+    clock = clock or Clock()
     with ExitStack() as held:
 
         def hold(width: int, height: int) -> None:
             held.close()  # a size that a header tells more exactly later
             held.enter_context(call.memory.held(width, height, call.cancellation))
 
-        picture = read_picture(source, max_pixels=options.max_pixels, on_size=hold, suffix=suffix)
+        with clock.stage("read"):
+            picture = call.coder.read(
+                source, suffix, max_pixels=options.max_pixels, on_size=hold, cancellation=call.cancellation
+            )
+        clock.size = picture.size
         call.cancellation.check()
-        enhanced = enhancer(
-            picture.pixels,
-            strength=options.strength,
-            exposure=options.exposure,
-            look=call.look,
-            cancellation=call.cancellation,
-            deadline=call.deadline,
-            progress=call.progress,
-        )
+        with clock.stage("enhance"):
+            enhanced = enhancer(
+                picture.pixels,
+                strength=options.strength,
+                exposure=options.exposure,
+                fast=options.fast,
+                look=call.look,
+                cancellation=call.cancellation,
+                deadline=call.deadline,
+                progress=call.progress,
+            )
         call.cancellation.check()
         yield replace(picture, pixels=enhanced)

@@ -12,7 +12,6 @@ from pathlib import PurePath
 
 from undim.arrays import Pixels
 from undim.cancellation import Cancellation
-from undim.enhance.inputs import Strength
 from undim.images import encode_picture
 from undim.images.formats import suffix_of
 from undim.images.reading import format_of
@@ -54,8 +53,9 @@ class InTurn:
         self,
         image: Pixels,
         *,
-        strength: Strength,
+        strength: float,
         exposure: float,
+        fast: bool | None,
         look: WholePicture | None,
         cancellation: Cancellation | None,
         deadline: float | None,
@@ -69,6 +69,7 @@ class InTurn:
                 image,
                 strength=strength,
                 exposure=exposure,
+                fast=fast,
                 look=look,
                 cancellation=cancellation,
                 deadline=deadline,

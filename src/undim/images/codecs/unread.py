@@ -23,5 +23,6 @@ class Unread(Codec):
     def decode(self, stream: BinaryIO, check_size: CheckSize) -> Stored:
         """Never."""
         raise PictureError(
-            f"is a {self.title} picture, which this version does not read; convert it to TIFF or PNG first"
+            f"is a {self.title} picture, which this version does not read; convert it to TIFF or PNG first",
+            code="not-a-picture",
         )
