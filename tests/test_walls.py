@@ -147,7 +147,15 @@ def test_circles_are_found():
 
 
 @pytest.mark.parametrize(
-    "module", ["undim.enhance.enhancer", "undim.jobs.run", "undim.cli.enhance", "undim.cli.batch", "undim.batch.worker", "undim.runtimes.choice"]
+    "module",
+    [
+        "undim.enhance.enhancer",
+        "undim.jobs.run",
+        "undim.cli.enhance",
+        "undim.cli.batch",
+        "undim.batch.worker",
+        "undim.runtimes.choice",
+    ],
 )
 def test_the_inference_path_does_not_import_torch(module):
     code = f"import sys, {module}; sys.exit(sorted({{'torch', 'pydantic', 'scipy', 'av'}} & set(sys.modules)) or 0)"

@@ -2,16 +2,16 @@
 
 import csv
 import json
-import os
 import subprocess
 import sys
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
-from dark_pictures import batch, contents, rows, write_pictures
+from dark_pictures import batch, contents, rows
 
 from undim.batch import stores
 from undim.batch.addresses import shown
@@ -70,7 +70,7 @@ def s3(monkeypatch):
     import s3fs
 
     # Its buckets belong to the process, not to the server.
-    urlopen(Request(f"http://127.0.0.1:{server.server_port}/moto-api/reset", method="POST")).close()  # noqa: S310
+    urlopen(Request(f"http://127.0.0.1:{server.server_port}/moto-api/reset", method="POST")).close()
     s3fs.S3FileSystem.clear_instance_cache()
     system = s3fs.S3FileSystem(use_listings_cache=False)
     system.mkdir("bucket")
@@ -142,7 +142,7 @@ def test_what_will_not_change_is_not_asked_twice(error):
         calls.append(1)
         raise error
 
-    with pytest.raises(OSError):
+    with pytest.raises(OSError):  # noqa: PT011 - of any kind
         ask(refuse, "s3://bucket/x", lambda _: None)
     assert len(calls) == 1
 
@@ -213,14 +213,12 @@ def test_manifests_name_pictures(pictures, tmp_path, kind):
     elif kind == "jsonl":
         manifest.write_text("".join(json.dumps({"where": name}) + "\n" for name in names))
     else:
-        pyarrow = pytest.importorskip("pyarrow")
-        import pyarrow.parquet
-
-        pyarrow.parquet.write_table(pyarrow.table({"where": names}), manifest)
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.table({"where": names}), manifest)
     found = {one.name: one.address for one in find_pictures(str(manifest), column="where")}
     whole = str(pictures / "b.jpg").lstrip("/")
     assert sorted(found) == sorted(["a.png", "sub/c.png", whole])
-    assert all(os.path.exists(address) for address in found.values())
+    assert all(Path(address).exists() for address in found.values())
     tally = count_batch(batch(manifest, tmp_path / "out", column="where"), Listener())
     assert tally.done == 3
     with pytest.raises(UsageError, match="no column 'path'; it has"):

@@ -78,7 +78,9 @@ def find_process(folder, rank):
     for place in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             words = (place / "cmdline").read_bytes().split(b"\0")
-            if str(folder).encode() in words and f"RANK={rank}".encode() in (place / "environ").read_bytes().split(b"\0"):
+            if str(folder).encode() in words and f"RANK={rank}".encode() in (place / "environ").read_bytes().split(
+                b"\0"
+            ):
                 return int(place.name)
     return None
 
@@ -105,9 +107,7 @@ def test_a_killed_process_costs_no_more_than_the_steps_since_the_checkpoint(reci
     os.kill(find_process(run, 1), signal.SIGKILL)
     assert started.wait() == 0, (tmp_path / "log.txt").read_text()
     assert "exitcode: -9" in (tmp_path / "log.txt").read_text() or "Signal 9" in (tmp_path / "log.txt").read_text()
-    whole, broken = (
-        load_model(tmp_path / name / "average.safetensors").state_dict() for name in ("whole", "broken")
-    )
+    whole, broken = (load_model(tmp_path / name / "average.safetensors").state_dict() for name in ("whole", "broken"))
     for name, tensor in whole.items():
         assert torch.allclose(tensor, broken[name], rtol=0, atol=1e-5), name
     assert [row["step"] for row in rows_of(run)] == [row["step"] for row in rows_of(tmp_path / "whole")]

@@ -73,7 +73,9 @@ class Batch:
         if self.address is not None and self.engine != "ray":
             raise UsageError("An address is that of a Ray cluster: take the engine ray.", code="no-cluster")
         if self.gpus and self.engine != "ray":
-            raise UsageError("GPUs are shared out by the engine ray; locally, the runtime takes them.", code="no-cluster")
+            raise UsageError(
+                "GPUs are shared out by the engine ray; locally, the runtime takes them.", code="no-cluster"
+            )
         check_apart(self.source.partition("{")[0] if is_shards(self.source) else self.source, self.destination)
         if self.report is not None:
             check_report(self.report)

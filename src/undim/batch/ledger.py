@@ -74,9 +74,7 @@ class Ledger:
         """All that was found, by name; what could get one output stands together."""
         rows = self._base.execute("SELECT * FROM found ORDER BY stem, name")
         for _, group in groupby(rows, key=lambda row: row[0]):
-            yield [
-                Found(_text(row[1]), _text(row[2]), *row[3:7], sidecar=bool(row[7])) for row in group
-            ]
+            yield [Found(_text(row[1]), _text(row[2]), *row[3:7], sidecar=bool(row[7])) for row in group]
 
     def add_there(self, names: Iterable[str]) -> None:
         """Note names of outputs that exist."""
@@ -91,7 +89,8 @@ class Ledger:
         self._base.execute("BEGIN")
         try:
             self._base.executemany(
-                "INSERT OR REPLACE INTO earlier VALUES (?, ?)", ((_packed(one.key), dump_record(one)) for one in records)
+                "INSERT OR REPLACE INTO earlier VALUES (?, ?)",
+                ((_packed(one.key), dump_record(one)) for one in records),
             )
         finally:
             self._base.execute("COMMIT")

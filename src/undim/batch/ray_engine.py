@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+
 @dataclass(frozen=True)
 class Cluster:
     """What runs the workers."""
@@ -40,9 +41,7 @@ class Cluster:
     """Of each worker."""
 
 
-def run_on_ray(
-    units: Iterator[Unit], settings: Settings, cluster: Cluster, home: str
-) -> Iterator[tuple[int, Record]]:
+def run_on_ray(units: Iterator[Unit], settings: Settings, cluster: Cluster, home: str) -> Iterator[tuple[int, Record]]:
     """Yield (number, record) of each picture as its unit ends.
 
     Args:

@@ -1,0 +1,114 @@
+"""Throughput of the two engines with as many workers, and the driver's memory as the number of pictures grows.
+
+    python benchmarks/batch_engines.py --data DIR [--count 200] [--memory]
+
+Each engine makes the same pictures of 600 x 400 twice, in turns; starting and ending are left out: what counts is the
+time from the first record to the last. With --memory the network is stubbed (strength 0 returns the input: a picture of 8 x 8
+pixels then costs reading and writing alone), and the driver's largest resident size is taken at 2,000 and 50,000 pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+PROBE = """
+import json, resource, sys, time
+from undim.batch.drive import Batch, Listener, run_batch
+from undim.jobs.options import EnhanceOptions
+source, target, engine, workers, model, strength = sys.argv[1:]
+times = []
+options = EnhanceOptions(model=model, threads=1, strength=float(strength))
+tally = run_batch(
+    Batch(source, target, options, engine=engine, workers=int(workers)),
+    Listener(ended=lambda record: times.append(time.monotonic())),
+)
+print(json.dumps({"first": times[0], "last": times[-1], "count": len(times), "failed": tally.failed,
+                  "kibibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}))
+"""
+
+
+def probe(
+    source: Path, target: Path, engine: str, given: argparse.Namespace, model: str, strength: int
+) -> dict[str, float]:
+    words = [sys.executable, "-c", PROBE, *map(str, (source, target, engine, given.workers, model, strength))]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE)  # noqa: S603
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def make(folder: Path, count: int, size: tuple[int, int], data: str | None = None) -> None:
+    rng = np.random.default_rng(0)
+    pictures = []
+    if data:
+        for path in sorted(Path(data).rglob("*.png"))[:40]:
+            pictures.append(np.asarray(Image.open(path).convert("RGB").resize(size)) // 4)
+    pictures = pictures or [rng.integers(0, 60, (size[1], size[0], 3), dtype=np.uint8) for _ in range(8)]
+    for number in range(count):
+        target = folder / f"{number // 1000:03d}" / f"{number:06d}.{'jpg' if data else 'bmp'}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pictures[number % len(pictures)]).save(target)
+
+
+def compare(given: argparse.Namespace) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as place:
+        source = Path(place) / "in"
+        make(source, given.count, (600, 400), given.data)
+        seconds: dict[str, list[float]] = {"local": [], "ray": []}
+        for turn in range(given.turns):
+            for engine, taken in seconds.items():
+                found = probe(source, Path(place) / f"{engine}{turn}", engine, given, given.model, 1)
+                taken.append((found["last"] - found["first"]) / (found["count"] - 1))
+        local, ray = (statistics.median(seconds[engine]) for engine in ("local", "ray"))
+        return {
+            "pictures": given.count,
+            "workers": given.workers,
+            "model": given.model,
+            "load": os.getloadavg()[0],
+            "seconds a picture": {engine: [round(one, 4) for one in taken] for engine, taken in seconds.items()},
+            "throughput of ray over local": round(local / ray, 3),
+            "milliseconds more a picture": round(1000 * (ray - local), 1),
+        }
+
+
+def memory(given: argparse.Namespace) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for count in (2000, 50_000):
+        with tempfile.TemporaryDirectory() as place:
+            make(Path(place) / "in", count, (8, 8))
+            for engine in given.engines:
+                begin = time.monotonic()
+                one = probe(Path(place) / "in", Path(place) / engine, engine, given, "tiny", 0)
+                found[f"{engine} {count}"] = {
+                    "MiB": round(one["kibibytes"] / 1024, 1),
+                    "seconds": round(time.monotonic() - begin, 1),
+                    "failed": one["failed"],
+                }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--model", default="photo")
+    parser.add_argument("--data", help="a folder of pictures")
+    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--engines", nargs="+", default=["local", "ray"])
+    given = parser.parse_args()
+    print(json.dumps(memory(given) if given.memory else compare(given), indent=1))
+
+
+if __name__ == "__main__":
+    main()
