@@ -36,7 +36,7 @@ def batch(
         str,
         typer.Argument(
             show_default=False,
-            help="A folder, s3://, gs:// or az:// address, an http(s):// listing, a manifest (.csv, .jsonl, .parquet), or"
+            help="A folder, s3://, gs:// or az://, an http(s):// listing, a manifest (.csv, .jsonl, .parquet), or"
             " .tar shards such as in-{000..011}.tar.",
         ),
     ],
