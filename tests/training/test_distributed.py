@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -114,22 +115,19 @@ def test_a_killed_process_costs_no_more_than_the_steps_since_the_checkpoint(reci
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_over_an_epoch_shares_neither_overlap_nor_lose_a_picture(recipe, world, monkeypatch):
+def test_over_epochs_shares_neither_overlap_nor_lose_a_picture(recipe, world, monkeypatch):
     crops = load_crops(load_recipe(recipe))
     drawn = []
     plain = crops._index
     monkeypatch.setattr(crops, "_index", lambda place, rng: drawn.append(plain(place, rng)) or drawn[-1])
-    size = 6
-    for epoch in range(2):
-        shares = []
-        for rank in range(world):
-            drawn.clear()
-            for step in range(epoch * len(crops) // size, (epoch + 1) * len(crops) // size):
-                crops.batch(step, size, 16, rank=rank, world=world)
-            shares.append(list(drawn))
-        together = [index for share in shares for index in share]
-        assert sorted(together) == list(range(len(crops)))
-        assert len({len(share) for share in shares}) == 1
+    size, shares = 6, []
+    for rank in range(world):
+        drawn.clear()
+        for step in range(len(crops)):  # as many steps as pictures are as many epochs as the batch has pictures
+            crops.batch(step, size, 16, rank=rank, world=world)
+        shares.append(list(drawn))
+    assert Counter(index for share in shares for index in share) == dict.fromkeys(range(len(crops)), size)
+    assert {len(share) for share in shares} == {len(crops) * size // world}
 
 
 @pytest.mark.parametrize("mixup", ["0.0", "1.0"])
