@@ -22,6 +22,7 @@ _ENVIRONMENT = {
 """What Ray reads when it is imported; what is set already stays."""
 _OF_ONE_MACHINE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # listens on 127.0.0.1 alone, on every system as on those
+    "RAY_worker_niceness": "0",  # else workers give way to all else on the machine
     "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one to the home folder
 }
 _STARTS = 3

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from undim.batch.drive import Listener, run_batch
 from undim.cluster import connected
 from undim.errors import UsageError
 
-pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
+# Not imported here: what it reads when it is imported is set by undim.cluster.
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")]
 
 
 @pytest.fixture(scope="module")

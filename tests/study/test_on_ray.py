@@ -1,9 +1,10 @@
-"""Cells on a Ray cluster of this machine: the same folder as by the queue of one machine, and gone on with after a kill."""
+"""Cells on a Ray cluster of this machine: the folder is as of one machine, though a worker is killed."""
 
 import os
 import signal
 import subprocess
 import time
+from importlib.util import find_spec
 
 import pytest
 from test_runner import PLACES, timeless
@@ -12,8 +13,6 @@ from undim.study.on_ray import cluster_places
 from undim.study.plan import load_study
 from undim.study.runner import run_study
 
-pytest.importorskip("ray")
-
 
 def find_workers():
     listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
@@ -21,6 +20,7 @@ def find_workers():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="ray is not installed")
 def test_a_cluster_gives_the_folder_of_one_machine_though_a_worker_is_killed(study_file, tmp_path):
     study_file.write_text(study_file.read_text().replace("seeds: [0, 1]", "seeds: [3]"))
     plan = load_study(study_file)

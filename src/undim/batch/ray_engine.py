@@ -10,14 +10,14 @@ import logging
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from undim.batch.addresses import join
 from undim.batch.packing import run_unit
 from undim.batch.pieces import Settings, Unit, dump_record, load_record
 from undim.batch.stores import drop_folders, store_of
-from undim.batch.supervisor import Supervisor
+from undim.batch.supervisor import Supervisor, share_memory
 from undim.cluster import connected, import_ray
 from undim.errors import UndimError, UsageError
 from undim.jobs.work import Record
@@ -100,7 +100,10 @@ class UnitWorker:
     """
 
     def __init__(self, settings: str) -> None:
-        self._supervisor = Supervisor(Settings.load(settings))
+        told = Settings.load(settings)
+        if told.memory is None:  # this machine's, of which the driver knows nothing
+            told = replace(told, memory=share_memory(count_cores() // (told.options.threads or 1)))
+        self._supervisor = Supervisor(told)
 
     def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> dict[str, list[Any]]:
         """Carry out the units of a batch; a column with the numbers of pictures and one with their records."""
