@@ -23,7 +23,7 @@ from undim.jobs.plan import check_output_folder
 from undim.jobs.work import Record
 from undim.machine import count_cores
 from undim.runtimes.precision import PrecisionWish
-from undim.runtimes.table import RuntimeWish, reads_of
+from undim.runtimes.table import reads_of
 from undim.shipped import find_model, list_shipped_models
 
 Engine = Literal["local", "ray"]
@@ -194,7 +194,7 @@ def _settle(batch: Batch) -> Settings:
         return settings
     with Supervisor(settings) as supervisor:
         runtime, precision = supervisor.ready.runtime.split(" ")[:2]
-    settled = replace(options, runtime=cast("RuntimeWish", runtime), precision=cast("PrecisionWish", precision))
+    settled = replace(options, runtime=runtime, precision=cast("PrecisionWish", precision))
     return replace(settings, options=settled)
 
 

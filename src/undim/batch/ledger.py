@@ -74,7 +74,10 @@ class Ledger:
         """All that was found, by name; what could get one output stands together."""
         rows = self._base.execute("SELECT * FROM found ORDER BY stem, name")
         for _, group in groupby(rows, key=lambda row: row[0]):
-            yield [Found(_text(row[1]), _text(row[2]), *row[3:7], sidecar=bool(row[7])) for row in group]
+            yield [
+                Found(_text(name), _text(address), offset, length, refusal, code, bool(sidecar))
+                for _, name, address, offset, length, refusal, code, sidecar in group
+            ]
 
     def add_there(self, names: Iterable[str]) -> None:
         """Note names of outputs that exist."""
