@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace i
 RUNS = [name for name in RUNTIMES if is_installed(name)]
 ENHANCE = [["enhance", "pictures", "-o", "out", "--model", "tiny", "--runtime", name] for name in [*RUNS, "auto"]]
 OTHERS = [
+    ["batch", "pictures", "batch", "--model", "tiny", "--workers", "1"],
     ["models"],
     ["data", "list"],
     ["score", "low", "high", "-o", "scores"],

@@ -1,23 +1,5 @@
-import os
-from pathlib import Path
-
 import pytest
-from dark_pictures import KILLER, write_pictures
-
-import undim
-
-_FAULT = f"""
-import os, signal
-import undim.batch.stores as stores
-plain = stores.read_whole
-def read(address, offset=0, length=None):
-    content = plain(address, offset, length)
-    if content.startswith({KILLER!r}):
-        os.kill(os.getpid(), signal.SIGKILL)
-    return content
-stores.read_whole = read
-"""
-"""Imported by the interpreter of each worker before the worker itself."""
+from dark_pictures import lay_fault, write_pictures
 
 
 @pytest.fixture
@@ -28,8 +10,5 @@ def pictures(tmp_path):
 @pytest.fixture
 def killing(tmp_path, monkeypatch):
     """Let worker processes die of pictures that begin with `KILLER`."""
-    folder = tmp_path / "fault"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(_FAULT)
-    source = Path(undim.__file__).parents[1]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(folder), str(source))))
+    (tmp_path / "fault").mkdir()
+    lay_fault(tmp_path / "fault", monkeypatch)

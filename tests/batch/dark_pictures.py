@@ -1,10 +1,12 @@
 """Small dark pictures for batches, and what a batch made of them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+import undim
 from undim.batch.drive import Batch
 from undim.batch.report import read_report
 from undim.jobs.options import EnhanceOptions
@@ -12,6 +14,25 @@ from undim.jobs.options import EnhanceOptions
 KILLER = b"ends its worker"
 """What a picture's file begins with that ends its worker where the fixture `killing` is."""
 OPTIONS = EnhanceOptions(model="tiny", threads=1)
+
+_FAULT = f"""
+import os, signal
+import undim.batch.stores as stores
+plain = stores.read_whole
+def read(address, offset=0, length=None):
+    content = plain(address, offset, length)
+    if content.startswith({KILLER!r}):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return content
+stores.read_whole = read
+"""
+"""Imported by the interpreter of each worker before the worker itself."""
+
+
+def lay_fault(folder, patch):
+    """Let worker processes that start from now on die of pictures that begin with `KILLER`."""
+    (folder / "sitecustomize.py").write_text(_FAULT)
+    patch.setenv("PYTHONPATH", os.pathsep.join((str(folder), str(Path(undim.__file__).parents[1]))))
 
 
 def write_pictures(folder, names, size=(40, 24), seed=0):

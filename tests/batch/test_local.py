@@ -91,7 +91,9 @@ def test_a_worker_that_is_killed_from_outside_costs_nothing(tmp_path):
 
 
 def _workers(parent):
-    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True, check=True)
+    listed = subprocess.run(
+        ["ps", "-o", "pid=,args=", "--ppid", str(parent)], capture_output=True, text=True, check=True
+    )
     return [int(line.split()[0]) for line in listed.stdout.splitlines() if "undim.batch.worker" in line]
 
 

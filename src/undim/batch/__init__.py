@@ -1,1 +1,1 @@
-"""More pictures than one command should hold in its hands: from store to store, by worker processes or a Ray cluster."""
+"""Very many pictures: from store to store, by worker processes or a Ray cluster."""

@@ -16,20 +16,18 @@ from undim.batch.planning import Wanted, note_outputs, plan_units
 from undim.batch.report import Parts, check_report, home_of, read_report, write_report
 from undim.batch.sources import COLUMN, find_pictures, is_shards
 from undim.batch.stores import store_of, tell
-from undim.batch.supervisor import Supervisor
+from undim.batch.supervisor import Supervisor, share_memory
 from undim.errors import UsageError
 from undim.jobs.options import EnhanceOptions
 from undim.jobs.plan import check_output_folder
 from undim.jobs.work import Record
-from undim.machine import count_cores, free_memory
+from undim.machine import count_cores
 from undim.runtimes.precision import PrecisionWish
-from undim.runtimes.table import RuntimeWish, reads_of
-from undim.shipped import find_model
+from undim.runtimes.table import reads_of
+from undim.shipped import find_model, list_shipped_models
 
 Engine = Literal["local", "ray"]
 ENGINES: tuple[Engine, ...] = ("local", "ray")
-_SHARE = 0.5
-"""Of the free memory, what the decoded pictures of all workers of this machine may take."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,9 @@ class Batch:
         if self.address is not None and self.engine != "ray":
             raise UsageError("An address is that of a Ray cluster: take the engine ray.", code="no-cluster")
         if self.gpus and self.engine != "ray":
-            raise UsageError("GPUs are shared out by the engine ray; locally, the runtime takes them.", code="no-cluster")
+            raise UsageError(
+                "GPUs are shared out by the engine ray; locally, the runtime takes them.", code="no-cluster"
+            )
         check_apart(self.source.partition("{")[0] if is_shards(self.source) else self.source, self.destination)
         if self.report is not None:
             check_report(self.report)
@@ -186,15 +186,21 @@ def _results(batch: Batch, settings: Settings, units: Iterator[Unit]) -> Iterato
 def _settle(batch: Batch) -> Settings:
     """What all workers are told, so that one picture does not come out differently from two of them."""
     options, memory = batch.options, batch.memory
-    if memory is None and batch.engine == "local" and (free := free_memory()) is not None:
-        memory = int(_SHARE * free / (batch.workers or count_cores()))
+    if memory is None and batch.engine == "local":
+        memory = share_memory(batch.workers or count_cores())
+    options = replace(options, model=_anywhere(options.model))
     settings = Settings(options, absolute(batch.destination), memory, batch.tries)
     if options.runtime != "auto":
         return settings
     with Supervisor(settings) as supervisor:
         runtime, precision = supervisor.ready.runtime.split(" ")[:2]
-    settled = replace(options, runtime=cast("RuntimeWish", runtime), precision=cast("PrecisionWish", precision))
+    settled = replace(options, runtime=runtime, precision=cast("PrecisionWish", precision))
     return replace(settings, options=settled)
+
+
+def _anywhere(model: str) -> str:
+    """A model as it is called in every folder."""
+    return model if model in list_shipped_models() else absolute(model)
 
 
 def _take_stock(ledger: Ledger, batch: Batch, listener: Listener) -> int:

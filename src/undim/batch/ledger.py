@@ -75,7 +75,8 @@ class Ledger:
         rows = self._base.execute("SELECT * FROM found ORDER BY stem, name")
         for _, group in groupby(rows, key=lambda row: row[0]):
             yield [
-                Found(_text(row[1]), _text(row[2]), *row[3:7], sidecar=bool(row[7])) for row in group
+                Found(_text(name), _text(address), offset, length, refusal, code, bool(sidecar))
+                for _, name, address, offset, length, refusal, code, sidecar in group
             ]
 
     def add_there(self, names: Iterable[str]) -> None:
@@ -91,7 +92,8 @@ class Ledger:
         self._base.execute("BEGIN")
         try:
             self._base.executemany(
-                "INSERT OR REPLACE INTO earlier VALUES (?, ?)", ((_packed(one.key), dump_record(one)) for one in records)
+                "INSERT OR REPLACE INTO earlier VALUES (?, ?)",
+                ((_packed(one.key), dump_record(one)) for one in records),
             )
         finally:
             self._base.execute("COMMIT")

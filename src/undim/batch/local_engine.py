@@ -92,7 +92,7 @@ class _Crew:
                         return
                     self._supervisors.append(supervisor)
                 self._serve(supervisor)
-        except BaseException as error:  # noqa: BLE001 - raised in the calling thread
+        except BaseException as error:
             self._answers.put(error)
         else:
             self._answers.put(None)

@@ -112,9 +112,7 @@ def _name(pictures: list[Found], wanted: Wanted) -> Iterator[_Named]:
     outputs = [
         name_output(PurePosixPath(one.name), wanted.form, read) for one, read in zip(pictures, formats, strict=True)
     ]
-    wishes = [
-        Wish(one.name, None if one.refusal else output[0]) for one, output in zip(pictures, outputs, strict=True)
-    ]
+    wishes = [Wish(one.name, None if one.refusal else output[0]) for one, output in zip(pictures, outputs, strict=True)]
     names: list[PurePosixPath | str | None] = tell_apart(wishes, str, {})
     for one, (output, form), name in zip(pictures, outputs, names, strict=True):
         refusal, code = (name, "same-output") if isinstance(name, str) else (one.refusal, one.code)
@@ -237,6 +235,7 @@ def _holds(shard: str, records: dict[int, Record | None]) -> bool:
     except (OSError, tarfile.TarError):
         return False
     return all(
-        record is not None and record.sha256 in (hashes.get(record.output or ""), hashes.get(below_top(record.output or "")))
+        record is not None
+        and record.sha256 in (hashes.get(record.output or ""), hashes.get(below_top(record.output or "")))
         for record in records.values()
     )

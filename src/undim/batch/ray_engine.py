@@ -7,20 +7,18 @@ are names of these files and records, and the driver holds neither pictures nor 
 from __future__ import annotations
 
 import logging
-import os
 import secrets
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from undim.batch.addresses import is_remote, join, local_path
+from undim.batch.addresses import join
 from undim.batch.packing import run_unit
 from undim.batch.pieces import Settings, Unit, dump_record, load_record
-from undim.batch.stores import store_of
-from undim.batch.supervisor import Supervisor
+from undim.batch.stores import drop_folders, store_of
+from undim.batch.supervisor import Supervisor, share_memory
+from undim.cluster import connected, import_ray
 from undim.errors import UndimError, UsageError
 from undim.jobs.work import Record
 from undim.machine import count_cores
@@ -29,17 +27,6 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     import numpy.typing as npt
-
-STORE_BYTES = 128 * 2**20
-"""Of a cluster on this machine, for names and records: pictures never lie in Ray's object store."""
-
-
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is told to anyone
-    "RAY_raylet_start_wait_time_s": "300",  # a busy machine is slow, not broken
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray writes one to the home folder
-}
-"""What Ray reads when it is imported; what is set already stays."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +41,7 @@ class Cluster:
     """Of each worker."""
 
 
-def run_on_ray(
-    units: Iterator[Unit], settings: Settings, cluster: Cluster, home: str
-) -> Iterator[tuple[int, Record]]:
+def run_on_ray(units: Iterator[Unit], settings: Settings, cluster: Cluster, home: str) -> Iterator[tuple[int, Record]]:
     """Yield (number, record) of each picture as its unit ends.
 
     Args:
@@ -69,7 +54,7 @@ def run_on_ray(
         UsageError: if Ray is not installed, or the cluster is not there or too small.
         UndimError: if workers cannot be started, or the cluster gives up.
     """
-    ray = _import_ray()
+    import_data(cluster.address)
     plan = join(home, f"plan/{secrets.token_hex(8)}")
     names: list[str] = []
     try:
@@ -77,13 +62,34 @@ def run_on_ray(
             names.append(join(plan, f"{len(names):08d}.json"))
             store_of(home).write(names[-1], unit.dump().encode())
         if names:
-            with _connected(ray, cluster, settings):
+            cores = (cluster.workers or count_cores()) * (settings.options.threads or 1)
+            with connected(cluster.address, cores) as ray:
                 yield from _stream(ray, names, settings, cluster)
     finally:
         for name in names:
             with suppress(OSError):
                 store_of(home).remove(name)
-        _remove_folder(plan)
+        drop_folders(plan, join(home, "plan"))
+
+
+def import_data(address: str | None) -> None:
+    """Import Ray Data.
+
+    Raises:
+        UsageError: if a part of it is not installed.
+    """
+    import_ray(address)
+    try:
+        import ray.data
+    except ImportError as error:
+        missing = (error.name or "ray").partition(".")[0]
+        raise UsageError(
+            f'The engine ray needs {missing}, which is not installed: pip install "undim[ray]".', code="extra"
+        ) from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
 
 
 class UnitWorker:
@@ -94,7 +100,10 @@ class UnitWorker:
     """
 
     def __init__(self, settings: str) -> None:
-        self._supervisor = Supervisor(Settings.load(settings))
+        told = Settings.load(settings)
+        if told.memory is None:  # this machine's, of which the driver knows nothing
+            told = replace(told, memory=share_memory(count_cores() // (told.options.threads or 1)))
+        self._supervisor = Supervisor(told)
 
     def __call__(self, batch: dict[str, npt.NDArray[Any]]) -> dict[str, list[Any]]:
         """Carry out the units of a batch; a column with the numbers of pictures and one with their records."""
@@ -152,64 +161,3 @@ def _room(ray: ModuleType, settings: Settings, cluster: Cluster) -> int:
             subject="workers",
         )
     return wanted
-
-
-@contextmanager
-def _connected(ray: ModuleType, cluster: Cluster, settings: Settings) -> Iterator[None]:
-    """While in the block, be connected to a cluster; one that was started here ends with it."""
-    if ray.is_initialized():  # by whoever calls this as a library
-        yield
-        return
-    folder = None if cluster.address is not None else tempfile.mkdtemp(prefix="undim-ray-")
-    try:
-        if folder is None:
-            _init(ray, f"There is no Ray cluster at {cluster.address!r}", address=cluster.address)
-        else:
-            _init(
-                ray,
-                "A Ray cluster cannot be started on this machine",
-                num_cpus=(cluster.workers or count_cores()) * (settings.options.threads or 1),
-                include_dashboard=False,
-                object_store_memory=STORE_BYTES,
-                _node_ip_address="127.0.0.1",
-                _temp_dir=folder,
-            )
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        yield
-    finally:
-        ray.shutdown()
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _init(ray: ModuleType, refusal: str, **arguments: object) -> None:
-    try:
-        ray.init(log_to_driver=False, logging_level=logging.ERROR, **arguments)
-    except Exception as error:  # a plain Exception where a process of the cluster does not start
-        raise UsageError(f"{refusal}: {' '.join(str(error).split())[:200]}", code="cluster") from error
-
-
-def _import_ray() -> ModuleType:
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        missing = (error.name or "ray").partition(".")[0]
-        raise UsageError(
-            f'The engine ray needs {missing}, which is not installed: pip install "undim[ray]".', code="extra"
-        ) from error
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return ray
-
-
-def _remove_folder(address: str) -> None:
-    """Of a local destination: object stores have no folders."""
-    if not is_remote(address):
-        for folder in (local_path(address), local_path(address).parent):
-            with suppress(OSError):
-                folder.rmdir()

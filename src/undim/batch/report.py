@@ -9,18 +9,15 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import ModuleType
 
 from undim.batch.addresses import is_remote, join, local_path, shown
 from undim.batch.pieces import dump_record, load_record
 from undim.batch.sources import is_shards
-from undim.batch.stores import Store, store_of, tell
+from undim.batch.stores import Store, drop_folders, store_of, tell
 from undim.errors import UsageError
 from undim.images.formats import suffix_of
 from undim.jobs.work import Record
-
-if TYPE_CHECKING:
-    import pyarrow
 
 FOLDER = ".undim"
 """In the destination: what is no picture."""
@@ -86,6 +83,7 @@ class Parts:
         """Take all parts away, once the report is written."""
         for address in self._list():
             self._store.remove(address)
+        drop_folders(self._folder)
 
     def _list(self) -> list[str]:
         try:
@@ -145,14 +143,15 @@ def _beside(address: str) -> Path | None:
     return folder
 
 
-def _parquet() -> pyarrow.parquet:  # type: ignore[valid-type]  # a module
+def _parquet() -> ModuleType:
     try:
-        import pyarrow.parquet
+        from pyarrow import parquet
     except ImportError as error:
         raise UsageError(
             'Parquet files need pyarrow, which is not installed: pip install "undim[remote]".', code="extra"
         ) from error
-    return pyarrow.parquet
+    module: ModuleType = parquet
+    return module
 
 
 def _write_parquet(path: Path, records: Iterable[Record]) -> None:

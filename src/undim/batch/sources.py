@@ -10,7 +10,7 @@ import re
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from undim.batch.addresses import expand, is_remote, join, local_path, scheme_of, shown
@@ -135,7 +135,7 @@ def _in_manifest(source: str, suffix: str, column: str) -> Iterator[Found]:
 def _named(base: str, text: str) -> Found:
     """A picture that a manifest names: a path relative to the manifest, or a whole one."""
     plain = text.partition("?")[0] if is_remote(text) else text
-    whole = is_remote(text) or os.path.isabs(text) or scheme_of(text) == "file"
+    whole = is_remote(text) or Path(text).is_absolute() or scheme_of(text) == "file"
     name = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]+://([^/@]*@)?", "", plain) if whole else plain
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     address = text if whole else join(base or ".", text) if not is_remote(base) else f"{base}/{text}"

@@ -27,9 +27,11 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 20.0
 """Seconds before the second try, and at most; each pause is twice the one before, shortened by chance."""
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory", "http", "https"})
 """Schemes of stores in which an object appears whole or not at all."""
-_PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError)
+_PERMANENT = (
+    *(FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError),
+    *(ValueError, TypeError, KeyError, NotImplementedError, ImportError, UsageError, MemoryError),
+)
 _PERMANENT_NUMBERS = {errno.ENOSPC, errno.EROFS, errno.ENAMETOOLONG, errno.EINVAL, errno.EDQUOT}
-_PERMANENT_ERRORS = (ValueError, TypeError, KeyError, NotImplementedError, ImportError, UsageError, MemoryError)
 _PACKAGES = {"gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs", "abfss": "adlfs", "s3": "s3fs"}
 
 Value = TypeVar("Value")
@@ -170,7 +172,7 @@ class RemoteStore:
             self._ask(lambda: self._system.pipe_file(path, content), address)
             return
         folder, _, name = path.rpartition("/")
-        draft = f"{folder}/.undim-{os.getpid()}-{random.getrandbits(64):016x}.tmp"  # noqa: S311 - a name, not a secret
+        draft = f"{folder}/.undim-{os.getpid()}-{random.getrandbits(64):016x}.tmp"
 
         def put() -> None:
             self._system.makedirs(folder, exist_ok=True)
@@ -190,10 +192,18 @@ class RemoteStore:
             self._ask(lambda: self._system.rm_file(self._path(address)), address)
 
     def _path(self, address: str) -> str:
-        return str(self._system._strip_protocol(address))  # noqa: SLF001 - fsspec's own way, of every backend
+        return str(self._system._strip_protocol(address))
 
     def _ask(self, call: Callable[[], Value], address: str) -> Value:
         return ask(call, address)
+
+
+def drop_folders(*addresses: str) -> None:
+    """Remove empty folders of the local file system, in this order; object stores have none."""
+    for address in addresses:
+        if not is_remote(address):
+            with suppress(OSError):
+                local_path(address).rmdir()
 
 
 def ask(call: Callable[[], Value], address: str, sleep: Callable[[float], None] | None = None) -> Value:
@@ -207,8 +217,9 @@ def ask(call: Callable[[], Value], address: str, sleep: Callable[[float], None] 
     Raises:
         OSError: what will not change is raised at once as it is; else what the last try said, without credentials.
     """
-    pause = FIRST_PAUSE
-    for attempt in range(1, TRIES + 1):
+    pause, left = FIRST_PAUSE, TRIES
+    while True:
+        left -= 1
         try:
             return call()
         except Exception as error:  # the packages behind fsspec have exceptions of their own
@@ -216,17 +227,16 @@ def ask(call: Callable[[], Value], address: str, sleep: Callable[[float], None] 
                 if isinstance(error, OSError):
                     raise
                 raise OSError(errno.EIO, f"{type(error).__name__}: {shown(str(error))}", shown(address)) from None
-            if attempt == TRIES:
+            if not left:
                 detail = shown(getattr(error, "strerror", None) or str(error)) or type(error).__name__
                 raise OSError(errno.EIO, f"{detail} (asked {TRIES} times)", shown(address)) from None
         (sleep or time.sleep)(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the workers, nothing more
         pause = min(2 * pause, LONGEST_PAUSE)
-    raise AssertionError  # not reached: the last try returns or raises
 
 
 def _may_pass(error: Exception) -> bool:
     """Whether another try may do: throttling, a fault of the store, a connection that broke."""
-    if isinstance(error, _PERMANENT) or isinstance(error, _PERMANENT_ERRORS):
+    if isinstance(error, _PERMANENT):
         return False
     status = getattr(error, "status", None)
     if isinstance(status, int) and 400 <= status < 500 and status not in (408, 425, 429):

@@ -17,10 +17,21 @@ from undim.batch.pieces import Piece, Settings, load_record
 from undim.batch.worker import AHEAD, Errand
 from undim.errors import UndimError, UsageError
 from undim.jobs.work import Record
+from undim.machine import free_memory
 from undim.version import __version__
 
 _PATIENCE = 5.0
 """Seconds that a worker gets to end when it is let go."""
+
+
+_SHARE = 0.5
+"""Of a machine's free memory, what the decoded pictures of all its workers may take."""
+
+
+def share_memory(workers: int) -> int | None:
+    """Bytes for the pictures of each of so many workers on this machine; None if the system does not tell."""
+    free = free_memory()
+    return None if free is None else int(_SHARE * free / max(1, workers))
 
 
 @dataclass(frozen=True)

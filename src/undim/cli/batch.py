@@ -36,7 +36,7 @@ def batch(
         str,
         typer.Argument(
             show_default=False,
-            help="A folder, s3://..., gs://..., az://..., an http(s):// listing, a manifest (.csv, .jsonl, .parquet), or"
+            help="A folder, s3://, gs:// or az://, an http(s):// listing, a manifest (.csv, .jsonl, .parquet), or"
             " .tar shards such as in-{000..011}.tar.",
         ),
     ],
@@ -56,7 +56,9 @@ def batch(
     gpus: Annotated[float, typer.Option(metavar="NUMBER", help="GPUs of each worker, on a Ray cluster.")] = 0.0,
     memory: Annotated[
         float | None,
-        typer.Option(metavar="GB", help="What one worker's decoded pictures may take; default: a share of this machine."),
+        typer.Option(
+            metavar="GB", help="What one worker's decoded pictures may take; default: a share of this machine."
+        ),
     ] = None,
     tries: Annotated[
         int, typer.Option(metavar="N", help="Tries, alone, of a picture that ends its worker; then it is set aside.")
@@ -67,7 +69,8 @@ def batch(
         typer.Option(metavar="FILE", help="A .jsonl or .parquet file; default: DEST/.undim/report.jsonl."),
     ] = None,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Compare outputs that exist with their hashes; make anew those that differ.")
+        bool,
+        typer.Option("--verify", help="Compare outputs that exist with their hashes; make anew those that differ."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; count what there is to do.")] = False,
     model: Annotated[
@@ -143,7 +146,9 @@ def batch(
 def _sum_up(tally: Tally, *, dry_run: bool) -> str:
     kept = " (their outputs exist; --overwrite replaces them)" if tally.skipped else ""
     if dry_run:
-        return f"{tally.total} pictures: {tally.done} to do, {tally.skipped} skipped{kept}, {tally.failed} cannot be done"
+        return (
+            f"{tally.total} pictures: {tally.done} to do, {tally.skipped} skipped{kept}, {tally.failed} cannot be done"
+        )
     return f"{tally.done} done, {tally.skipped} skipped{kept}, {tally.failed} failed; report: {shown(tally.report)}"
 
 

@@ -14,6 +14,7 @@ from undim.cli.study_measures import Wish, measure_study
 from undim.errors import UsageError
 from undim.shipped import find_plan
 from undim.study.cells import StudyFolder
+from undim.study.on_ray import cluster_places
 from undim.study.plan import load_study
 from undim.study.report import write_study_report
 from undim.study.runner import find_places, run_study
@@ -51,6 +52,10 @@ def run(
         typer.Option(metavar="N", min=1, help="Threads of each cell; default: 1, or a GPU's share of cores."),
     ] = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where networks are trained.")] = "auto",
+    address: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Of a Ray cluster that reaches DIR, such as auto: one cell a worker."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing; list the cells and which are finished.")
     ] = False,
@@ -69,8 +74,11 @@ def run(
             length = f"{cell.recipe.steps} steps" if cell.minutes is None else f"{cell.minutes:g} min"
             typer.echo(f"{cell.name}: {state}, {length}")
         return
-    places = find_places(jobs, threads, device)
-    failures = run_study(plan, output, places, say)
+    if address is None:
+        failures = run_study(plan, output, find_places(jobs, threads, device), say)
+    else:
+        with cluster_places(address, jobs, threads, device) as (places, start):
+            failures = run_study(plan, output.resolve(), places, say, start=start)
     done = len(plan.cells) - len(failures)
     typer.echo(f"{output}: {done} of {len(plan.cells)} cells are finished.")
     if failures:

@@ -39,6 +39,7 @@ def run_recipe(recipe: Recipe, output: Path | None, resume: bool, max_minutes: f
     if output is None:
         raise UsageError("Where should the run go? Give -o RUN.")
     first = os.environ.get("RANK", "0") == "0"
+    resume = _resumes(output, resume)
     with _reporting(recipe.steps, visible=first) as report:
         _, steps = train_network(
             recipe, output, resume=resume, max_minutes=max_minutes, report=report, notify=say if first else None
@@ -46,6 +47,18 @@ def run_recipe(recipe: Recipe, output: Path | None, resume: bool, max_minutes: f
     if first:
         files = "average.safetensors and best.safetensors" if recipe.data.validates else "average.safetensors"
         typer.echo(f"{output}: {recipe.model.name} after {steps} steps, in {files}.")
+
+
+def _resumes(output: Path, resume: bool) -> bool:
+    """Whether to go on from a checkpoint: as was asked, or as torchrun needs it that starts ended processes anew.
+
+    There the first start and the next ones have one command line: one that resumes begins where there is nothing yet.
+    All processes ask before the first of them writes to the folder, so they agree.
+    """
+    if os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") == "0":
+        return resume
+    again = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+    return (resume or again) and (output / "recipe.yaml").is_file()
 
 
 def parse_changes(changes: list[str] | None) -> dict[str, str]:

@@ -10,10 +10,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -48,6 +49,75 @@ class Slot:
             "MKL_NUM_THREADS": threads,
             "CUDA_VISIBLE_DEVICES": self.gpu or "",
         }
+
+
+class Started(Protocol):
+    """A cell's process, on this machine or another."""
+
+    def poll(self) -> int | None:
+        """Its exit status, below zero for the signal that killed it; None while it runs."""
+
+    def let_go(self) -> None:
+        """Have it end soon, without waiting for that."""
+
+    def wait(self) -> None:
+        """Wait until it has ended, after it was let go."""
+
+
+Starter = Callable[[Job, Slot, Path], Started]
+"""Starts the process of a job at a place; the path is that of its log."""
+
+
+class Process:
+    """A cell's process on this machine.
+
+    Args:
+        job: what it is told.
+        environment: its own.
+        log: receives what it says.
+    """
+
+    def __init__(self, job: Job, environment: Mapping[str, str], log: Path) -> None:
+        with log.open("ab") as stream:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "undim.study.worker"],
+                stdin=subprocess.PIPE,
+                stdout=stream,
+                stderr=stream,
+                env=environment,
+                start_new_session=True,  # Ctrl-C reaches the queue alone, which then lets go of all
+            )
+        if self._process.stdin is not None:
+            with suppress(BrokenPipeError):  # it died at once; its status will say so
+                self._process.stdin.write(job.model_dump_json(by_alias=True).encode() + b"\n")
+                self._process.stdin.flush()
+
+    def poll(self) -> int | None:
+        """See `Started.poll`."""
+        return self._process.poll()
+
+    def join(self) -> int:
+        """Wait until it ends by itself; its exit status."""
+        return self._process.wait()
+
+    def let_go(self) -> None:
+        """See `Started.let_go`."""
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+
+    def wait(self) -> None:
+        """See `Started.wait`."""
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def start_here(job: Job, place: Slot, log: Path) -> Process:
+    """Start a job's process on this machine."""
+    return Process(job, place.environment(), log)
 
 
 @dataclass(frozen=True)
@@ -87,7 +157,12 @@ def _visible_gpus() -> list[str]:
 
 
 def run_study(
-    plan: Plan, path: Path, places: Sequence[Slot], notify: Callable[[str], None] = lambda _: None
+    plan: Plan,
+    path: Path,
+    places: Sequence[Slot],
+    notify: Callable[[str], None] = lambda _: None,
+    *,
+    start: Starter = start_here,
 ) -> list[Failure]:
     """Run the cells that are not finished.
 
@@ -96,6 +171,7 @@ def run_study(
         path: its folder; what is there is gone on from.
         places: at least one.
         notify: called with a line when a cell starts, ends or fails.
+        start: starts a cell's process; by default on this machine.
 
     Returns:
         The cells that could not be finished.
@@ -106,7 +182,7 @@ def run_study(
     """
     folder = StudyFolder(path)
     folder.prepare(plan)
-    queue = _Queue(plan, folder, list(places), notify)
+    queue = _Queue(plan, folder, list(places), notify, start)
     try:
         while queue.step():
             time.sleep(POLL)
@@ -119,11 +195,14 @@ def run_study(
 class _Running:
     cell: Cell
     place: Slot
-    process: subprocess.Popen[bytes]
+    process: Started
 
 
 class _Queue:
-    def __init__(self, plan: Plan, folder: StudyFolder, places: list[Slot], notify: Callable[[str], None]) -> None:
+    def __init__(
+        self, plan: Plan, folder: StudyFolder, places: list[Slot], notify: Callable[[str], None], start: Starter
+    ) -> None:
+        self.start = start
         self.folder = folder
         self.free = places
         self.notify = notify
@@ -156,15 +235,9 @@ class _Queue:
     def stop(self) -> None:
         """End all processes; they go on from their last checkpoints another time."""
         for one in self.running:
-            if one.process.stdin is not None:
-                with suppress(OSError):
-                    one.process.stdin.close()
+            one.process.let_go()
         for one in self.running:
-            try:
-                one.process.wait(10)
-            except subprocess.TimeoutExpired:
-                one.process.kill()
-                one.process.wait()
+            one.process.wait()
 
     def _ready(self, cell: Cell) -> bool:
         """Whether a cell can start; one that never will is noted as failed."""
@@ -198,22 +271,9 @@ class _Queue:
             measure=cell.measure,
             threads=place.threads,
         )
-        with _log(run).open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "undim.study.worker"],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=place.environment(),
-                start_new_session=True,  # Ctrl-C reaches the queue alone, which then lets go of all
-            )
-        self.running.append(_Running(cell, place, process))
+        self.running.append(_Running(cell, place, self.start(job, place, _log(run))))
         self.starts[cell.name] = self.starts.get(cell.name, 0) + 1
         self.notify(f"{cell.name}: started")
-        if process.stdin is not None:
-            with suppress(BrokenPipeError):  # it died at once; its status will say so
-                process.stdin.write(job.model_dump_json(by_alias=True).encode() + b"\n")
-                process.stdin.flush()
 
     def _recipe(self, cell: Cell) -> Recipe:
         if cell.after is None:
@@ -222,9 +282,7 @@ class _Queue:
         return cell.recipe.model_copy(update={"model": cell.recipe.model.model_copy(update={"start": start})})
 
     def _ended(self, one: _Running, status: int) -> None:
-        if one.process.stdin is not None:
-            with suppress(OSError):
-                one.process.stdin.close()
+        one.process.let_go()
         name = one.cell.name
         if self.folder.is_finished(one.cell):
             self._finish(name, "finished")

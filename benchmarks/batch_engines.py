@@ -1,0 +1,147 @@
+"""Throughput of the two engines with as many workers, and the driver's memory as the number of pictures grows.
+
+    python benchmarks/batch_engines.py --data DIR [--count 200] [--memory]
+
+Each engine makes the same pictures of 600 x 400 twice, in turns; starting and ending are left out: what counts is the
+time from the first record to the last. CPU time is that of the driver and its workers, on this machine's engine. With
+--memory the workers are stubbed: the driver plans, notes and reports what a manifest names as if workers had done it,
+and its largest resident size is taken at 2,000 and at 50,000 pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+PROBE = """
+import json, resource, sys, time
+from undim.batch.drive import Batch, Listener, run_batch
+from undim.jobs.options import EnhanceOptions
+source, target, engine, workers, model, strength = sys.argv[1:]
+times = []
+options = EnhanceOptions(model=model, threads=1, strength=float(strength))
+tally = run_batch(
+    Batch(source, target, options, engine=engine, workers=int(workers)),
+    Listener(ended=lambda record: times.append(time.monotonic())),
+)
+print(json.dumps({"first": times[0], "last": times[-1], "count": len(times), "failed": tally.failed,
+                  "kibibytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                  "cpu": sum(sum(resource.getrusage(who)[:2]) for who in (0, resource.RUSAGE_CHILDREN))}))
+"""
+
+
+def probe(
+    source: Path, target: Path, engine: str, given: argparse.Namespace, model: str, strength: int
+) -> dict[str, float]:
+    words = [sys.executable, "-c", PROBE, *map(str, (source, target, engine, given.workers, model, strength))]
+    done = subprocess.run(words, check=True, stdout=subprocess.PIPE)  # noqa: S603
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def make(folder: Path, count: int, size: tuple[int, int], data: str | None = None) -> None:
+    rng = np.random.default_rng(0)
+    pictures = []
+    if data:
+        paths = sorted(Path(data).rglob("*.png"))[:40]
+        pictures = [np.asarray(Image.open(path).convert("RGB").resize(size)) // 4 for path in paths]
+    pictures = pictures or [rng.integers(0, 60, (size[1], size[0], 3), dtype=np.uint8) for _ in range(8)]
+    for number in range(count):
+        target = folder / f"{number // 1000:03d}" / f"{number:06d}.{'jpg' if data else 'bmp'}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pictures[number % len(pictures)]).save(target)
+
+
+def compare(given: argparse.Namespace) -> dict[str, object]:
+    with tempfile.TemporaryDirectory() as place:
+        source = Path(place) / "in"
+        make(source, given.count, (600, 400), given.data)
+        cpu: list[float] = []
+        seconds: dict[str, list[float]] = {"local": [], "ray": []}
+        for turn in range(given.turns):
+            for engine, taken in seconds.items():
+                found = probe(source, Path(place) / f"{engine}{turn}", engine, given, given.model, 1)
+                if engine == "local":
+                    cpu.append(found["cpu"] / found["count"])
+                taken.append((found["last"] - found["first"]) / (found["count"] - 1))
+        local, ray = (statistics.median(seconds[engine]) for engine in ("local", "ray"))
+        return {
+            "pictures": given.count,
+            "workers": given.workers,
+            "model": given.model,
+            "load": os.getloadavg()[0],
+            "seconds a picture": {engine: [round(one, 4) for one in taken] for engine, taken in seconds.items()},
+            "CPU seconds a picture, local": [round(one, 4) for one in cpu],
+            "throughput of ray over local": round(local / ray, 3),
+            "milliseconds more a picture": round(1000 * (ray - local), 1),
+        }
+
+
+STUB = """
+import json, resource, sys, tempfile
+from pathlib import Path
+import undim.batch.drive as drive
+from undim.batch.ledger import Ledger
+from undim.jobs.work import Record
+count = int(sys.argv[1])
+
+def run_locally(units, settings, workers):
+    for unit in units:
+        for piece in unit.pieces:
+            yield piece.number, Record(piece.name, "done", output=piece.expected, width=600, height=400, bytes_in=55361,
+                bytes_out=163745, seconds=dict.fromkeys(("read", "decode", "enhance", "encode", "write"), 0.1234),
+                sha256=f"{piece.number:064x}", model_sha256="0" * 64, version="0.1.0", runtime="onnxruntime float32")
+
+drive.run_locally = run_locally
+sizes = []
+leave = Ledger.__exit__
+
+def measure(ledger, *error):
+    sizes.append(sum(path.stat().st_size for path in Path(ledger._folder.name).iterdir()))
+    leave(ledger, *error)
+
+Ledger.__exit__ = measure
+with tempfile.TemporaryDirectory() as place:
+    manifest = Path(place) / "in" / "list.jsonl"
+    manifest.parent.mkdir()
+    with manifest.open("w") as stream:
+        for number in range(count):
+            print(json.dumps({"path": f"{number // 1000:03d}/{number:09d}.jpg"}), file=stream)
+    tally = drive.run_batch(drive.Batch(str(manifest), f"{place}/out", workers=1))
+    report = (Path(place) / "out" / ".undim" / "report.jsonl").stat().st_size
+print(json.dumps({"MiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1), "done": tally.done,
+                  "ledger bytes a picture": round(sizes[0] / count), "report bytes a picture": round(report / count)}))
+"""
+
+
+def memory() -> dict[str, object]:
+    found: dict[str, object] = {}
+    for count in (2000, 50_000):
+        done = subprocess.run([sys.executable, "-c", STUB, str(count)], check=True, stdout=subprocess.PIPE)  # noqa: S603
+        found[str(count)] = json.loads(done.stdout)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--model", default="photo")
+    parser.add_argument("--data", help="a folder of pictures")
+    parser.add_argument("--memory", action="store_true")
+    given = parser.parse_args()
+    print(json.dumps(memory() if given.memory else compare(given), indent=1))
+
+
+if __name__ == "__main__":
+    main()
