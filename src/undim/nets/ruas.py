@@ -90,7 +90,7 @@ class IlluminationStep(nn.Module):
 
     def forward(self, guess: Tensor) -> Tensor:
         """Refine the guess."""
-        return torch.sigmoid(self.cell(guess)).clamp(DARKEST, 1)
+        return torch.sigmoid(self.cell(guess)).clamp(DARKEST, 1.0)
 
 
 def spread_light(image: Tensor) -> Tensor:
