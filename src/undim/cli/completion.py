@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from typer.completion import (
-    completion_init,  # type: ignore[attr-defined]
-    get_completion_script,  # type: ignore[attr-defined]
-    install,  # type: ignore[attr-defined]
+from typer.completion import (  # type: ignore[attr-defined]
+    completion_init,
+    get_completion_script,
+    install,
     shell_complete,
 )
 
