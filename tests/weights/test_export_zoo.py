@@ -33,7 +33,8 @@ EXPORTED = (
     pytest.param("enlightengan", marks=pytest.mark.slow),
     pytest.param("snr_net_small", marks=pytest.mark.slow),
 )
-"""In tiles; with zeros that depend on the size; padding by itself; with attention. An export takes half a minute."""
+"""One that is cut into tiles, one whose zeros depend on the size, one that pads by itself, one with attention. An
+export takes half a minute."""
 SIZES = ((1, 3, 37, 51), (3, 3, 24, 88))
 
 
