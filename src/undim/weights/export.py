@@ -155,17 +155,21 @@ def _trace(
     shapes += [{0: free} if value.ndim == 1 else None for value in defaults.values()]
     example = (*TRACED[:2], *(-(-side // multiple) * multiple for side in TRACED[2:]))
     examples = [_example(value) for value in defaults.values()]
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            network,
-            (torch.rand(example, generator=numbers), *examples),
-            dynamo=True,
-            input_names=[INPUT, *defaults],
-            output_names=[OUTPUT, TILE_OUTPUT] if defaults else [OUTPUT],
-            dynamic_shapes=tuple(shapes),
-            opset_version=OPSET,
-            verbose=False,
-        )
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                network,
+                (torch.rand(example, generator=numbers), *examples),
+                dynamo=True,
+                input_names=[INPUT, *defaults],
+                output_names=[OUTPUT, TILE_OUTPUT] if defaults else [OUTPUT],
+                dynamic_shapes=tuple(shapes),
+                opset_version=OPSET,
+                verbose=False,
+            )
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f"PyTorch cannot turn {type(network).__name__} into an ONNX file: {reason}") from error
     if program is None:
         raise CheckpointError(f"PyTorch gave no ONNX program for {type(network).__name__}.")
     return program.model_proto
