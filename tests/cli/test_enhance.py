@@ -295,7 +295,7 @@ def test_fault_in_one_picture_does_not_cost_the_others(folder, undim, monkeypatc
             raise ZeroDivisionError("a bug")
         return ()
 
-    monkeypatch.setattr("undim.jobs.run.write_picture", fail)
+    monkeypatch.setattr("undim.jobs.coder.write_picture", fail)
     status, _, err = undim("in", "-o", "out")
     assert (status, err[-1]) == (1, "undim: 2 done, 0 skipped, 1 failed")
     assert "a bug" in err[0]
