@@ -167,6 +167,7 @@ def test_a_dry_run_writes_nothing(pictures, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_shards_become_shards_with_what_goes_along(tmp_path):
     shards = tmp_path / "shards"
     shards.mkdir()

@@ -98,6 +98,7 @@ def test_s3_to_s3_is_what_a_folder_gives(pictures, tmp_path, s3):
     assert not [one for one in asked if one[0] == "HEAD" and one[1].startswith("/bucket/out/sub")]
 
 
+@pytest.mark.slow
 def test_throttling_and_faults_are_waited_out_and_others_are_told(pictures, tmp_path, s3, capfd):
     s3.pipe_file("bucket/in/a.png", (pictures / "a.png").read_bytes())
     s3.faults += ["503 Slow Down", "500 Internal", "503 Slow Down"]

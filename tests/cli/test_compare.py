@@ -83,6 +83,7 @@ def compared(tmp_path_factory):
     return folder, status, pixels, wanted, ComparisonDocument.read(folder / "out" / "compare.json")
 
 
+@pytest.mark.slow
 def test_outputs_are_the_models_own(compared):
     folder, status, pixels, _, _ = compared
     assert status == 1

@@ -50,7 +50,9 @@ def kernels_of(model, pictures, *, reduced):
     return found
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if "restormer" in name else name for name in NETWORKS]
+)
 @pytest.mark.parametrize("frozen", [False, True])
 def test_kernels_differ_between_pictures_as_they_do_in_float32(name, frozen, pictures):
     model = freeze(NETWORKS[name]()) if frozen else NETWORKS[name]()

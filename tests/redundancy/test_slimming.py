@@ -55,7 +55,9 @@ def measured(model, **others):
     return {name: Evidence(others.get(name.replace(".", "_"), 20.0), 0.0) for name in names}
 
 
-@pytest.mark.parametrize("name", list(SPECS))
+@pytest.mark.parametrize(
+    "name", [name if "candela" in name else pytest.param(name, marks=pytest.mark.slow) for name in SPECS]
+)
 def test_without_what_does_nothing_the_output_is_the_same(name, tmp_path):
     model, spec = built(name), SPECS[name]
     for block in BLOCKS[name]:
@@ -171,6 +173,7 @@ def test_the_energy_of_a_bottleneck_that_is_multiplied_by_nothing_is_zero():
         bottleneck_energy(model, [])
 
 
+@pytest.mark.slow
 def test_what_cannot_go_is_refused():
     model, spec = built("candela_tiny"), SPECS["candela_tiny"]
     with pytest.raises(ModelError, match="as many of each"):

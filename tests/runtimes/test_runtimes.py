@@ -96,6 +96,7 @@ def test_one_run_looks_and_enhances(name, network):
     assert not np.allclose(enhanced, runtime.run(crops), atol=1e-3)
 
 
+@pytest.mark.slow
 @each
 def test_tiled_pictures_of_an_odd_size(name, network, half_dark):
     picture = half_dark[:301, :411]

@@ -65,6 +65,7 @@ def test_the_answer_is_what_the_command_line_writes(service, gain, tmp_path, nam
         assert answer.headers["Cache-Control"] == "no-store"
 
 
+@pytest.mark.slow
 def test_a_shipped_model_and_fast(service, tmp_path, cat):
     stream = io.BytesIO()
     large = Image.open(io.BytesIO(cat)).convert("RGB").resize((2100, 1500))

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from running_service import running
 
-from conftest import running
 from undim.errors import UsageError
 from undim.serve.settings import Settings, read_models, read_token
 

@@ -14,6 +14,8 @@ from undim.weights import export
 from undim.weights.export import export_onnx
 from undim.weights.files import AdrSpec, ModelSpec, load_model, round_to_half, save_model
 
+pytestmark = pytest.mark.slow  # an export takes half a minute; tests/weights/test_export_zoo.py has a quick one
+
 SIZES = [(1, 3, 8, 8), (2, 3, 37, 51), (1, 3, 96, 64), (3, 3, 17, 130)]
 
 
@@ -54,7 +56,6 @@ def test_parity_of_our_own_backbone(tiny):
     check_parity(model, path)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["candela", "restormer_small", "retinexformer_small", "cidnet_small"])
 def test_parity(name, tmp_path):
     model = make(name)
@@ -78,7 +79,6 @@ def test_exporting_leaves_the_model_alone(tiny):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
-@pytest.mark.slow
 def test_half_precision_weights_are_stored_as_such_and_nothing_is_lost(tiny, tmp_path):
     _, full, _ = tiny
     model = round_to_half(make("candela_tiny"))
@@ -87,7 +87,6 @@ def test_half_precision_weights_are_stored_as_such_and_nothing_is_lost(tiny, tmp
     check_parity(model, tmp_path / "half.onnx")
 
 
-@pytest.mark.slow
 def test_a_file_that_would_differ_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "TOLERANCE", 0.0)
     with pytest.raises(CheckpointError, match="differs from PyTorch"):
@@ -95,7 +94,6 @@ def test_a_file_that_would_differ_is_not_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 def test_command_line(tmp_path, capsys):
     spec = ModelSpec("candela_tiny", adr=AdrSpec(embedding=8), notes={"data": "none"})
     save_model(spec, spec.build(), tmp_path / "full.safetensors")

@@ -63,6 +63,7 @@ def violations(page):
     return [(found["id"], found["nodes"][0]["html"]) for found in Axe().run(page).response["violations"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", ["drop", "paste"])
 def test_pictures_are_dropped_and_pasted(page, event):
     carry(page, event, ("one.jpg", jpeg(1)), ("two.jpg", jpeg(2)))
@@ -72,6 +73,7 @@ def test_pictures_are_dropped_and_pasted(page, event):
     assert page.locator("#facts").inner_text().startswith("96 \u00d7 72, ")
 
 
+@pytest.mark.slow
 def test_the_button_opens_the_chooser_and_phones_have_the_camera(page, open_page):
     with page.expect_file_chooser() as opened:
         page.locator("#choose").click()
@@ -102,6 +104,7 @@ def test_what_is_downloaded_is_what_the_service_and_the_command_line_make(page, 
     assert set_so != plain
 
 
+@pytest.mark.slow
 def test_another_model_and_format_are_downloaded(page, service):
     source = jpeg(4)
     choose(page, file("night.jpg", source))
@@ -115,6 +118,7 @@ def test_another_model_and_format_are_downloaded(page, service):
     assert made == ask(service, source, "model=tiny&format=webp")
 
 
+@pytest.mark.slow
 def test_the_sliders_answer_on_the_stage_with_the_pixels_of_the_library(page, service):
     """At one pixel to one: what is seen right of the handle is what would be downloaded, here as PNG."""
     source = encode(draw(1200, 900, seed=5), "PNG")
@@ -160,6 +164,7 @@ def test_the_handle_moves_by_mouse_finger_and_keys(open_page):
     moved_to(25)
 
 
+@pytest.mark.slow
 def test_the_handle_moves_under_a_finger_and_two_zoom(open_page):
     page = open_page(**PHONE)
     choose(page, file("night.jpg", jpeg(width=400, height=300)))
@@ -346,6 +351,7 @@ def test_without_an_answer_it_says_so_and_tries_again(page):
     await_state(page, "ready")
 
 
+@pytest.mark.slow
 def test_two_at_once_and_one_is_cancelled(page):
     held, ended = [], []
     page.route("**/v1/enhance*", lambda route: route.continue_() if len(held) == 3 else held.append(route))
@@ -409,6 +415,7 @@ def test_upright_as_the_camera_was_held(page):
     assert column[len(column) // 4] < 30
 
 
+@pytest.mark.slow
 def test_nothing_is_kept_and_nobody_else_is_asked(page, service):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
@@ -437,6 +444,7 @@ def test_leaving_the_page_ends_what_is_on_its_way(page):
     assert len(ended) == 2
 
 
+@pytest.mark.slow
 def test_by_keyboard_alone(page, service):
     with page.expect_file_chooser() as opened:
         page.keyboard.press("Tab")
