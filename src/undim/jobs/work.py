@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import threading
 import time
 from collections.abc import Callable
@@ -12,9 +11,9 @@ from pathlib import PurePath
 
 from undim.arrays import Pixels
 from undim.cancellation import Cancellation
-from undim.images import encode_picture
 from undim.images.formats import suffix_of
 from undim.images.reading import format_of
+from undim.images.writing import written_format
 from undim.jobs.naming import name_output
 from undim.jobs.options import EnhanceOptions
 from undim.jobs.run import Call, Enhances, Status, brightened
@@ -104,17 +103,18 @@ def enhance_content(
     begin = time.perf_counter()
     suffix = suffix_of(name)
     target, written = name_output(PurePath(name), form, format_of(content, suffix))
-    with brightened(content, enhancer, options, call or Call(), suffix=suffix) as bright:
+    call = call or Call()
+    with brightened(content, enhancer, options, call, suffix=suffix) as bright:
         asked, started, ended = enhancer.times
         begin_encoding = time.perf_counter()
-        stream = io.BytesIO()
-        lost = encode_picture(bright, stream, written, options.quality)
+        form = written or written_format(bright.format)
+        made, lost = call.coder.encode(bright, form, options.quality, cancellation=call.cancellation)
         seconds = {
             "decode": asked - begin,
             "enhance": ended - started,
             "encode": time.perf_counter() - begin_encoding,
         }
-        return Made(stream.getvalue(), target.as_posix(), (*bright.notes, *lost), bright.size, seconds)
+        return Made(made, target.as_posix(), (*bright.notes, *lost), bright.size, seconds)
 
 
 @dataclass(frozen=True)
