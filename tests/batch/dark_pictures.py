@@ -16,13 +16,19 @@ KILLER = b"ends its worker"
 OPTIONS = EnhanceOptions(model="tiny", threads=1)
 
 _FAULT = f"""
-import os, signal
+import os, pathlib, signal
 import undim.batch.stores as stores
 plain = stores.read_whole
+doomed = {{"worker": os.getpid, "parent": os.getppid}}
 def read(address, offset=0, length=None):
     content = plain(address, offset, length)
     if content.startswith({KILLER!r}):
         os.kill(os.getpid(), signal.SIGKILL)
+    order = pathlib.Path(__file__).with_name(os.path.basename(address))
+    if order.exists():
+        who = order.read_text()
+        order.unlink()
+        os.kill(doomed[who](), signal.SIGKILL)
     return content
 stores.read_whole = read
 """
@@ -30,7 +36,11 @@ stores.read_whole = read
 
 
 def lay_fault(folder, patch):
-    """Let worker processes that start from now on die of pictures that begin with `KILLER`."""
+    """Let worker processes that start from now on die of pictures that begin with `KILLER`.
+
+    A file "worker" or "parent" in the folder, by a picture's name, ends the one or the other when that picture is next
+    read, and is gone then.
+    """
     (folder / "sitecustomize.py").write_text(_FAULT)
     patch.setenv("PYTHONPATH", os.pathsep.join((str(folder), str(Path(undim.__file__).parents[1]))))
 

@@ -1,8 +1,6 @@
 """The same batches on a small Ray cluster of this machine: the same pictures and the same report."""
 
 import os
-import signal
-import subprocess
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +8,7 @@ from pathlib import Path
 import pytest
 from dark_pictures import KILLER, batch, contents, lay_fault, rows, write_pictures
 
-from undim.batch.drive import Listener, run_batch
+from undim.batch.drive import run_batch
 from undim.cluster import connected
 from undim.errors import UsageError
 
@@ -19,10 +17,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, rea
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
+def fault(tmp_path_factory):
+    """Where orders to the workers' fault lie."""
+    return tmp_path_factory.mktemp("fault")
+
+
+@pytest.fixture(scope="module")
+def cluster(fault):
     """One for all tests: it takes seconds to start, more on a busy machine. Its workers have the fault of `killing`."""
     with pytest.MonkeyPatch.context() as patch:
-        lay_fault(tmp_path_factory.mktemp("fault"), patch)
+        lay_fault(fault, patch)
         with connected(None, 2) as ray:
             yield ray
 
@@ -44,28 +48,18 @@ def test_pictures_and_report_are_those_of_the_local_engine(tmp_path, killing, cl
     assert not (tmp_path / "ray" / ".undim" / "plan").exists()
 
 
-def test_actors_and_workers_that_are_killed_cost_nothing(tmp_path, cluster):
+def test_actors_and_workers_that_are_killed_cost_nothing(tmp_path, fault, cluster):
     names = [f"{number:02d}.png" for number in range(48)]
     pictures = write_pictures(tmp_path / "in", names, size=(120, 80))
     run_batch(batch(pictures, tmp_path / "local"))
-    killed = []
-
-    def kill(_):
-        if len(killed) < 2:
-            for number in _processes("ray::MapWorker" if not killed else "undim.batch.worker")[:1]:
-                killed.append(number)
-                os.kill(number, signal.SIGKILL)
-
-    tally = run_batch(batch(pictures, tmp_path / "out", engine="ray", workers=2), Listener(ended=kill))
-    assert len(killed) == 2
+    orders = {fault / "05.png": "worker", fault / "20.png": "parent", fault / "40.png": "parent"}
+    for path, who in orders.items():
+        path.write_text(who)
+    tally = run_batch(batch(pictures, tmp_path / "out", engine="ray", workers=2))
+    assert not any(path.exists() for path in orders)
     assert (tally.done, tally.failed) == (48, 0)
     assert contents(tmp_path / "out") == contents(tmp_path / "local")
     assert timeless(tmp_path / "out") == timeless(tmp_path / "local")
-
-
-def _processes(word):
-    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True)
-    return [int(line.split()[0]) for line in listed.stdout.splitlines() if word in line]
 
 
 def test_more_workers_than_there_is_room_for_are_refused(pictures, tmp_path, cluster):
