@@ -117,6 +117,27 @@ def test_shipped_models(name, model):
 
 
 @each
+def test_threads_that_share_the_cores_compute_the_same(name, network):
+    batch = dark_batch(1, 3, 96, 80)
+    runtime = open_runtime(name, network, threads=2)
+    expected = runtime.run(batch)
+    runtime.share_cores()
+    np.testing.assert_array_equal(runtime.run(batch), expected)
+
+
+def test_an_enhancer_of_many_pictures_keeps_no_core_waiting(network):
+    def spinning(enhancer):
+        options = enhancer._runtime._session.get_session_options()
+        try:
+            return options.get_session_config_entry("session.intra_op.allow_spinning")
+        except RuntimeError:  # it was not set
+            return "1"
+
+    assert spinning(Enhancer(network, threads=2)) == "1"
+    assert spinning(Enhancer(network, threads=2, expect_many=True, runtime="onnxruntime")) == "0"
+
+
+@each
 def test_bfloat16(name, network):
     try:
         runtime = open_runtime(name, network, threads=1, precision="bfloat16")

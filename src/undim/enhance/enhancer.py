@@ -99,7 +99,8 @@ class Enhancer:
             are installed, measured once on this machine, where the work is large: pictures from 3 megapixels on.
         precision: "float32"; "bfloat16", where runtime and processor have it; "auto" for bfloat16 where a shipped model
             loses at most 0.02 dB by it.
-        expect_many: whether so many pictures follow that "auto" pays for small ones too.
+        expect_many: whether so many pictures follow that "auto" pays for small ones too, and that the work around the
+            network is worth the cores that its threads would wait on.
         max_waiting: how many calls may wait for their turn; one more raises a PictureError with the code "busy". None
             for any number.
 
@@ -163,6 +164,8 @@ class Enhancer:
             self._runtime = open_runtime(DEFAULT_RUNTIME, self._path, threads=self._threads)
         else:
             self._runtime = open_runtime(self._wish, self._path, threads=self._threads, precision=self._precision)
+        if self._expect_many:  # others are read and written meanwhile
+            self._runtime.share_cores()
         self._first = self._runtime
         self._used: list[Runtime] = []
 

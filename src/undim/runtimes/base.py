@@ -145,6 +145,12 @@ class Runtime(ABC):
         _check_output(enhanced, crops)
         return enhanced, statistics
 
+    def share_cores(self) -> None:  # noqa: B027 - most have nothing to do
+        """From now on, let the work around the runs have the cores while a run's threads wait for each other.
+
+        A run on its own takes a little longer then. Does nothing where the runtime has no such setting.
+        """
+
     @contextmanager
     def under(self, cancellation: Cancellation) -> Iterator[Self]:
         """While in the block, runs end when the cancellation is asked."""

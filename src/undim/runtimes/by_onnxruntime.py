@@ -94,6 +94,12 @@ class OnnxRuntime(Runtime):
             found: list[Floats] = session.run(list(outputs), feeds, options)
         return found
 
+    def share_cores(self) -> None:
+        """See `Runtime.share_cores`. Threads sleep where they would ask in a loop whether there is work."""
+        self._options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = self._load(os.fspath(self._path))
+        self._statistics = None
+
     def _session_of(self, outputs: Sequence[str]) -> onnxruntime.InferenceSession:
         """The statistics alone have a session of their own, which ends with the last layer that takes some."""
         if OUTPUT in outputs:

@@ -89,3 +89,7 @@ class ReducedRuntime(Runtime):
         self._now = self._open_exact()
         self.precision = "float32"
         return self._now.infer(outputs, feeds, more=more, cancellation=cancellation)
+
+    def share_cores(self) -> None:
+        """See `Runtime.share_cores`."""
+        self._now.share_cores()
