@@ -1,6 +1,7 @@
 """Throughput of the two engines with as many workers, and the driver's memory as the number of pictures grows.
 
-    python benchmarks/batch_engines.py --data DIR [--count 200] [--memory]
+    python benchmarks/batch_engines.py --data DIR [--count 200]
+    python benchmarks/batch_engines.py --memory local|ray
 
 Each engine makes the same pictures of 600 x 400 twice, in turns. Starting is left out: what counts is the time from the
 first tenth of the outputs to the last output, by the files' own times, since Ray hands records on in blocks. CPU time
@@ -91,17 +92,7 @@ import json, resource, sys, tempfile
 from pathlib import Path
 import undim.batch.drive as drive
 from undim.batch.ledger import Ledger
-from undim.jobs.work import Record
-count = int(sys.argv[1])
-
-def run_locally(units, settings, workers):
-    for unit in units:
-        for piece in unit.pieces:
-            yield piece.number, Record(piece.name, "done", output=piece.expected, width=600, height=400, bytes_in=55361,
-                bytes_out=163745, seconds=dict.fromkeys(("read", "decode", "enhance", "encode", "write"), 0.1234),
-                sha256=f"{piece.number:064x}", model_sha256="0" * 64, version="0.1.0", runtime="onnxruntime float32")
-
-drive.run_locally = run_locally
+count, engine = int(sys.argv[1]), sys.argv[2]
 sizes = []
 leave = Ledger.__exit__
 
@@ -116,18 +107,45 @@ with tempfile.TemporaryDirectory() as place:
     with manifest.open("w") as stream:
         for number in range(count):
             print(json.dumps({"path": f"{number // 1000:03d}/{number:09d}.jpg"}), file=stream)
-    tally = drive.run_batch(drive.Batch(str(manifest), f"{place}/out", workers=1))
+    tally = drive.run_batch(drive.Batch(str(manifest), f"{place}/out", workers=2, engine=engine))
     report = (Path(place) / "out" / ".undim" / "report.jsonl").stat().st_size
 print(json.dumps({"MiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1), "done": tally.done,
                   "ledger bytes a picture": round(sizes[0] / count), "report bytes a picture": round(report / count)}))
 """
+STUBBED = """
+import time
+import undim.batch.supervisor as supervisor
+from undim.jobs.work import Record
+
+class Supervisor:
+    def __init__(self, *_): pass
+    def __enter__(self): return self
+    def __exit__(self, *_): pass
+    def close(self): pass
+    def run(self, pieces, into=None):
+        for piece in pieces:
+            time.sleep(0.002)  # no faster than the driver
+            yield piece.number, Record(piece.name, "done", output=piece.expected, width=600, height=400, bytes_in=55361,
+                bytes_out=163745, seconds=dict.fromkeys(("read", "decode", "enhance", "encode", "write"), 0.1234),
+                sha256=f"{piece.number:064x}", model_sha256="0" * 64, version="0.2.0", runtime="onnxruntime float32")
+
+supervisor.Supervisor = Supervisor
+"""
+"""Read by the interpreter of every process when it starts: workers that have done all at once."""
 
 
-def memory() -> dict[str, object]:
-    found: dict[str, object] = {}
-    for count in (2000, 50_000):
-        done = subprocess.run([sys.executable, "-c", STUB, str(count)], check=True, stdout=subprocess.PIPE)  # noqa: S603
-        found[str(count)] = json.loads(done.stdout)
+def memory(engine: str) -> dict[str, object]:
+    found: dict[str, object] = {"engine": engine}
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "sitecustomize.py").write_text(STUBBED)
+        for count in (2000, 50_000):
+            done = subprocess.run(  # noqa: S603
+                [sys.executable, "-c", STUB, str(count), engine],
+                check=True,
+                stdout=subprocess.PIPE,
+                env=os.environ | {"PYTHONPATH": place},
+            )
+            found[str(count)] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
@@ -138,9 +156,9 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--model", default="photo")
     parser.add_argument("--data", help="a folder of pictures")
-    parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--memory", choices=("local", "ray"), help="of the driver, with this engine")
     given = parser.parse_args()
-    print(json.dumps(memory() if given.memory else compare(given), indent=1))
+    print(json.dumps(memory(given.memory) if given.memory else compare(given), indent=1))
 
 
 if __name__ == "__main__":
