@@ -1,4 +1,5 @@
-// Draws before and after on a plain canvas where there is no WebGL 2, by the same calls as draw_webgl.js.
+// Draws before and after on a plain canvas where there is no WebGL 2, or only a slow one without a graphics card, by the
+// same calls as draw_webgl.js.
 
 import { applyTable } from "./curve.js";
 import { SHARP_FROM } from "./draw_webgl.js";
@@ -9,7 +10,6 @@ export class CanvasDrawer {
 		this.context = canvas.getContext("2d");
 		this.hidden = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 		this.layers = new Map();
-		this.sides = {};
 	}
 
 	setTable(table) {
@@ -26,21 +26,18 @@ export class CanvasDrawer {
 		layer?.before.close();
 		layer?.after?.close();
 		this.layers.delete(name);
-		this.sides = {};
+		this.seen = null;
 	}
 
 	draw(view, split) {
 		const { width, height } = this.canvas;
 		const seen = JSON.stringify([view, width, height]);
 		// The sliders and the handle change neither side: only then are both drawn and read again.
-		if (this.seen !== seen || !this.sides.before) this.sides = { before: this.side("before", view), after: this.side("after", view) };
-		this.seen = seen;
-		const { before, after } = this.sides;
-		if (!after) return this.context.putImageData(before, 0, 0);
-		const made = new ImageData(new Uint8ClampedArray(after.data), width, height);
-		applyTable(this.table, before.data, made.data);
+		if (this.seen !== seen) Object.assign(this, { seen, before: this.side("before", view), after: this.side("after", view), made: new ImageData(width, height) });
+		const { before, after, made } = this;
+		made.data.set(before.data);
+		if (after) applyTable(this.table, before.data, after.data, made.data, width, split);
 		this.context.putImageData(made, 0, 0);
-		return this.context.putImageData(before, 0, 0, 0, 0, Math.min(split, width), height);
 	}
 
 	/** The stage's pixels with one side of all layers that have it; null for an "after" that there is not. */
