@@ -6,7 +6,7 @@ For each size: a JPEG is dropped, then both sliders are dragged by mouse, with t
 "work" is what the page does for one movement, from the event to finished pixels, which are read back to be sure; what
 it waits for the next frame of the screen is not in it. The answers of the service are made beforehand: its own time is
 not measured here. Memory is resident, of Chromium's process for the page and the one that draws; "most" since the
-page was opened. Where WebGL has no graphics card, the page draws on a plain canvas; --webgl has it use WebGL all the same.
+page was opened. Where WebGL has no graphics card, the page draws on a plain canvas; with --webgl it uses WebGL there.
 """
 
 from __future__ import annotations

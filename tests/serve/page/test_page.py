@@ -431,16 +431,16 @@ def test_kinds_that_the_browser_does_not_show_are_shown_by_the_service(page, ser
     assert told.match(page.locator("#notes").inner_text())
     set_slider(page, "exposure", 0.4)
     page.locator("#handle").press("1")
-    for key, query in (("End", "strength=0"), ("Home", "exposure=0.4")):
-        page.locator("#handle").press(key)
-        seen = picture_of_stage(page).astype(int)
-        wanted = decode(ask(service, source, f"{query}&format=png"))
-        if width < 1000:  # enlarged
-            middle = [pixels[len(pixels) // 2, pixels.shape[1] // 2] for pixels in (seen, wanted)]
-            assert np.abs(middle[0] - middle[1]).max() < 12, key
-        else:
-            near = [np.abs(part - seen).mean() for part in middles(wanted, seen)]
-            assert min(near) < 2, key  # it came as JPEG
+    page.locator("#handle").press("End")
+    seen, wanted = picture_of_stage(page).astype(int), decode(ask(service, source, "strength=0&format=jpg"))
+    if width < 1000:  # enlarged
+        middle = [pixels[len(pixels) // 2, pixels.shape[1] // 2].astype(int) for pixels in (seen, wanted)]
+        assert np.abs(middle[0] - middle[1]).max() < 12
+    else:
+        assert min(np.abs(part - seen).mean() for part in middles(wanted, seen)) < 1  # by another JPEG reader
+    page.locator("#handle").press("Home")
+    seen, wanted = picture_of_stage(page), decode(ask(service, source, "exposure=0.4"))
+    assert width < 1000 or abs(seen.mean() - wanted.mean()) < 2
     made_name, made = download(page)
     assert made_name == (name if name == "scan.tif" else f"{name.split('.')[0]}.png")
     assert made == ask(service, source, "exposure=0.4")
