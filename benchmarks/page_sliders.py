@@ -4,9 +4,11 @@
 
 For each size: a JPEG is dropped, then both sliders are dragged by mouse, with the whole picture seen and at 100 %.
 "work" is what the page does for one movement, from the event to finished pixels, which are read back to be sure; what
-it waits for the next frame of the screen is not in it. The answers of the service are made beforehand: its own time is
-not measured here. Memory is resident, of Chromium's process for the page and the one that draws; "most" since the
-page was opened. Where WebGL has no graphics card, the page draws on a plain canvas; with --webgl it uses WebGL there.
+it waits for the next frame of the screen is not in it. "CPU" is all that the page's main thread does for a movement, on
+average, in CPU time, so that what else the machine does is not in it. The answers of the service are made beforehand:
+its own time is not measured here. Memory is resident, of Chromium's process for the page and the one that draws;
+"most" since the page was opened. Where WebGL has no graphics card, the page draws on a plain canvas; with --webgl it
+uses WebGL there.
 """
 
 from __future__ import annotations
@@ -24,11 +26,21 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "coffee.png"
 ARGUMENTS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 PERCENTILES = (50, 95, 99)
+COLUMNS = (
+    "picture",
+    "seen",
+    *(f"work, ms: p{percentile}" for percentile in PERCENTILES),
+    "> 16.7 ms",
+    "CPU, ms",
+    "moves",
+    "page, MB (most)",
+    "drawing, MB (most)",
+)
 SLOW_WEBGL = """
 WebGL2RenderingContext.prototype.getExtension = () => null;  // nor is the page told that it is slow
 """
@@ -95,6 +107,12 @@ def memory(browser: Browser) -> dict[str, tuple[float, float]]:
     return found
 
 
+def thread_seconds(session: CDPSession) -> float:
+    """CPU seconds of the page's main thread so far."""
+    metrics = session.send("Performance.getMetrics")["metrics"]
+    return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
+
+
 def drag(page: Page, name: str, steps: int) -> list[float]:
     """Milliseconds of work for each movement of a slider."""
     box = page.locator(f"#{name}").bounding_box()
@@ -126,15 +144,19 @@ def measure(browser: Browser, address: str, megapixels: float, options: argparse
     page.locator('[data-state="ready"]').wait_for()
     page.locator("#stage.compares").wait_for()
     page.wait_for_timeout(3000 + 100 * megapixels)
+    session = context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
     rows = []
     for view, key in (("whole", "0"), ("100 %", "1")):
         page.locator("#handle").press(key)
         page.wait_for_timeout(2000 + 100 * megapixels)
+        begun = thread_seconds(session)
         works = np.array(drag(page, "strength", options.steps) + drag(page, "exposure", options.steps))
+        thread = f"{1000 * (thread_seconds(session) - begun) / len(works):.1f}"
         figures = [f"{value:.1f}" for value in np.percentile(works, PERCENTILES)]
         late = f"{100 * np.mean(works > 1000 / 60):.0f} %"
         held = [f"{now:.0f} ({most:.0f})" for now, most in map(memory(browser).get, ("renderer", "GPU"))]
-        rows.append(" | ".join([f"| {megapixels:g} MP", view, *figures, late, str(len(works)), *held]) + " |")
+        rows.append(" | ".join([f"| {megapixels:g} MP", view, *figures, late, thread, str(len(works)), *held]) + " |")
     stage = page.evaluate("(({ width, height }) => `${width} x ${height}`)(document.getElementById('canvas'))")
     drawn = page.evaluate("document.getElementById('canvas').getContext('2d') ? 'canvas' : 'WebGL'")
     print(f"{drawn}, stage {stage}, JPEG of {len(before) / 1e6:.1f} MB", file=sys.stderr)
@@ -151,8 +173,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=800)
     parser.add_argument("--webgl", action="store_true", help="also without a graphics card")
     options = parser.parse_args()
-    print("| picture | seen | work, median ms | p95 | p99 | > 16.7 ms | moves | page, MB (most) | drawing, MB (most) |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     with serving() as address, sync_playwright() as playwright:
         for megapixels in options.megapixels:
             # Each size in a browser of its own: the most memory is of one size.

@@ -18,15 +18,3 @@ export function makeTable(strength, exposure) {
 	for (let i = 0; i < 65536; i++) table[i] = settle(i >> 8, i & 255);
 	return table;
 }
-
-/** Put into the RGBA bytes `made`, from a column on, what the table makes of `before` and `after`; alpha is that of `before`. */
-export function applyTable(table, before, after, made, width, column) {
-	for (let row = 0; row < made.length; row += 4 * width) {
-		for (let i = row + 4 * column; i < row + 4 * width; i += 4) {
-			made[i] = table[(before[i] << 8) | after[i]];
-			made[i + 1] = table[(before[i + 1] << 8) | after[i + 1]];
-			made[i + 2] = table[(before[i + 2] << 8) | after[i + 2]];
-			made[i + 3] = before[i + 3];
-		}
-	}
-}

@@ -1,8 +1,20 @@
 // Draws before and after on a plain canvas where there is no WebGL 2, or only a slow one without a graphics card, by the
 // same calls as draw_webgl.js.
 
-import { applyTable } from "./curve.js";
 import { SHARP_FROM } from "./draw_webgl.js";
+
+/** Put into `made`, from a column on, what the table makes of two pictures: words of a pixel each, alpha first. */
+function mix(table, before, after, made, width, column) {
+	for (let row = 0; row < made.length; row += width) {
+		for (let i = row + column; i < row + width; i++) {
+			const b = before[i];
+			const a = after[i];
+			const blue = table[((b >>> 8) & 0xff00) | ((a >>> 16) & 255)];
+			const green = table[(b & 0xff00) | ((a >>> 8) & 255)];
+			made[i] = (b & 0xff000000) | (blue << 16) | (green << 8) | table[((b & 255) << 8) | (a & 255)];
+		}
+	}
+}
 
 export class CanvasDrawer {
 	constructor(canvas) {
@@ -32,12 +44,14 @@ export class CanvasDrawer {
 	draw(view, split) {
 		const { width, height } = this.canvas;
 		const seen = JSON.stringify([view, width, height]);
-		// The sliders and the handle change neither side: only then are both drawn and read again.
+		// The sliders and the handle change neither side.
 		if (this.seen !== seen) Object.assign(this, { seen, before: this.side("before", view), after: this.side("after", view), made: new ImageData(width, height) });
 		const { before, after, made } = this;
-		made.data.set(before.data);
-		if (after) applyTable(this.table, before.data, after.data, made.data, width, split);
-		this.context.putImageData(made, 0, 0);
+		const edge = after ? split : width;
+		this.context.putImageData(before, 0, 0, 0, 0, edge, height);
+		if (!after) return;
+		mix(this.table, ...[before, after, made].map(({ data }) => new Uint32Array(data.buffer)), width, edge);
+		this.context.putImageData(made, 0, 0, edge, 0, width - edge, height);
 	}
 
 	/** The stage's pixels with one side of all layers that have it; null for an "after" that there is not. */

@@ -158,7 +158,7 @@ function update() {
 function showSelected() {
 	const picture = pictures.selected;
 	const { key, name, before, after, state, file, unshown } = picture;
-	const word = unshown ? [UNSHOWN] : [];
+	const word = unshown && (before || picture.open) ? [UNSHOWN] : [];
 	const wanted = [key, before, after?.blob];
 	if (wanted.some((value, index) => value !== shown[index])) {
 		stage.show(before && { key, before, after: after?.blob ?? null, size: picture.size });
@@ -166,7 +166,7 @@ function showSelected() {
 	shown = wanted;
 	$("stage").classList.toggle("compares", Boolean(before && after));
 	$("stage").classList.toggle("fails", state === "failed");
-	$("stage-state").textContent = state === "ready" ? "" : [describe(picture), ...(before || !picture.open ? [] : word)].join(". ");
+	$("stage-state").textContent = state === "ready" ? "" : [describe(picture), ...(before ? [] : word)].join(". ");
 	$("canvas").ariaLabel = after ? `${name}, before and after` : name;
 	$("name").textContent = name;
 	const { width, height } = picture.size ?? {};
@@ -237,7 +237,7 @@ async function downloadAll() {
 		tell(error.name === "AbortError" ? "Stopped; no zip was saved" : `No zip was saved: ${error.message}`);
 	}
 	saving = null;
-	return update();
+	update();
 }
 
 // The service
@@ -258,7 +258,6 @@ async function loadModels() {
 		if (error.status === 401 && askToken()) return loadModels();
 		$("model").parentElement.hidden = true;
 	}
-	return undefined;
 }
 
 // What is pressed, dropped and moved
