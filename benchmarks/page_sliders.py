@@ -30,7 +30,7 @@ from playwright.sync_api import Browser, CDPSession, Page, sync_playwright
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "coffee.png"
 ARGUMENTS = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-PERCENTILES = (50, 95, 99)
+PERCENTILES = (5, 50, 95, 99)
 COLUMNS = (
     "picture",
     "seen",
