@@ -1,5 +1,5 @@
-// From files to bitmaps of bounded size. The browser decodes beside the page, one picture at a time for the list and one for
-// the stage, which does not wait for the list: each is there in full, while it is decoded.
+// From files to bitmaps of bounded size. The browser decodes beside the page, each picture in full: one at a time for the
+// list, and one for the stage, which does not wait for it.
 
 import { Gate } from "./gate.js";
 
