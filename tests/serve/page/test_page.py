@@ -5,10 +5,12 @@ import io
 import itertools
 import re
 import zipfile
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+import tifffile
 from pictures import (
     await_state,
     choose,
@@ -25,8 +27,11 @@ from pictures import (
 )
 from PIL import Image
 
+from dng import write_dng
+
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 Axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 PHONE = {"viewport": {"width": 360, "height": 740}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
 
@@ -57,6 +62,13 @@ def picture_of_stage(page):
     page.wait_for_timeout(100)  # a frame or two
     page.evaluate("for (const over of document.querySelectorAll('#stage > :not(canvas)')) over.style.opacity = 0")
     return decode(page.locator("#canvas").screenshot())[16:-16, 16:-16]  # without the round corners
+
+
+def middles(pixels, seen):
+    """The parts of a larger picture that a stage in its middle may show: to a pixel."""
+    top, left = ((inner - outer) // 2 for outer, inner in zip(seen.shape[:2], pixels.shape[:2], strict=True))
+    for y, x in itertools.product((top - 1, top, top + 1), (left - 1, left, left + 1)):
+        yield pixels[y:, x:][: len(seen), : seen.shape[1]]
 
 
 def violations(page):
@@ -131,9 +143,7 @@ def test_the_sliders_answer_on_the_stage_with_the_pixels_of_the_library(page, se
     expect(page.locator("#zoom-fit")).to_have_text("100 %")
     seen = picture_of_stage(page)
     wanted = decode(ask(service, source, "strength=0.6&exposure=-0.7"))
-    top, left = ((inner - outer) // 2 for outer, inner in zip(seen.shape[:2], wanted.shape[:2], strict=True))
-    places = itertools.product((top - 1, top, top + 1), (left - 1, left, left + 1))  # the middle, to a pixel
-    assert any(np.array_equal(wanted[y:, x:][: len(seen), : seen.shape[1]], seen) for y, x in places)
+    assert any(np.array_equal(part, seen) for part in middles(wanted, seen))
 
 
 def test_the_handle_moves_by_mouse_finger_and_keys(open_page):
@@ -387,15 +397,67 @@ def test_removing_ends_what_is_on_its_way_and_the_last_one_brings_the_start_back
     assert page.evaluate("document.activeElement.id") == "choose"
 
 
-def test_kinds_that_the_browser_does_not_show_are_shown_by_the_service(page, service):
-    source = encode(draw(seed=7), "TIFF")
-    choose(page, file("scan.tif", source, "image/tiff"))
+def unshown_file(folder, name):
+    """A file of a kind that Chromium does not show, and its size as it is shown, width first."""
+    path, pixels = folder / name, draw(1200, 900, seed=7)
+    if name.endswith(".heic"):
+        return (FIXTURES / "turned.heic").read_bytes(), (48, 64)
+    if name.endswith(".tif"):
+        tifffile.imwrite(path, pixels.astype(np.uint16) * 257, photometric="rgb")
+    elif name.endswith(".dng"):
+        write_dng(path, pixels[:, :, 1].astype(np.uint16) * 60)
+    else:
+        Image.fromarray(pixels).save(path)
+    return path.read_bytes(), (1200, 900)
+
+
+@pytest.mark.parametrize(
+    "name", ["scan.tif", *(pytest.param(name, marks=pytest.mark.slow) for name in ("turned.heic", "raw.dng", "a.ppm"))]
+)
+def test_kinds_that_the_browser_does_not_show_are_shown_by_the_service(page, service, tmp_path, name):
+    source, (width, height) = unshown_file(tmp_path, name)
+    held, answers = [], []
+    page.route("**/v1/enhance*", lambda route: route.continue_() if answers else held.append(route))
+    choose(page, file(name, source, ""))
+    told = re.compile("This browser does not show this kind of file: what is seen here comes from the service")
+    expect(page.locator("#stage-state")).to_have_text(told)  # before there is any answer
+    answers.append(True)
+    for route in held:
+        route.continue_()
     await_state(page, "ready")
     page.locator("#stage.compares").wait_for()
-    assert page.locator("#facts").inner_text().startswith("96 \u00d7 72")
-    name, made = download(page)
-    assert name == "scan.tif"
-    assert made == ask(service, source)
+    expect(page.locator("#stage-state")).to_be_hidden()
+    assert page.locator("#facts").inner_text().startswith(f"{width} \u00d7 {height}, ")
+    assert told.match(page.locator("#notes").inner_text())
+    set_slider(page, "exposure", 0.4)
+    page.locator("#handle").press("1")
+    page.locator("#handle").press("End")
+    seen, wanted = picture_of_stage(page).astype(int), decode(ask(service, source, "strength=0&format=jpg"))
+    if width < 1000:  # enlarged
+        middle = [pixels[len(pixels) // 2, pixels.shape[1] // 2].astype(int) for pixels in (seen, wanted)]
+        assert np.abs(middle[0] - middle[1]).max() < 12
+    else:
+        assert min(np.abs(part - seen).mean() for part in middles(wanted, seen)) < 1  # by another JPEG reader
+    page.locator("#handle").press("Home")
+    seen, wanted = picture_of_stage(page), decode(ask(service, source, "exposure=0.4"))
+    assert width < 1000 or abs(seen.mean() - wanted.mean()) < 2
+    made_name, made = download(page)
+    assert made_name == (name if name == "scan.tif" else f"{name.split('.')[0]}.png")
+    assert made == ask(service, source, "exposure=0.4")
+
+
+def test_notes_are_of_the_file_that_is_downloaded(page, service, tmp_path):
+    source, _ = unshown_file(tmp_path, "scan.tif")
+    choose(page, file("scan.tif", source, ""))
+    await_state(page, "ready")
+    notes = page.locator("#notes")
+    assert "8" not in notes.inner_text()  # the bits of what is seen do not matter
+    page.locator("summary").click()
+    for form, note in (("jpg", True), ("", False)):
+        page.locator("#format").select_option(form)
+        _, made = download(page)
+        assert made == ask(service, source, f"format={form}" if form else "")
+        expect(notes).to_have_text(re.compile("rounded to 8") if note else re.compile("as JPEG.$"))
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def test_nothing_is_stored():
 @pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: f"{case['bits']} bits {case['exposure']:+} EV")
 def test_exposure_equals_the_vectors(modules, case):
     white = 2 ** case["bits"] - 1
-    script = "({ settle }, { inputs, exposure, white }) => inputs.map(x => settle(x, x, 1, exposure, white))"
+    script = "({ settler }, { inputs, exposure, white }) => inputs.map(x => settler(1, exposure, white)(x, x))"
     argument = {"inputs": case["input"], "exposure": case["exposure"], "white": white}
     assert modules("curve.js", script, argument) == case["output"]
 
@@ -81,9 +81,12 @@ DRAW = """async (module, { drawer, before, after, table, split, view }) => {
         const bytes = Uint8Array.from(atob(text), each => each.charCodeAt(0));
         return createImageBitmap(new Blob([bytes]), { premultiplyAlpha: "none" });
     };
+    const { getExtension } = WebGL2RenderingContext.prototype;
+    WebGL2RenderingContext.prototype.getExtension = () => null; // it is not told that there is no graphics card
     const canvas = document.createElement("canvas");
     Object.assign(canvas, { width: 96, height: 72 });
     const made = new module[drawer](canvas, () => {});
+    WebGL2RenderingContext.prototype.getExtension = getExtension;
     made.setTable(makeTable(...table));
     const part = { left: 0, top: 0, width: 96, height: 72 };
     made.setLayer("whole", await bitmap(before), after && await bitmap(after), part);
@@ -120,6 +123,35 @@ def test_both_sides_are_zoomed_in_step(modules, drawer):
     np.testing.assert_array_equal(made[:, 48:], right[:, 48:])
 
 
+@pytest.mark.parametrize(
+    ("renderer", "wanted"),
+    [
+        ("ANGLE (Google, Vulkan 1.3.0 (SwiftShader Device (Subzero) (0x0000C0DE)), SwiftShader driver)", "canvas"),
+        ("llvmpipe (LLVM 15.0.6, 256 bits)", "canvas"),
+        ("ANGLE (Microsoft, Microsoft Basic Render Driver Direct3D11 vs_5_0 ps_5_0)", "canvas"),
+        ("ANGLE (Intel, Mesa Intel(R) UHD Graphics 620 (KBL GT2), OpenGL 4.6)", "WebGL"),
+        ("Apple GPU", "WebGL"),
+    ],
+)
+def test_webgl_without_a_graphics_card_leaves_the_canvas_alone(modules, renderer, wanted):
+    script = """({ WebGLDrawer }, renderer) => {
+        const canvas = document.createElement("canvas");
+        const { getParameter } = WebGL2RenderingContext.prototype;
+        WebGL2RenderingContext.prototype.getParameter = function (name) {
+            return name === 0x9246 ? renderer : getParameter.call(this, name);  // UNMASKED_RENDERER_WEBGL
+        };
+        try {
+            new WebGLDrawer(canvas, () => {});
+            return "WebGL";
+        } catch {
+            return canvas.getContext("2d") ? "canvas" : "neither";
+        } finally {
+            WebGL2RenderingContext.prototype.getParameter = getParameter;
+        }
+    }"""
+    assert modules("draw_webgl.js", script, renderer) == wanted
+
+
 @pytest.mark.parametrize("drawer", DRAWERS, ids=lambda drawer: drawer[1])
 def test_without_an_after_all_is_before(modules, drawer):
     before = draw(seed=3)
@@ -146,23 +178,66 @@ def test_zip_is_read_by_another_reader(modules):
         assert archive.infolist()[0].date_time == (2026, 11, 27, 21, 44, 58)
 
 
-def test_a_full_zip_leaves_out_what_has_no_room_and_says_so(modules):
-    """Pictures that claim three gigabytes each: only one has a place below what a zip's offsets hold."""
-    script = """async ({ saveAll }) => {
-        const told = [];
-        let closed = false;
-        const archive = { write: () => {}, close: () => { closed = true; }, abort: () => {} };
-        const blob = { size: 3e9, stream: () => new Blob(["x"]).stream() };
-        const saved = await saveAll(archive, [{ name: "a.png" }, { name: "b.png" }], {
-            make: () => ({ blob, kind: "image/png" }),
-            failed: (picture, error) => told.push([picture.name, error.message]),
-            tell: () => {},
-            signal: new AbortController().signal,
-        });
-        return { saved, told, closed };
+LARGE_ZIP = """async ({ ZipWriter }, entries) => {
+    const parts = [];
+    const zip = new ZipWriter(part => { parts.push(part); });
+    // Of a large one, only the size is there: what it would hold is left out of what is written.
+    for (const [name, text, size] of entries) {
+        const blob = new Blob([text]);
+        await zip.add(name, size ? { size, stream: () => blob.stream() } : blob, new Date(2026, 10, 27));
+    }
+    await zip.close();
+    const told = [];
+    for (const part of parts) {
+        if (!(part instanceof Uint8Array) && !(part instanceof Blob)) {
+            told.push(part.size);
+            continue;
+        }
+        let text = "";
+        for (const byte of new Uint8Array(await new Blob([part]).arrayBuffer())) text += String.fromCharCode(byte);
+        told.push(btoa(text));
+    }
+    return told;
+}"""
+
+
+def test_a_zip_of_more_than_four_gigabytes_is_read_by_another_reader(modules, tmp_path):
+    """Pictures that claim three gigabytes each, as holes in the file: what stands behind them is read."""
+    entries = [["a.png", "", 3_000_000_000], ["b.png", "two", 0], ["c.png", "", 3_000_000_000], ["d 夜.png", "four", 0]]
+    path = tmp_path / "large.zip"
+    with path.open("wb") as file:
+        for part in modules("zip.js", LARGE_ZIP, entries):
+            if isinstance(part, int):
+                file.seek(part, 1)
+            else:
+                file.write(as_bytes(part))
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+        assert [(info.filename, info.file_size) for info in infos] == [
+            (name, size or len(text)) for name, text, size in entries
+        ]
+        assert infos[3].header_offset > 6_000_000_000
+        assert [info.extract_version for info in infos] == [20, 20, 20, 45]
+        assert [archive.read(name) for name in ("b.png", "d 夜.png")] == [b"two", b"four"]
+
+
+def test_a_zip_of_more_pictures_than_two_bytes_count(modules):
+    count = 65_540
+    script = """async ({ ZipWriter }, count) => {
+        const parts = [];
+        const zip = new ZipWriter(part => { parts.push(part); });
+        const date = new Date(2026, 10, 27);
+        const empty = { size: 0, stream: () => ({ getReader: () => ({ read: async () => ({ done: true }) }) }) };
+        for (let i = 0; i < count; i++) await zip.add(`${i}`, empty, date);
+        await zip.close();
+        const written = await new Blob(parts.filter(part => part !== empty)).arrayBuffer();
+        let text = "";
+        for (const byte of new Uint8Array(written)) text += String.fromCharCode(byte);
+        return btoa(text);
     }"""
-    wanted = {"saved": 1, "told": [["b.png", "The zip is full; download this one alone."]], "closed": True}
-    assert modules("save.js", script) == wanted
+    with zipfile.ZipFile(io.BytesIO(as_bytes(modules("zip.js", script, count)))) as archive:
+        assert archive.namelist() == [str(number) for number in range(count)]
+        assert archive.read(str(count - 1)) == b""
 
 
 @pytest.mark.parametrize(

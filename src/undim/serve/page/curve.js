@@ -1,32 +1,20 @@
 // The blend of `strength` and the exposure curve of docs/exposure.md, of whole encoded values.
 
-/** The curve, not rounded: values from 0 to `white` to such values; `exposure` in stops. */
-export function expose(value, exposure, white) {
+const ROUND = 2 ** 52; // above it, a double has no fraction: what is added is rounded, halves to even
+
+/** A function of before and after, values from 0 to `white`: the blend, then the curve by `exposure` stops, rounded once. */
+export function settler(strength, exposure, white) {
 	const gain = 2 ** exposure;
-	return (white * gain * value) / (white + (gain - 1) * value);
-}
-
-/** To the nearest whole number, halves to even; Math.round takes halves up. */
-function roundEven(value) {
-	const below = Math.floor(value);
-	const rest = value - below;
-	return rest < 0.5 || (rest === 0.5 && below % 2 === 0) ? below : below + 1;
-}
-
-/** One channel: the blend, then the curve, rounded once. */
-export function settle(before, after, strength, exposure, white) {
-	const mixed = (1 - strength) * before + strength * after;
-	return roundEven(exposure ? expose(mixed, exposure, white) : mixed);
+	return (before, after) => {
+		const mixed = (1 - strength) * before + strength * after;
+		return (exposure ? (white * gain * mixed) / (white + (gain - 1) * mixed) : mixed) + ROUND - ROUND;
+	};
 }
 
 /** What becomes of each pair of bytes: it stands at 256 * before + after. */
 export function makeTable(strength, exposure) {
+	const settle = settler(strength, exposure, 255);
 	const table = new Uint8Array(65536);
-	for (let i = 0; i < 65536; i++) table[i] = settle(i >> 8, i & 255, strength, exposure, 255);
+	for (let i = 0; i < 65536; i++) table[i] = settle(i >> 8, i & 255);
 	return table;
-}
-
-/** Put into the RGBA bytes `after` what the table makes of `before` and them, with the alpha of `before`. */
-export function applyTable(table, before, after) {
-	for (let i = 0; i < after.length; i++) after[i] = i % 4 === 3 ? before[i] : table[256 * before[i] + after[i]];
 }

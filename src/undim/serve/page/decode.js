@@ -1,10 +1,10 @@
-// From files to bitmaps of bounded size. The browser decodes beside the page; one picture at a time for the list, and
-// two for the stage, which does not wait for the list.
+// From files to bitmaps of bounded size. The browser decodes beside the page, each picture in full: one at a time for the
+// list, and one for the stage, which does not wait for it.
 
 import { Gate } from "./gate.js";
 
 export const LIST = new Gate(1);
-export const STAGE = new Gate(2);
+export const STAGE = new Gate(1);
 
 /** Size in pixels as it is shown, upright; null where this browser cannot show the file. */
 export async function measure(blob) {

@@ -1,7 +1,20 @@
-// Draws before and after on a plain canvas where there is no WebGL 2, by the same calls as draw_webgl.js.
+// Draws before and after on a plain canvas where there is no WebGL 2, or only a slow one without a graphics card, by the
+// same calls as draw_webgl.js.
 
-import { applyTable } from "./curve.js";
 import { SHARP_FROM } from "./draw_webgl.js";
+
+/** Put into `made`, from a column on, what the table makes of two pictures: words of a pixel each, alpha first. */
+function mix(table, before, after, made, width, column) {
+	for (let row = 0; row < made.length; row += width) {
+		for (let i = row + column; i < row + width; i++) {
+			const b = before[i];
+			const a = after[i];
+			const blue = table[((b >>> 8) & 0xff00) | ((a >>> 16) & 255)];
+			const green = table[(b & 0xff00) | ((a >>> 8) & 255)];
+			made[i] = (b & 0xff000000) | (blue << 16) | (green << 8) | table[((b & 255) << 8) | (a & 255)];
+		}
+	}
+}
 
 export class CanvasDrawer {
 	constructor(canvas) {
@@ -9,7 +22,6 @@ export class CanvasDrawer {
 		this.context = canvas.getContext("2d");
 		this.hidden = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
 		this.layers = new Map();
-		this.sides = {};
 	}
 
 	setTable(table) {
@@ -26,21 +38,20 @@ export class CanvasDrawer {
 		layer?.before.close();
 		layer?.after?.close();
 		this.layers.delete(name);
-		this.sides = {};
+		this.seen = null;
 	}
 
 	draw(view, split) {
 		const { width, height } = this.canvas;
 		const seen = JSON.stringify([view, width, height]);
-		// The sliders and the handle change neither side: only then are both drawn and read again.
-		if (this.seen !== seen || !this.sides.before) this.sides = { before: this.side("before", view), after: this.side("after", view) };
-		this.seen = seen;
-		const { before, after } = this.sides;
-		if (!after) return this.context.putImageData(before, 0, 0);
-		const made = new ImageData(new Uint8ClampedArray(after.data), width, height);
-		applyTable(this.table, before.data, made.data);
-		this.context.putImageData(made, 0, 0);
-		return this.context.putImageData(before, 0, 0, 0, 0, Math.min(split, width), height);
+		// The sliders and the handle change neither side.
+		if (this.seen !== seen) Object.assign(this, { seen, before: this.side("before", view), after: this.side("after", view), made: new ImageData(width, height) });
+		const { before, after, made } = this;
+		const edge = after ? split : width;
+		this.context.putImageData(before, 0, 0, 0, 0, edge, height);
+		if (!after) return;
+		mix(this.table, ...[before, after, made].map(({ data }) => new Uint32Array(data.buffer)), width, edge);
+		this.context.putImageData(made, 0, 0, edge, 0, width - edge, height);
 	}
 
 	/** The stage's pixels with one side of all layers that have it; null for an "after" that there is not. */

@@ -24,15 +24,19 @@ void main() {
 	colour = vec4((gl_FragCoord.x < split ? b.rgb : made) * b.a, b.a);
 }`;
 
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i; // slower than a plain canvas
 const TABLE = 2; // texture unit; before and after are 0 and 1
 export const SHARP_FROM = 3; // scale from which on pixels are squares
 
 export class WebGLDrawer {
-	/** Throws where there is no WebGL 2. `onLost` is called when the pictures have to be set again. */
+	/** Throws where there is no WebGL 2, or no graphics card for it. `onLost` is called when the pictures have to be set again. */
 	constructor(canvas, onLost) {
+		// Tried on another canvas: one that has WebGL is good for nothing else.
+		const trial = document.createElement("canvas").getContext("webgl2");
+		const named = trial.getExtension("WEBGL_debug_renderer_info");
+		if (SOFTWARE.test(named && trial.getParameter(named.UNMASKED_RENDERER_WEBGL))) throw new Error("WebGL 2 would be slow");
 		this.canvas = canvas;
 		this.gl = canvas.getContext("webgl2", { antialias: false, depth: false });
-		if (!this.gl) throw new Error("no WebGL 2");
 		canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
 		canvas.addEventListener("webglcontextrestored", () => {
 			this.prepare();

@@ -1,6 +1,5 @@
 // What people do and see.
 
-import { applyTable, makeTable } from "./curve.js";
 import { bytes, looksLikePicture, outputName } from "./names.js";
 import { Pictures } from "./pictures.js";
 import { openArchive, saveAll, saveBlob } from "./save.js";
@@ -9,6 +8,7 @@ import { Stage } from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
+const UNSHOWN = "This browser does not show this kind of file: what is seen here comes from the service, as JPEG.";
 const QUIET = 1500; // milliseconds before a sentence to a screen reader
 
 const lines = new Map(); // of the list, by picture
@@ -71,33 +71,22 @@ async function walk(entry) {
 
 // The list
 
-function element(name, properties, ...children) {
-	const made = Object.assign(document.createElement(name), properties);
-	made.append(...children);
-	return made;
-}
-
 function makeLine(picture) {
 	const { name, key } = picture;
-	const line = {
-		radio: element("input", { type: "radio", name: "picture", autocomplete: "off", className: "unseen", id: `picture-${key}` }),
-		thumb: element("canvas", { width: 144, height: 108, ariaHidden: true }),
-		label: element("label", { textContent: name, title: name, dir: "auto", htmlFor: `picture-${key}` }),
-		remove: element("button", { className: "plain remove", textContent: "✕", ariaLabel: `Remove ${name}`, tabIndex: -1 }),
-		state: element("p", { className: "state small", id: `state-${key}` }),
-		bar: element("span", { className: "bar" }),
-		retry: element("button", { className: "link", textContent: "Try again", ariaLabel: `Try again: ${name}` }),
-	};
-	line.radio.setAttribute("aria-describedby", line.state.id);
-	line.radio.onchange = () => select(picture);
-	line.radio.onkeydown = ({ key: pressed }) => {
-		if (pressed === "Delete") remove(picture);
-	};
-	line.retry.onclick = () => pictures.retry(picture);
-	line.remove.onclick = () => remove(picture);
-	line.item = element("li", { className: "item" }, ...Object.values(line));
-	lines.set(picture, line);
-	return line.item;
+	const item = $("line").content.firstElementChild.cloneNode(true);
+	const [radio, thumb, label, cross, state, bar, again] = item.children;
+	lines.set(picture, { item, radio, thumb, state, bar, again });
+	radio.id = label.htmlFor = `picture-${key}`;
+	state.id = `state-${key}`;
+	radio.setAttribute("aria-describedby", state.id);
+	label.textContent = label.title = name;
+	cross.ariaLabel = `Remove ${name}`;
+	again.ariaLabel = `Try again: ${name}`;
+	radio.onchange = () => select(picture);
+	radio.onkeydown = (event) => event.key === "Delete" && remove(picture);
+	cross.onclick = () => remove(picture);
+	again.onclick = () => pictures.retry(picture);
+	return item;
 }
 
 function select(picture) {
@@ -133,29 +122,21 @@ function changed(picture) {
 	line.item.dataset.state = picture.state;
 	line.state.textContent = describe(picture);
 	line.bar.style.transform = `scaleX(${picture.state === "working" ? 1 : picture.share})`;
-	line.retry.hidden = !["failed", "cancelled"].includes(picture.state);
-	drawThumb(picture);
+	line.again.hidden = !["failed", "cancelled"].includes(picture.state);
+	drawThumb(picture, line);
 	if (picture === pictures.selected) showSelected();
 	update();
 }
 
-function drawThumb(picture) {
-	const { before, after } = picture.small;
-	const { thumb } = lines.get(picture);
-	const { width, height } = thumb;
-	const context = thumb.getContext("2d", { willReadFrequently: true });
-	const cover = (bitmap) => {
-		const scale = Math.max(width / bitmap.width, height / bitmap.height);
-		const [wide, tall] = [scale * bitmap.width, scale * bitmap.height];
-		context.clearRect(0, 0, width, height);
-		context.drawImage(bitmap, (width - wide) / 2, (height - tall) / 2, wide, tall);
-		return context.getImageData(0, 0, width, height);
-	};
-	const dark = before && cover(before);
-	if (!dark || !after || !picture.after) return;
-	const made = cover(after);
-	applyTable(makeTable(picture.strength, picture.exposure), dark.data, made.data);
-	context.putImageData(made, 0, 0);
+/** What the service made, else what there is; the picture's own numbers are seen on the stage. */
+function drawThumb({ small, after }, { thumb }) {
+	const bitmap = (after && small.after) || small.before;
+	if (!bitmap) return;
+	const scale = Math.max(thumb.width / bitmap.width, thumb.height / bitmap.height);
+	const [wide, tall] = [scale * bitmap.width, scale * bitmap.height];
+	const context = thumb.getContext("2d");
+	context.clearRect(0, 0, thumb.width, thumb.height);
+	context.drawImage(bitmap, (thumb.width - wide) / 2, (thumb.height - tall) / 2, wide, tall);
 }
 
 function update() {
@@ -176,7 +157,8 @@ function update() {
 
 function showSelected() {
 	const picture = pictures.selected;
-	const { key, name, before, after, state, file } = picture;
+	const { key, name, before, after, state, file, unshown } = picture;
+	const word = unshown && (before || picture.open) ? [UNSHOWN] : [];
 	const wanted = [key, before, after?.blob];
 	if (wanted.some((value, index) => value !== shown[index])) {
 		stage.show(before && { key, before, after: after?.blob ?? null, size: picture.size });
@@ -184,17 +166,17 @@ function showSelected() {
 	shown = wanted;
 	$("stage").classList.toggle("compares", Boolean(before && after));
 	$("stage").classList.toggle("fails", state === "failed");
-	$("stage-state").textContent = state === "ready" ? "" : describe(picture);
+	$("stage-state").textContent = state === "ready" ? "" : [describe(picture), ...(before ? [] : word)].join(". ");
 	$("canvas").ariaLabel = after ? `${name}, before and after` : name;
 	$("name").textContent = name;
 	const { width, height } = picture.size ?? {};
 	$("facts").textContent = `${width ? `${width} × ${height}, ` : ""}${bytes(file.size)}`;
-	$("notes").replaceChildren(...picture.notes.map((note) => element("li", { textContent: note })));
+	$("notes").textContent = [...word, ...picture.notes].join("\n");
 	$("download").hidden = state !== "ready";
 	$("download").disabled = picture.saving;
 	$("download").textContent = picture.saving || "Download";
 	$("cancel").hidden = !picture.open && !picture.saving;
-	$("retry").hidden = lines.get(picture).retry.hidden;
+	$("retry").hidden = lines.get(picture).again.hidden;
 }
 
 function tellZoom({ scale }) {
@@ -255,7 +237,7 @@ async function downloadAll() {
 		tell(error.name === "AbortError" ? "Stopped; no zip was saved" : `No zip was saved: ${error.message}`);
 	}
 	saving = null;
-	return update();
+	update();
 }
 
 // The service
@@ -276,16 +258,15 @@ async function loadModels() {
 		if (error.status === 401 && askToken()) return loadModels();
 		$("model").parentElement.hidden = true;
 	}
-	return undefined;
 }
 
 // What is pressed, dropped and moved
 
 const selected = (act) => () => act(pictures.selected);
 const clicks = {
-	reset: selected((picture) => (setNumbers(picture, { strength: 1, exposure: 0 }), drawThumb(picture))),
+	reset: selected((picture) => setNumbers(picture, { strength: 1, exposure: 0 })),
 	same: selected(({ strength, exposure }) => {
-		for (const picture of pictures.list) drawThumb(Object.assign(picture, { strength, exposure }));
+		for (const picture of pictures.list) Object.assign(picture, { strength, exposure });
 		say("All pictures have these numbers now");
 	}),
 	download: selected(download),
@@ -312,9 +293,7 @@ for (const [button, id] of [["choose", "files"], ["add", "files"], ["photograph"
 	};
 }
 for (const id of ["strength", "exposure"]) {
-	const take = () => ({ strength: $("strength").value / 100, exposure: Number($("exposure").value) });
-	$(id).oninput = () => setNumbers(pictures.selected, take());
-	$(id).onchange = () => drawThumb(pictures.selected);
+	$(id).oninput = () => setNumbers(pictures.selected, { strength: $("strength").value / 100, exposure: Number($("exposure").value) });
 }
 $("model").onchange = () => pictures.setModel($("model").value);
 

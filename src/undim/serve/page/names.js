@@ -2,14 +2,7 @@
 
 export const bytes = (size) => (size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`);
 
-const SUFFIXES = {
-	"image/jpeg": ["jpg", "jpeg"],
-	"image/png": ["png"],
-	"image/webp": ["webp"],
-	"image/avif": ["avif"],
-	"image/tiff": ["tif", "tiff"],
-	"image/bmp": ["bmp"],
-};
+const SHORT = { jpeg: "jpg", tiff: "tif" };
 const UNTOLD = /\.(hei[cf]|hif|avif|tiff?|dng|cr[23]|ne[fr]w?|arw|raf|orf|rw2|pef|srw)$/i;
 const FORBIDDEN = /[\u0000-\u001f\u007f/\\:*?"<>|]/g;
 
@@ -22,8 +15,9 @@ const cut = (name) => /^(.+?)(\.\w{1,5})?$/su.exec(name).slice(1);
 export function outputName(name, kind) {
 	const clean = name.replace(FORBIDDEN, "_").replace(/^[. ]+|[. ]+$/g, "") || "picture";
 	const [stem, suffix] = cut(clean);
-	const suffixes = SUFFIXES[kind.split(";")[0].trim()];
-	return !suffixes || suffixes.includes(suffix?.slice(1).toLowerCase()) ? clean : `${stem}.${suffixes[0]}`;
+	const [, long] = /^image\/(\w+)/.exec(kind) ?? [];
+	const usual = SHORT[long] ?? long;
+	return !long || [long, usual].includes(suffix?.slice(1).toLowerCase()) ? clean : `${stem}.${usual}`;
 }
 
 /** A function that gives each name once: "a.jpg", then "a (2).jpg". Case and Unicode's forms make no difference. */

@@ -3,7 +3,7 @@
 import { Gate } from "./gate.js";
 import { LIST, decode, measure } from "./decode.js";
 import { bytes } from "./names.js";
-import { ServiceError, enhance } from "./service.js";
+import { enhance } from "./service.js";
 
 const AT_ONCE = 2;
 const TRIES = 50;
@@ -15,7 +15,8 @@ class Picture {
 	state = "waiting";
 	share = 0; // sent or received; seconds to wait where busy
 	words = "";
-	notes = [];
+	notes = []; // of the file that is downloaded
+	unshown = false; // by this browser
 	strength = 1;
 	exposure = 0;
 	size = null;
@@ -50,7 +51,7 @@ export class Pictures {
 	add(files) {
 		const added = files.map((file) => new Picture(file, ++this.count));
 		this.list.push(...added);
-		for (const picture of added) picture.measured = this.preview(picture, picture.file);
+		for (const picture of added) picture.measured = this.previewFile(picture);
 		this.pump();
 		return added;
 	}
@@ -83,6 +84,11 @@ export class Pictures {
 		if (!this.list.includes(picture)) return;
 		Object.assign(picture, { state, share, words });
 		this.onChange(picture);
+	}
+
+	async previewFile(picture) {
+		picture.unshown = !(await this.preview(picture, picture.file));
+		if (picture.unshown) this.onChange(picture);
 	}
 
 	/** Take a blob as before; whether this browser shows it. */
@@ -122,13 +128,14 @@ export class Pictures {
 	async make(picture, signal) {
 		const tell = (state, share) => signal.aborted || this.set(picture, state, share);
 		try {
-			const format = (await picture.measured) ? "" : SHOWN;
+			await picture.measured;
+			const format = picture.unshown ? SHOWN : "";
 			if (!picture.before) {
 				const { blob } = await this.ask(picture, { strength: 0, format }, signal, tell);
 				if (!(await this.preview(picture, blob))) throw new Error("This browser cannot show what the service sent.");
 			}
 			const after = await this.ask(picture, { strength: 1, exposure: 0, format }, signal, tell);
-			Object.assign(picture, { after, notes: after.notes, isOutput: !format });
+			Object.assign(picture, { after, notes: format ? [] : after.notes });
 			tell("ready");
 			await this.shrink(picture, "after", after.blob);
 		} catch (error) {
@@ -145,13 +152,12 @@ export class Pictures {
 			try {
 				return await this.gate.run(() => enhance(file, { model, ...query }, signal, tell), signal);
 			} catch (error) {
-				if (signal.aborted || tries === TRIES || !(error instanceof ServiceError)) throw error;
-				if (error.status === 401) {
-					if (!this.needToken()) throw error;
-				} else if (error.status === 429) {
-					tell("busy", error.wait);
-					await new Promise((resolve) => setTimeout(resolve, 1000 * error.wait));
-				} else {
+				const { status, wait } = error;
+				if (signal.aborted || tries === TRIES) throw error;
+				if (status === 429) {
+					tell("busy", wait);
+					await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
+				} else if (status !== 401 || !this.needToken()) {
 					throw error;
 				}
 			}
@@ -159,10 +165,13 @@ export class Pictures {
 	}
 
 	/** The file with the picture's numbers, {blob, kind}. */
-	output(picture, format, signal, tell) {
-		const { strength, exposure, isOutput, after } = picture;
-		if (strength === 1 && exposure === 0 && !format && isOutput && after) return after;
-		return this.ask(picture, { strength, exposure, format }, signal, tell);
+	async output(picture, format, signal, tell) {
+		const { strength, exposure, unshown, after } = picture;
+		const made = strength === 1 && exposure === 0 && !format && !unshown && after;
+		const output = made || (await this.ask(picture, { strength, exposure, format }, signal, tell));
+		picture.notes = output.notes;
+		this.onChange(picture);
+		return output;
 	}
 
 	close() {

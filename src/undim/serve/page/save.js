@@ -1,7 +1,7 @@
 // From finished pictures to files on the disk.
 
 import { outputName, uniqueNames } from "./names.js";
-import { LARGEST, ZipWriter } from "./zip.js";
+import { ZipWriter } from "./zip.js";
 
 const KEPT = 60_000; // milliseconds until a saved file's address is taken back
 
@@ -27,28 +27,17 @@ export async function openArchive(name) {
 }
 
 /**
- * Write the pictures; the next is made while one is written. `make(picture)` promises {blob, kind}; `failed` is told
- * of each that is left out, `tell` how many are done. Returns how many are in.
+ * Write the pictures, one after the other. `make(picture)` promises {blob, kind}; `failed` is told of each that is left
+ * out, `tell` how many are done. Returns how many are in.
  */
 export async function saveAll(archive, pictures, { make, failed, tell, signal }) {
 	const zip = new ZipWriter((part) => archive.write(part));
 	const free = uniqueNames();
-	const start = async (picture) => {
-		try {
-			return picture && { made: await make(picture) };
-		} catch (error) {
-			return { error };
-		}
-	};
 	try {
-		let next = start(pictures[0]);
 		for (const [index, picture] of pictures.entries()) {
-			const { made, error } = await next;
+			const made = await make(picture).catch((error) => signal.aborted || failed(picture, error));
 			signal.throwIfAborted();
-			next = start(pictures[index + 1]);
-			if (error) failed(picture, error);
-			else if (zip.offset + made.blob.size > LARGEST) failed(picture, new Error("The zip is full; download this one alone."));
-			else await zip.add(free(outputName(picture.name, made.kind)), made.blob);
+			if (made) await zip.add(free(outputName(picture.name, made.kind)), made.blob);
 			tell(index + 1);
 		}
 		if (!zip.entries.length) throw new Error("none of the pictures could be made");

@@ -6,7 +6,7 @@ let token = "";
 export const setToken = (value) => (token = `Bearer ${value}`);
 
 /** Why there is no picture; `status` is 0 if no answer came, `wait` the seconds to another try. */
-export class ServiceError extends Error {
+class ServiceError extends Error {
 	constructor(message, status, wait) {
 		super(message);
 		Object.assign(this, { status, wait });

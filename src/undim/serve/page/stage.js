@@ -41,7 +41,7 @@ export class Stage {
 		const { size } = picture;
 		const base = Math.min(1, REDUCED / Math.max(size.width, size.height));
 		const bitmaps = await this.decode(size, base);
-		if (!bitmaps) return undefined;
+		if (!bitmaps) return;
 		this.drawer.dropLayer("part");
 		this.drawer.setLayer("whole", ...bitmaps, { left: 0, top: 0, ...size });
 		this.base = base;
@@ -119,7 +119,7 @@ export class Stage {
 		const part = visible(this.view, this.size, this.picture.size, 0.15);
 		const bitmaps = await this.decode(part, scale);
 		this.sharpening = false;
-		if (!bitmaps) return undefined;
+		if (!bitmaps) return;
 		this.drawer.setLayer("part", ...bitmaps, part);
 		return this.redraw();
 	}
