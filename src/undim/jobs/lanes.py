@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Unpack
 
 from undim.arrays import Pixels
 from undim.cancellation import NEVER, Cancellation
-from undim.enhance.enhancer import Enhancer
+from undim.enhance.enhancer import CallOptions, Enhancer
 from undim.errors import ModelError, suggest
 from undim.jobs.options import EnhanceOptions, open_enhancer
 from undim.machine import count_cores
-from undim.runtimes.base import WholePicture
 
 WORTH = 1e-5
 """Seconds by which a pixel more moves a picture back in the queue: some times what the network takes for one, so that
@@ -60,36 +60,19 @@ class Lanes:
         self._count = count
         self._working: set[_Ticket] = set()
 
-    def __call__(
-        self,
-        image: Pixels,
-        *,
-        strength: float,
-        exposure: float,
-        fast: bool | None,
-        look: WholePicture | None,
-        cancellation: Cancellation | None,
-        deadline: float | None,
-        progress: Callable[[float], None],
-    ) -> Pixels:
+    def __call__(self, image: Pixels, **options: Unpack[CallOptions]) -> Pixels:
         """As `Enhancer.__call__`."""
-        call = Cancellation(deadline)
-        with call.following(cancellation), self._taken(image.shape[0] * image.shape[1], call) as (ticket, enhancer):
+        tell = options.get("progress", _tell_nobody)
+        call = Cancellation(options.get("deadline"))
+        pixels = image.shape[0] * image.shape[1]
+        with call.following(options.get("cancellation")), self._taken(pixels, call) as (ticket, enhancer):
 
             def step(share: float) -> None:
-                progress(share)
+                tell(share)
                 self._let_pass(ticket, call)
 
-            return enhancer(
-                image,
-                strength=strength,
-                exposure=exposure,
-                fast=fast,
-                look=look,
-                cancellation=call,
-                deadline=deadline,
-                progress=step,
-            )
+            given: CallOptions = {**options, "cancellation": call, "progress": step}
+            return enhancer(image, **given)
 
     @property
     def waiting(self) -> int:
@@ -166,6 +149,10 @@ class Lanes:
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify_all()
+
+
+def _tell_nobody(_: float) -> None:
+    """How far a picture is, where no one asked."""
 
 
 @dataclass

@@ -9,10 +9,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Unpack
 
 from undim.arrays import Pixels, Span
 from undim.cancellation import NEVER, Cancellation
+from undim.enhance.enhancer import CallOptions
 from undim.errors import PictureError, UndimError
 from undim.images import Picture
 from undim.images.writing import written_format
@@ -30,18 +31,7 @@ STAGES = ("read", "enhance", "write")
 class Enhances(Protocol):
     """What a task needs of an `Enhancer`."""
 
-    def __call__(
-        self,
-        image: Pixels,
-        *,
-        strength: float,
-        exposure: float,
-        fast: bool | None,
-        look: WholePicture | None,
-        cancellation: Cancellation | None,
-        deadline: float | None,
-        progress: Callable[[float], None],
-    ) -> Pixels:
+    def __call__(self, image: Pixels, **options: Unpack[CallOptions]) -> Pixels:
         """See `Enhancer.__call__`."""
 
 

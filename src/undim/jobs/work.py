@@ -5,19 +5,18 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Unpack
 
 from undim.arrays import Pixels
-from undim.cancellation import Cancellation
+from undim.enhance.enhancer import CallOptions
 from undim.images.formats import suffix_of
 from undim.images.reading import format_of
 from undim.images.writing import written_format
 from undim.jobs.naming import name_output
 from undim.jobs.options import EnhanceOptions
 from undim.jobs.run import Call, Enhances, Status, brightened
-from undim.runtimes.base import WholePicture
 
 
 @dataclass(frozen=True)
@@ -48,32 +47,12 @@ class InTurn:
         self._turn = threading.Lock()
         self._taken = threading.local()
 
-    def __call__(
-        self,
-        image: Pixels,
-        *,
-        strength: float,
-        exposure: float,
-        fast: bool | None,
-        look: WholePicture | None,
-        cancellation: Cancellation | None,
-        deadline: float | None,
-        progress: Callable[[float], None],
-    ) -> Pixels:
+    def __call__(self, image: Pixels, **options: Unpack[CallOptions]) -> Pixels:
         """See `Enhancer.__call__`."""
         asked = time.perf_counter()
         with self._turn:
             begin = time.perf_counter()
-            result = self._enhancer(
-                image,
-                strength=strength,
-                exposure=exposure,
-                fast=fast,
-                look=look,
-                cancellation=cancellation,
-                deadline=deadline,
-                progress=progress,
-            )
+            result = self._enhancer(image, **options)
             self._taken.times = asked, begin, time.perf_counter()
         return result
 
