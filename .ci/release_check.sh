@@ -31,6 +31,7 @@ done
 declare -A use=(
     [heic]="import pi_heif" [raw]="import rawpy" [tiff]="import imagecodecs" [video]="import undim.video.run"
     [openvino]="import undim; undim.Enhancer('tiny', runtime='openvino')" [torch]="import undim; undim.Enhancer('tiny', runtime='torch')"
+    [hub]="import huggingface_hub, undim.hub"
     [train]="import undim.training.loop, undim.redundancy, undim.metrics.evaluation"
 )
 extras=$(python3 -c 'import tomllib; print(*(name for name in tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"] if name not in ("dev", "docs")))')

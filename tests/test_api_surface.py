@@ -15,10 +15,12 @@ import pytest
 from undim.deprecation import UndimDeprecationWarning, deprecated, resolve_renamed
 
 SURFACE = Path(__file__).with_name("api_surface.json")
-ROOMS = ("undim", "undim.images", "undim.nets", "undim.redundancy")
+ROOMS = ("undim", "undim.hub", "undim.images", "undim.nets", "undim.redundancy")
 """Those whose `__init__` exports names; the rest of Undim is not public."""
 WITHOUT_EXAMPLE = {
     "undim.__version__": "text",
+    "undim.hub.Pulled": "what pull returns, whose example shows it",
+    "undim.hub.Pushed": "what push returns, whose example shows it",
     "undim.images.FORMATS": "a table; the example is Format's",
     "undim.images.MAX_PIXELS": "a number",
     "undim.images.PICTURE_SUFFIXES": "a set of texts",
@@ -30,7 +32,7 @@ WITHOUT_EXAMPLE = {
     "undim.redundancy.Proposal": "what propose returns, whose example shows it",
 }
 """Names that need no example of their own, and why."""
-EXAMPLES_ELSEWHERE = ("undim.installed", "undim.shipped", "undim.deprecation")
+EXAMPLES_ELSEWHERE = ("undim.hub.contents", "undim.hub.store", "undim.installed", "undim.shipped", "undim.deprecation")
 
 
 def describe(name, value):
