@@ -71,7 +71,10 @@ def test_nothing_is_fetched_unasked(hub, capsys, tmp_path, dark, monkeypatch):
     assert raised.value.code == "not-pulled"
     with pytest.raises(ModelError, match="undim pull"):
         find_subject(name)
-    for verb in (["enhance", "x.png", "-o", str(tmp_path / "y.png")], ["batch", str(tmp_path / "in"), str(tmp_path / "z")]):
+    for verb in (
+        ["enhance", "x.png", "-o", str(tmp_path / "y.png")],
+        ["batch", str(tmp_path / "in"), str(tmp_path / "z")],
+    ):
         assert main([*verb, "--model", name]) == 2
         assert "undim pull" in capsys.readouterr().err
     assert hub.requests == []
