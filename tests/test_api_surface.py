@@ -19,14 +19,11 @@ ROOMS = ("undim", "undim.hub", "undim.images", "undim.nets", "undim.redundancy")
 """Those whose `__init__` exports names; the rest of Undim is not public."""
 WITHOUT_EXAMPLE = {
     "undim.__version__": "text",
-    "undim.hub.Pulled": "what pull returns, whose example shows it",
-    "undim.hub.Pushed": "what push returns, whose example shows it",
     "undim.images.FORMATS": "a table; the example is Format's",
     "undim.images.MAX_PIXELS": "a number",
     "undim.images.PICTURE_SUFFIXES": "a set of texts",
     "undim.redundancy.BASELINES": "a table of the functions that have examples",
     "undim.redundancy.DiversityResult": "what diversity returns, whose example shows it",
-    "undim.redundancy.DmrResult": "what dmr returns, whose example shows it",
     "undim.redundancy.HarmResult": "what harmfulness returns, whose example shows it",
     # propose has an example too, which is not run: it takes seconds. tests/redundancy/test_slimming.py runs it.
     "undim.redundancy.Proposal": "what propose returns, whose example shows it",

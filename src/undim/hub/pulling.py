@@ -15,7 +15,15 @@ from undim.hub.store import CARD, find_pulled, folder_of, record, settle, stagin
 
 @dataclass(frozen=True)
 class Pulled:
-    """A model that is on this machine now."""
+    """A model that is on this machine now.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from undim.hub import Pulled, Reference
+        >>> one = Pulled(Reference("someone/night", "0" * 40), {".onnx": Path("model.onnx")}, Path("README.md"), "mit")
+        >>> str(one.reference).partition("@")[0]  # with the commit it is what Enhancer takes
+        'hf:someone/night'
+    """
 
     reference: Reference
     """With the commit: the name to give to `undim.Enhancer`."""

@@ -17,7 +17,13 @@ LIBRARY = "undim"
 
 @dataclass(frozen=True)
 class Pushed:
-    """A model that is on a hub now."""
+    """A model that is on a hub now.
+
+    Examples:
+        >>> from undim.hub import Pushed, Reference
+        >>> Pushed(Reference("someone/night", "0" * 40), ("model.onnx",)).reference.is_pinned
+        True
+    """
 
     reference: Reference
     """With the commit that was made."""
