@@ -8,7 +8,7 @@ DEV := .venv
 # Two processes take tests from each other; neither starts threads of its own for the small pictures of most tests.
 SHARED := -n 2 --dist worksteal
 
-.PHONY: bright test test-slow lint docs pages release-check clean
+.PHONY: bright test test-slow lint docs docs-test figures pages release-check clean
 
 bright: $(BASE)/installed
 	$(BASE)/bin/undim enhance examples -o bright --overwrite
@@ -24,15 +24,26 @@ lint: $(DEV)/installed
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 
-# What is made from the code: man page, reference of commands, checksums of the models, list of public names.
+# What is made from the code: man page, reference of commands, checksums of the models, lists of public names and of
+# external links.
 pages: $(DEV)/installed
 	$(DEV)/bin/python docs/make_command_pages.py
 	$(DEV)/bin/python docs/make_numbers.py
+	$(DEV)/bin/python docs/make_links.py
 	$(DEV)/bin/python tests/test_api_surface.py
 
 # The site, into site/: offline, and a warning is an error.
 docs: $(DEV)/installed
 	NO_MKDOCS_2_WARNING=1 $(DEV)/bin/python -m mkdocs build --strict
+
+# Every code block of every page, the long ones too; what cannot run here is named with the reason.
+docs-test: $(DEV)/installed
+	$(DEV)/bin/python docs/run_blocks.py
+
+# The figures of docs/explanation, from docs/results and the shipped models; then two pages of the site as pictures.
+figures: docs
+	$(DEV)/bin/python docs/make_explanations.py
+	$(DEV)/bin/python docs/make_site_screens.py
 
 release-check:
 	.ci/release_check.sh

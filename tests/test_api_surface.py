@@ -15,7 +15,7 @@ import pytest
 from undim.deprecation import UndimDeprecationWarning, deprecated, resolve_renamed
 
 SURFACE = Path(__file__).with_name("api_surface.json")
-ROOMS = ("undim", "undim.images", "undim.nets", "undim.redundancy")
+ROOMS = ("undim", "undim.hub", "undim.images", "undim.nets", "undim.redundancy")
 """Those whose `__init__` exports names; the rest of Undim is not public."""
 WITHOUT_EXAMPLE = {
     "undim.__version__": "text",
@@ -24,13 +24,12 @@ WITHOUT_EXAMPLE = {
     "undim.images.PICTURE_SUFFIXES": "a set of texts",
     "undim.redundancy.BASELINES": "a table of the functions that have examples",
     "undim.redundancy.DiversityResult": "what diversity returns, whose example shows it",
-    "undim.redundancy.DmrResult": "what dmr returns, whose example shows it",
     "undim.redundancy.HarmResult": "what harmfulness returns, whose example shows it",
     # propose has an example too, which is not run: it takes seconds. tests/redundancy/test_slimming.py runs it.
     "undim.redundancy.Proposal": "what propose returns, whose example shows it",
 }
 """Names that need no example of their own, and why."""
-EXAMPLES_ELSEWHERE = ("undim.installed", "undim.shipped", "undim.deprecation")
+EXAMPLES_ELSEWHERE = ("undim.hub.contents", "undim.hub.store", "undim.installed", "undim.shipped", "undim.deprecation")
 
 
 def describe(name, value):

@@ -2,9 +2,11 @@
 
 import json
 from importlib.metadata import Distribution, PackageNotFoundError
+from pathlib import Path
 
 import pytest
 
+import undim
 from undim.installed import Installation, add_extra, add_package, find_installation
 
 
@@ -82,6 +84,19 @@ def test_tool_environments(record, tmp_path):
     assert find_installation(tmp_path) == Installation("uv pip")
     (tmp_path / "pipx_metadata.json").write_text("{}")
     assert find_installation(tmp_path) == Installation("pipx")
+
+
+def test_no_message_holds_the_command_of_one_tool_alone():
+    """What is told to install Undim's parts comes from add_extra and add_package; a GPU's package replaces another."""
+    inside = Path(undim.__file__).parent
+    told = {
+        path.relative_to(inside).as_posix(): [line.strip() for line in path.read_text(encoding="utf-8").splitlines()
+                                              if "pip install" in line and not line.strip().startswith(("#", '"""'))]
+        for path in sorted(inside.rglob("*.py"))
+        if path.name != "installed.py"
+    }  # fmt: skip
+    assert {path: lines for path, lines in told.items() if lines and path != "runtimes/table.py"} == {}
+    assert all("onnxruntime" in line for line in told["runtimes/table.py"])
 
 
 def test_run_from_source_alone(monkeypatch, tmp_path):

@@ -19,6 +19,7 @@ ROOMS = (
     GROUND,
     "images",
     "nets",
+    "hub",
     "weights",
     "runtimes",
     "enhance",

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from undim.errors import UsageError
+from undim.installed import add_extra
 
 STORE_BYTES = 128 * 2**20
 """Of a cluster on this machine: what goes through it are names and records, never pictures."""
@@ -45,7 +46,7 @@ def import_ray(address: str | None = None) -> ModuleType:
     except ImportError as error:
         missing = (error.name or "ray").partition(".")[0]
         raise UsageError(
-            f'A Ray cluster needs {missing}, which is not installed: pip install "undim[ray]".', code="extra"
+            f"A Ray cluster needs {missing}, which is not installed: {add_extra('ray')}.", code="extra"
         ) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     module: ModuleType = ray

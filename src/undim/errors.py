@@ -54,6 +54,10 @@ class ModelError(UndimError):
     """An unknown model name, or a model that does not offer what is asked of it."""
 
 
+class HubError(UndimError):
+    """A hub that cannot be reached or refuses, or a repository that holds what is not taken."""
+
+
 class CheckpointError(UndimError):
     """A file of weights that is unreadable, foreign or does not fit its network."""
 

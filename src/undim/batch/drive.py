@@ -18,13 +18,14 @@ from undim.batch.sources import COLUMN, find_pictures, is_shards
 from undim.batch.stores import store_of, tell
 from undim.batch.supervisor import Supervisor, share_memory
 from undim.errors import UsageError
+from undim.hub.finding import find_model_file
 from undim.jobs.options import EnhanceOptions
 from undim.jobs.plan import check_output_folder
 from undim.jobs.work import Record
 from undim.machine import count_cores
 from undim.runtimes.precision import PrecisionWish
 from undim.runtimes.table import reads_of
-from undim.shipped import find_model, list_shipped_models
+from undim.shipped import list_shipped_models
 
 Engine = Literal["local", "ray"]
 ENGINES: tuple[Engine, ...] = ("local", "ray")
@@ -245,7 +246,7 @@ def _wanted(batch: Batch) -> Wanted:
 
 def _check_destination(batch: Batch) -> None:
     """Say before all work what would fail at its first picture."""
-    find_model(batch.options.model, reads_of(batch.options.runtime))
+    find_model_file(batch.options.model, reads_of(batch.options.runtime))
     if is_remote(batch.destination):
         store_of(batch.destination)
     else:

@@ -20,6 +20,7 @@ from undim.batch.stores import drop_folders, store_of
 from undim.batch.supervisor import Supervisor, share_memory
 from undim.cluster import connected, import_ray
 from undim.errors import UndimError, UsageError
+from undim.installed import add_extra
 from undim.jobs.work import Record
 from undim.machine import count_cores
 
@@ -84,7 +85,7 @@ def import_data(address: str | None) -> None:
     except ImportError as error:
         missing = (error.name or "ray").partition(".")[0]
         raise UsageError(
-            f'The engine ray needs {missing}, which is not installed: pip install "undim[ray]".', code="extra"
+            f"The engine ray needs {missing}, which is not installed: {add_extra('ray')}.", code="extra"
         ) from error
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = ray.data.DataContext.get_current()

@@ -17,6 +17,7 @@ from undim.batch.sources import is_shards
 from undim.batch.stores import Store, drop_folders, store_of, tell
 from undim.errors import UsageError
 from undim.images.formats import suffix_of
+from undim.installed import add_extra
 from undim.jobs.work import Record
 
 FOLDER = ".undim"
@@ -148,7 +149,7 @@ def _parquet() -> ModuleType:
         from pyarrow import parquet
     except ImportError as error:
         raise UsageError(
-            'Parquet files need pyarrow, which is not installed: pip install "undim[remote]".', code="extra"
+            f"Parquet files need pyarrow, which is not installed: {add_extra('remote')}.", code="extra"
         ) from error
     module: ModuleType = parquet
     return module

@@ -17,6 +17,7 @@ from undim.batch.addresses import expand, is_remote, join, local_path, scheme_of
 from undim.batch.stores import Entry, store_of, tell
 from undim.errors import UsageError
 from undim.images.formats import has_picture_suffix, suffix_of
+from undim.installed import add_extra
 from undim.jobs.plan import find_in_folder, is_video_name
 
 MANIFESTS = (".csv", ".jsonl", ".ndjson", ".parquet")
@@ -170,7 +171,7 @@ def _parquet_rows(source: str, column: str) -> Iterator[object]:
         from pyarrow.parquet import ParquetFile
     except ImportError as error:
         raise UsageError(
-            'Parquet files need pyarrow, which is not installed: pip install "undim[remote]".', code="extra"
+            f"Parquet files need pyarrow, which is not installed: {add_extra('remote')}.", code="extra"
         ) from error
     with store_of(source).open(source) as stream:
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
 from undim.atomic import replacing
 from undim.batch.addresses import is_remote, local_path, scheme_of, shown
 from undim.errors import PictureError, UsageError
+from undim.installed import add_extra, add_package
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -269,7 +270,7 @@ def _open_system(address: str) -> AbstractFileSystem:
         import fsspec
     except ImportError as error:
         raise UsageError(
-            f'{scheme}:// addresses need fsspec, which is not installed: pip install "undim[remote]".', code="extra"
+            f"{scheme}:// addresses need fsspec, which is not installed: {add_extra('remote')}.", code="extra"
         ) from error
     try:
         # Listings would stay in memory for ever, and hide what others write meanwhile.
@@ -277,7 +278,7 @@ def _open_system(address: str) -> AbstractFileSystem:
         system: AbstractFileSystem = fsspec.core.url_to_fs(address, **options)[0]
     except ImportError as error:
         package = _PACKAGES.get(scheme, error.name or "a package that is not installed")
-        raise UsageError(f"{scheme}:// addresses need {package}: pip install {package}.", code="extra") from error
+        raise UsageError(f"{scheme}:// addresses need {package}: {add_package(package)}.", code="extra") from error
     except ValueError as error:
         raise UsageError(f"There is no store for {scheme}:// addresses: {shown(str(error))}.") from error
     return system

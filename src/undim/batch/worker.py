@@ -22,12 +22,12 @@ from undim.batch.pieces import Piece, Settings, dump_record
 from undim.batch.stores import read_whole, store_of, tell
 from undim.cancellation import Cancellation
 from undim.errors import PictureError, UndimError
+from undim.hub.finding import find_model_file
 from undim.jobs.memory import PictureMemory
 from undim.jobs.options import open_enhancer
 from undim.jobs.run import Call, explain
 from undim.jobs.work import InTurn, Record, enhance_content, hash_of
 from undim.runtimes.table import reads_of
-from undim.shipped import find_model
 from undim.version import __version__
 
 AHEAD = 2
@@ -73,7 +73,7 @@ class Worker:
         self._in_turn = InTurn(self._enhancer)
         self._cancellation = Cancellation()
         self._call = Call(memory=PictureMemory(settings.memory), cancellation=self._cancellation)
-        self.model_sha256 = hash_of(find_model(options.model, reads_of(options.runtime)).read_bytes())
+        self.model_sha256 = hash_of(find_model_file(options.model, reads_of(options.runtime)).read_bytes())
         self.runtime = self._enhancer.runtime
 
     def run(self, errand: Errand) -> Record:

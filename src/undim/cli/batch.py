@@ -74,7 +74,11 @@ def batch(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; count what there is to do.")] = False,
     model: Annotated[
-        str, typer.Option(help="A shipped model (undim models lists them), an .onnx file, or a .safetensors for torch.")
+        str,
+        typer.Option(
+            help="A shipped model (undim models lists them), hf:OWNER/NAME@REVISION that was pulled, an .onnx file, or"
+            " .safetensors for torch."
+        ),
     ] = DEFAULT_MODEL,
     form: Annotated[
         str | None,

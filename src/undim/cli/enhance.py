@@ -19,6 +19,7 @@ from undim.cli.options import read_tile
 from undim.cli.outcomes import count, summary
 from undim.cli.progress import Shares, bar
 from undim.errors import PictureError, UsageError
+from undim.hub.finding import find_model_file
 from undim.images import FORMATS, MAX_PIXELS
 from undim.jobs.options import EnhanceOptions, open_enhancer
 from undim.jobs.plan import STREAM, Task, plan
@@ -27,7 +28,7 @@ from undim.jobs.series import check_series, find_common_look
 from undim.jobs.watch import PAUSE, Arrivals
 from undim.runtimes.precision import PrecisionWish
 from undim.runtimes.table import DEFAULT_RUNTIME, PAYS_FOR_PICTURES, RUNTIMES, reads_of
-from undim.shipped import DEFAULT_MODEL, find_model
+from undim.shipped import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from undim.enhance.enhancer import Enhancer
@@ -55,7 +56,10 @@ def enhance(
     ],
     model: Annotated[
         str,
-        typer.Option(help="A shipped model (undim models lists them), an .onnx file, or a .safetensors for torch."),
+        typer.Option(
+            help="A shipped model (undim models lists them), hf:OWNER/NAME@REVISION that was pulled, an .onnx file, or"
+            " .safetensors for torch."
+        ),
     ] = DEFAULT_MODEL,
     form: Annotated[
         str | None,
@@ -134,7 +138,7 @@ def enhance(
         max_pixels=max_pixels,
         overwrite=overwrite,
     )
-    find_model(model, reads_of(runtime))
+    find_model_file(model, reads_of(runtime))
     if watch:
         if series or as_json or output == STREAM or len(paths) != 1 or not Path(paths[0]).is_dir():
             raise UsageError("--watch takes one folder and -o FOLDER, without --series and --json.")

@@ -61,6 +61,8 @@ VERBS: dict[str, Verb] = {
     "redundancy": Verb("undim.cli.redundancy:redundancy", "Find harmful and useless layers.", extra="train"),
     "export": Verb("undim.cli.export:export", "Turn a file of weights into an ONNX file.", extra="torch"),
     "convert": Verb("undim.cli.convert:convert", "Convert a public checkpoint to a file of weights.", extra="torch"),
+    "pull": Verb("undim.cli.pull:pull", "Fetch a model that somebody shares on a hub.", extra="hub"),
+    "push": Verb("undim.cli.push:push", "Share a model on a hub.", extra="hub"),
     "doctor": Verb("undim.cli.doctor:doctor", "Tell what is installed here, for a report of a fault."),
 }
 

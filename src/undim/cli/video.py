@@ -15,10 +15,11 @@ from undim.cli.lines import one_line, put, say, without_codec_noise
 from undim.cli.options import read_tile
 from undim.cli.outcomes import count, summary
 from undim.cli.progress import on_terminal
+from undim.hub.finding import find_model_file
 from undim.jobs.options import EnhanceOptions, open_enhancer
 from undim.runtimes.precision import PrecisionWish
 from undim.runtimes.table import DEFAULT_RUNTIME, reads_of
-from undim.shipped import DEFAULT_MODEL, find_model
+from undim.shipped import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from undim.enhance.enhancer import Enhancer
@@ -48,7 +49,9 @@ def video(
             help="A folder; for one video also a file such as clear.mp4.",
         ),
     ],
-    model: Annotated[str, typer.Option(help="Name of a shipped model, or an .onnx file.")] = DEFAULT_MODEL,
+    model: Annotated[
+        str, typer.Option(help="Name of a shipped model, hf:OWNER/NAME@REVISION that was pulled, or an .onnx file.")
+    ] = DEFAULT_MODEL,
     strength: Annotated[float, typer.Option(metavar="0..1", help="How much: 0 the input, 1 all.")] = 1.0,
     exposure: Annotated[
         float, typer.Option(metavar="-2..2", help="Brighter or darker by so many stops; white stays white.")
@@ -77,7 +80,7 @@ def video(
         precision=cast("PrecisionWish", precision),
         overwrite=overwrite,
     )
-    find_model(model, reads_of(runtime))
+    find_model_file(model, reads_of(runtime))
     from undim.video.plan import plan  # FFmpeg loads only after the options are checked
 
     planned = plan(paths, output, overwrite=overwrite)

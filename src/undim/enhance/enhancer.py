@@ -35,6 +35,7 @@ from undim.enhance.tiling import (
 )
 from undim.enhance.turn import Turn
 from undim.errors import ModelError, UsageError
+from undim.hub.finding import find_model_file
 from undim.images.picture import Picture
 from undim.runtimes.base import OutOfMemoryError, Runtime, Tiling, WholePicture
 from undim.runtimes.precision import PrecisionWish, check_precision
@@ -47,7 +48,7 @@ from undim.runtimes.table import (
     open_runtime,
     reads_of,
 )
-from undim.shipped import DEFAULT_MODEL, MODELS_FOLDER, find_model
+from undim.shipped import DEFAULT_MODEL, MODELS_FOLDER
 
 Piece = tuple[int, int, Floats]
 """Top row, left column and values, 3 x h x w, not clamped, of a part of the enhanced picture."""
@@ -87,8 +88,9 @@ class Enhancer:
     can; where not, a call says so. It is a context manager that closes it at the end.
 
     Args:
-        model: name of a shipped model, or the path of an .onnx file that keeps `undim.contract`; with the runtime
-            "torch", or another that reads them, a .safetensors file of Undim's.
+        model: name of a shipped model; `hf:owner/name@revision` of one that `undim pull` has fetched from a hub; or the
+            path of an .onnx file that keeps `undim.contract`, with the runtime "torch", or another that reads them, of
+            a .safetensors file of Undim's.
         threads: CPU threads of all that a call does; one per core if None.
         tile: side in pixels, at least 256, of the tiles that larger pictures are cut into, overlaps included; 0 for
             whole pictures always; "auto" for what the free memory suggests. What the network takes from the whole
@@ -136,7 +138,7 @@ class Enhancer:
         check_runtime(runtime)
         self._chooses = runtime == "auto"
         self._wish: RuntimeWish = runtime
-        self._path = find_model(model, reads_of(runtime))
+        self._path = find_model_file(model, reads_of(runtime))
         self._name = os.fspath(model)
         self._threads = threads
         self._precision: PrecisionWish = precision

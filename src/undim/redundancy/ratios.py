@@ -34,6 +34,12 @@ class DmrResult:
     A ratio is infinite where the output did not change at all; in every mean it counts, as any above, as `CEILING`, but
     a layer whose every ratio is infinite is infinite in `per_layer`. A picture that the re-initialised network gives
     values for that are not finite has the ratio 0 dB, that of the largest difference there can be.
+
+    Examples:
+        >>> from undim.redundancy import DmrResult
+        >>> result = DmrResult({"first": ((30.0, 40.0),), "last": ((50.0, 60.0),)}, seeds=(0,))  # of two pictures
+        >>> result.mean, result.per_layer["last"]
+        (45.0, 55.0)
     """
 
     ratios: Mapping[str, tuple[tuple[float, ...], ...]]

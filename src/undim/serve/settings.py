@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from undim.errors import UsageError
+from undim.hub.finding import find_model_file
 from undim.jobs.lanes import count_lanes
 from undim.jobs.options import EnhanceOptions
 from undim.machine import count_cores
 from undim.runtimes.table import reads_of
-from undim.shipped import DEFAULT_MODEL, SHIPPED, find_model, list_shipped_models
+from undim.shipped import DEFAULT_MODEL, SHIPPED, list_shipped_models
 
 TOKEN_VARIABLE = "UNDIM_TOKEN"  # noqa: S105 - the variable's name, not a token
 MEBI = 2**20
@@ -78,7 +79,7 @@ class Settings:
             names = [DEFAULT_MODEL, *(name for name in SHIPPED if name != DEFAULT_MODEL)]
             object.__setattr__(self, "models", {name: name for name in names if name in shipped})
         for model in self.models.values():
-            find_model(model, reads_of(self.options.runtime))
+            find_model_file(model, reads_of(self.options.runtime))
         object.__setattr__(self, "lanes", self.lanes or count_lanes())
         object.__setattr__(self, "decoders", self.decoders or max(2, count_cores()))
 

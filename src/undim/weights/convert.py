@@ -6,11 +6,12 @@ The architecture is recognised by the names of the weights, its size by their sh
 
 from __future__ import annotations
 
+import hashlib
 import math
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from undim.errors import CheckpointError, ModelError, UndimError
 from undim.nets import create_model
 from undim.weights.files import ModelSpec, check_state, save_model
+from undim.weights.systems import SYSTEMS
 
 State = dict[str, Tensor]
 
@@ -45,7 +47,8 @@ def convert(checkpoint: Path | Sequence[Path], output: Path, *, overwrite: bool 
         overwrite: whether `output` may be replaced.
 
     Returns:
-        What was recognised; its notes name the system, its licence and what its authors set.
+        What was recognised; its notes name the system, its licence, what its authors set, the scores that were
+        published of a network of this size, and the files that were read with their checksums.
 
     Raises:
         CheckpointError: if the checkpoint is unreadable, unsafe or of another architecture, or writing fails.
@@ -62,6 +65,10 @@ def convert(checkpoint: Path | Sequence[Path], output: Path, *, overwrite: bool 
             )
         state |= part
     spec = recognise(state, ", ".join(map(str, files)))
+    read = ", ".join(
+        f"{Path(file).name} (sha256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()})" for file in files
+    )
+    spec = replace(spec, notes=spec.notes | {"read from": read})
     model = spec.build()
     model.load_state_dict(state)
     save_model(spec, model, output, overwrite=overwrite)
@@ -158,7 +165,10 @@ def recognise(state: State, owner: str) -> ModelSpec:
         if name.endswith(".num_batches_tracked"):  # older than this count, which evaluation does not read
             state[name] = torch.tensor(0)
     check_state(state, nearest.expected, f"{owner} is nearest to {nearest.spec.architecture}, but")
-    return nearest.spec
+    architecture = nearest.spec.architecture
+    published = {name: tensor.shape for name, tensor in _shapes(architecture, {}).items()}
+    as_published = published == {name: tensor.shape for name, tensor in nearest.expected.items()}
+    return replace(nearest.spec, notes=SYSTEMS[architecture].notes(published_size=as_published))
 
 
 @dataclass(frozen=True)
@@ -168,8 +178,6 @@ class Family:
     architecture: str
     infer: Callable[[State], dict[str, Any]]
     """Constructor arguments from shapes; raises KeyError or IndexError where a weight it needs is absent."""
-    notes: dict[str, str] = field(default_factory=dict)
-    """What the file tells people: the system, its licence, what its authors set."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +205,7 @@ def _fit(family: Family, state: State) -> Candidate:
     except (IndexError, ValueError, ZeroDivisionError, RuntimeError, UndimError):
         expected = _shapes(family.architecture, {})  # of a shape that no size has: hold the published size against it
     likeness = len(expected.keys() & state.keys()) / len(expected.keys() | state.keys())
-    spec = ModelSpec(family.architecture, settings, notes=dict(family.notes))
+    spec = ModelSpec(family.architecture, settings)
     return Candidate(spec, expected, likeness, absent)
 
 
@@ -315,75 +323,19 @@ def _channels(name: str, setting: str = "channels") -> Callable[[State], dict[st
     return lambda state: {setting: state[name].shape[0]}
 
 
-def _notes(system: str, licence: str, settings: str) -> dict[str, str]:
-    return {"system": system, "licence": licence, "authors' settings": settings}
-
-
-UNSTATED = "none stated: the weights may be used by permission of their authors only"
-
 FAMILIES = (
     Family("restormer", _restormer),
     Family("retinexformer", _retinexformer),
     Family("cidnet", _cidnet),
-    Family(
-        "zero_dce",
-        _channels("e_conv1.weight", "filters"),
-        _notes("Zero-DCE (Guo et al., CVPR 2020)", "CC BY-NC 4.0 by its README", "eight curves, no setting"),
-    ),
-    Family(
-        "pairlie",
-        lambda _state: {},
-        _notes("PairLIE (Fu et al., CVPR 2023)", UNSTATED, "exponent 0.14 for LOL, 0.2 elsewhere"),
-    ),
-    Family(
-        "ruas",
-        lambda _state: {},
-        _notes(
-            "RUAS (Liu et al., CVPR 2021)",
-            UNSTATED,
-            "variant lol is denoised; upe and dark are the same network before its denoiser",
-        ),
-    ),
-    Family(
-        "retinexnet",
-        _channels("DecomNet.shallow_feature_extraction.weight"),
-        _notes("RetinexNet (Wei et al., BMVC 2018)", "MIT", "8-bit output by truncation"),
-    ),
-    Family(
-        "retinexnet_port",
-        _channels("DecomNet.net1_conv0.weight"),
-        _notes("a PyTorch port of RetinexNet, which is another network", UNSTATED, "none"),
-    ),
-    Family(
-        "kind",
-        lambda _state: {},
-        _notes("KinD (Zhang et al., ACM MM 2019)", UNSTATED, "ratio 5 in the demo; from the reference on LOL"),
-    ),
-    Family(
-        "enlightengan",
-        _enlightengan,
-        _notes("EnlightenGAN (Jiang et al., TIP 2021)", "BSD style", "pictures wider than 2200 pixels are halved"),
-    ),
-    Family(
-        "snr_net",
-        _snr_net,
-        _notes("SNR-Net (Xu et al., CVPR 2022)", UNSTATED, "LOL is resized to 400 x 608 (resize=(400, 608))"),
-    ),
-    Family(
-        "llformer",
-        _llformer,
-        _notes("LLFormer (Wang et al., AAAI 2023)", "CC BY-NC-SA 4.0", "SSIM with a uniform window of 7 x 7"),
-    ),
-    Family(
-        "retinexmamba",
-        _retinexmamba,
-        _notes("RetinexMamba (Bai et al., 2024)", "MIT", "GT-mean is an option of the evaluation"),
-    ),
-    Family(
-        "rsfnet",
-        lambda _state: {},
-        _notes(
-            "RSFNet (Saini and Narayanan, CVPR 2024)", "GPL-3.0", "the published code bypasses the factors (bypass)"
-        ),
-    ),
+    Family("zero_dce", _channels("e_conv1.weight", "filters")),
+    Family("pairlie", lambda _state: {}),
+    Family("ruas", lambda _state: {}),
+    Family("retinexnet", _channels("DecomNet.shallow_feature_extraction.weight")),
+    Family("retinexnet_port", _channels("DecomNet.net1_conv0.weight")),
+    Family("kind", lambda _state: {}),
+    Family("enlightengan", _enlightengan),
+    Family("snr_net", _snr_net),
+    Family("llformer", _llformer),
+    Family("retinexmamba", _retinexmamba),
+    Family("rsfnet", lambda _state: {}),
 )

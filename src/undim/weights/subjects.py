@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Literal
 
 from undim.errors import CheckpointError, ModelError, UsageError, suggest
-from undim.shipped import MODELS_FOLDER, list_shipped_models
+from undim.hub.finding import find_pulled_files
+from undim.hub.reference import names_hub
+from undim.shipped import MODELS_FOLDER, ONNX, WEIGHTS, list_shipped_models
 from undim.weights.run_files import MEASURED
 
 _FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PICKLES = (".pth", ".pt", ".ckpt")
-SubjectKind = Literal["shipped", "onnx", "weights", "run", "factory"]
+SubjectKind = Literal["shipped", "pulled", "onnx", "weights", "run", "factory"]
 
 
 @dataclass(frozen=True)
@@ -27,9 +29,10 @@ class Subject:
     name: str
     """As it was named."""
     kind: SubjectKind
-    """A shipped model; an .onnx file; an Undim .safetensors file; a training run; or package.module:factory."""
+    """A shipped model; one pulled from a hub; an .onnx file; an Undim .safetensors file; a training run; or
+    package.module:factory."""
     onnx: Path | None = None
-    """The file that the runtimes run: of a shipped model or an .onnx file."""
+    """The file that the runtimes run: of a shipped or pulled model or an .onnx file."""
     weights: Path | None = None
     """The file of weights that PyTorch loads: of all but an .onnx file; of a factory, those that were given with it."""
     multiple_of: int = 1
@@ -45,8 +48,9 @@ def find_subject(model: str | os.PathLike[str], *, weights: Path | None = None, 
     """Find what a name or a path means.
 
     Args:
-        model: in this order: the name of a shipped model, `package.module:factory`, the folder of a training run (its
-            best weights, else its last average), a .safetensors file, or an .onnx file. A path object is only a path.
+        model: in this order: the name of a shipped model, `hf:owner/name@revision` of one that was pulled,
+            `package.module:factory`, the folder of a training run (its best weights, else its last average), a
+            .safetensors file, or an .onnx file. A path object is only a path.
         weights: of a factory: the file with its weights.
         multiple_of: of a factory, see `Subject.multiple_of`.
 
@@ -69,6 +73,9 @@ def find_subject(model: str | os.PathLike[str], *, weights: Path | None = None, 
     if shipped:
         twin = MODELS_FOLDER / f"{text}.safetensors"
         return Subject(text, "shipped", MODELS_FOLDER / f"{text}.onnx", twin if twin.is_file() else None)
+    if isinstance(model, str) and names_hub(text):
+        pulled = find_pulled_files(text)
+        return Subject(text, "pulled", pulled.get(ONNX), pulled.get(WEIGHTS))
     path = Path(text)
     if path.is_dir():
         return Subject(text, "run", weights=_find_weights(path))

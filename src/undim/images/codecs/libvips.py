@@ -20,6 +20,7 @@ from undim.arrays import Pixels
 from undim.errors import PictureError
 from undim.images.exif import with_prefix
 from undim.images.picture import Picture, join_channels, scale
+from undim.installed import add_package
 
 if TYPE_CHECKING:
     import pyvips
@@ -37,9 +38,10 @@ def _library() -> ModuleType:
     try:
         import pyvips
     except (ImportError, OSError) as error:
+        package = "pyvips" if isinstance(error, ModuleNotFoundError) else "pyvips-binary"
         raise PictureError(
             f"has more than 8 bits per sample, for which libvips cannot be loaded ({str(error).splitlines()[0]}): "
-            "pip install pyvips pyvips-binary"
+            f"{add_package(package)}"
         ) from error
     pyvips.cache_set_max(0)  # results are used once
     module: ModuleType = pyvips

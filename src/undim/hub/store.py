@@ -1,0 +1,117 @@
+"""Where pulled models lie: a folder for each commit, which appears whole or not at all, and a record of revisions.
+
+Below `undim.machine.cache_folder`: `hub/OWNER/NAME/COMMIT/` holds `MODEL_FILES`, `CARD` and the checksums;
+`hub/OWNER/NAME/revisions.json` says which commit each revision was when it was pulled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from undim.atomic import write_text
+from undim.errors import ModelError
+from undim.hub.reference import PREFIX, Reference
+from undim.machine import cache_folder
+from undim.shipped import CHECKSUMS, ONNX, WEIGHTS
+
+MODEL_FILES = {ONNX: "model.onnx", WEIGHTS: "model.safetensors"}
+"""By suffix, the one name that each kind of file has in a repository."""
+CARD = "README.md"
+_RECORD = "revisions.json"
+_LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
+
+
+def folder_of(reference: Reference) -> Path:
+    """The folder, perhaps not there, of all commits of a repository; or of one, if the reference is pinned."""
+    return cache_folder().joinpath("hub", *reference.repository.split("/"), reference.revision)
+
+
+def settle(reference: Reference) -> Reference | None:
+    """The commit that a reference meant when it was pulled; None if it never was."""
+    pinned = reference if reference.is_pinned else reference.at(_recall(reference).get(reference.revision, ""))
+    return pinned if pinned.is_pinned and folder_of(pinned).is_dir() else None
+
+
+def find_pulled(reference: Reference) -> dict[str, Path]:
+    """The model files of a pinned reference, by suffix; each is what was pulled.
+
+    Raises:
+        ModelError: if one has changed since (code "damaged").
+    """
+    folder = folder_of(reference)
+    listed = folder / CHECKSUMS
+    checksums = read_checksums(listed.read_bytes()) if listed.is_file() else {}
+    found = {suffix: folder / name for suffix, name in MODEL_FILES.items() if (folder / name).is_file()}
+    for path in found.values():
+        if checksum(path) != checksums.get(path.name):
+            raise ModelError(
+                f"{path} has changed since it was pulled: undim pull {str(reference).removeprefix(PREFIX)} fetches it"
+                " anew.",
+                code="damaged",
+                subject=str(reference),
+            )
+    return found
+
+
+def record(reference: Reference, commit: str) -> None:
+    """Remember which commit a revision was."""
+    known = _recall(reference) | {reference.revision: commit}
+    write_text(folder_of(reference.at("")) / _RECORD, f"{json.dumps(known, indent=1, sort_keys=True)}\n")
+
+
+@contextlib.contextmanager
+def staging(reference: Reference) -> Iterator[Path]:
+    """An empty folder that takes the place of a pinned reference's when the block ends, and vanishes if it raises."""
+    target = folder_of(reference)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".undim-{secrets.token_hex(8)}.tmp")
+    draft.mkdir()
+    try:
+        yield draft
+        if target.exists():  # of another process that pulled at the same time, or a damaged one that is replaced
+            target.replace(draft.with_suffix(".old"))
+        draft.replace(target)
+    finally:
+        for left in (draft, draft.with_suffix(".old")):
+            shutil.rmtree(left, ignore_errors=True)
+        for parent in (target.parent, target.parent.parent):  # which stay where anything is in them
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_checksums(content: bytes) -> Mapping[str, str]:
+    r"""By name, from a list in the format of `sha256sum`.
+
+    Examples:
+        >>> read_checksums(b"0" * 64 + b"  model.onnx\n") == {"model.onnx": "0" * 64}
+        True
+    """
+    lines = content.decode("utf-8", "replace").splitlines()
+    return {found[2]: found[1] for line in lines if (found := _LINE.fullmatch(line))}
+
+
+def write_checksums(files: Mapping[str, Path]) -> str:
+    """The list, of files by the names that they have in a repository."""
+    return "".join(f"{checksum(path)}  {name}\n" for name, path in sorted(files.items()))
+
+
+def _recall(reference: Reference) -> dict[str, str]:
+    """Commits by revision; none if nothing was pulled or the record is damaged."""
+    try:
+        known = json.loads((folder_of(reference.at("")) / _RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {key: value for key, value in known.items() if isinstance(value, str)} if isinstance(known, dict) else {}
