@@ -131,7 +131,8 @@ def split_model(*, also_whole=False):
         helper.make_node("Add", ["qk", "v"], ["s" if also_whole else "y"]),
     ]
     if also_whole:
-        nodes += [helper.make_node("ReduceMean", ["d", "axes"], ["mean"]), helper.make_node("Add", ["s", "mean"], ["y"])]
+        nodes.append(helper.make_node("ReduceMean", ["d", "axes"], ["mean"]))
+        nodes.append(helper.make_node("Add", ["s", "mean"], ["y"]))
     constants = {"w": kernels(12, 8, 1, 1), "b": kernels(12), "W": kernels(12, 1, 3, 3), "B": kernels(12)}
     return make(nodes, constants | ({"axes": np.array([1, 2, 3])} if also_whole else {}), channels=4)
 

@@ -114,7 +114,8 @@ def run_task(
         outcome = _run(task, enhancer, options or EnhanceOptions(), call or Call(), clock)
     except Exception as error:  # a fault of Undim in one picture must not cost the others
         outcome = Outcome(task, "failed", *explain(error))
-    return replace(outcome, seconds=time.perf_counter() - begin, size=clock.size, stages=clock.stages, parts=clock.parts)
+    seconds = time.perf_counter() - begin
+    return replace(outcome, seconds=seconds, size=clock.size, stages=clock.stages, parts=clock.parts)
 
 
 def explain(error: Exception) -> tuple[str, str]:

@@ -32,7 +32,9 @@ def speed_up(proto: onnx.ModelProto) -> None:
     """Rewrite a model's graph in place, as said above. Sizes of inner values that it tells are forgotten."""
     del proto.graph.value_info[:]
     graph = Graph(proto.graph)
-    for rewrite in (split_kernels, slice_neighbours, divide_products, unshuffle_by_axes, shuffle_by_axes, lerp_once, enter_blocks):
+    for rewrite in (split_kernels, slice_neighbours, divide_products, lerp_once):
+        rewrite(graph)
+    for rewrite in (unshuffle_by_axes, shuffle_by_axes, enter_blocks):
         rewrite(graph)
     graph.drop_unused()
 
@@ -146,8 +148,8 @@ def shuffle_by_axes(graph: Graph) -> None:
                 helper.make_node("Reshape", [features, apart], [f"{name}.pairs"]),  # (N, 2 C, 2, H W)
                 _move(f"{name}.pairs", f"{name}.columns", (0, 1, 3, 2)),
                 helper.make_node("Concat", [start, f"{name}.high", rest], [f"{name}.lines"], axis=0),
-                helper.make_node("Reshape", [f"{name}.columns", f"{name}.lines"], [f"{name}.wide"]),  # (N, C, 2, H, 2 W)
-                _move(f"{name}.wide", f"{name}.rows", (0, 1, 3, 2, 4)),
+                helper.make_node("Reshape", [f"{name}.columns", f"{name}.lines"], [f"{name}.wide"]),
+                _move(f"{name}.wide", f"{name}.rows", (0, 1, 3, 2, 4)),  # (N, C, 2, H, 2 W) before
                 helper.make_node("Mul", [f"{name}.high", two], [f"{name}.higher"]),
                 helper.make_node("Concat", [same, f"{name}.higher", rest], [f"{name}.size"], axis=0),
                 helper.make_node("Reshape", [f"{name}.rows", f"{name}.size"], [output]),
@@ -168,7 +170,8 @@ def enter_blocks(graph: Graph) -> None:
             (output,) = node.output
             summed = NodeProto.FromString(node.SerializeToString())
             summed.output[0] = f"{output}.summed"
-            graph.replace(node, [summed, helper.make_node("MaxPool", [summed.output[0]], [output], kernel_shape=[1, 1])])
+            entry = helper.make_node("MaxPool", [summed.output[0]], [output], kernel_shape=[1, 1])
+            graph.replace(node, [summed, entry])
             in_blocks.add(output)
 
 
@@ -245,8 +248,8 @@ def _bounds(graph: Graph, rows: str, columns: str) -> list[NodeProto]:
 
 
 def _slice(rows: NodeProto, columns: NodeProto) -> list[NodeProto]:
-    name = f"{rows.input[1]}.{columns.input[1]}"
-    return [helper.make_node("Slice", [rows.input[0], *(f"{name}.{p}" for p in ("start", "end", "axes"))], columns.output)]
+    bounds = (f"{rows.input[1]}.{columns.input[1]}.{part}" for part in ("start", "end", "axes"))
+    return [helper.make_node("Slice", [rows.input[0], *bounds], columns.output)]
 
 
 def divide_products(graph: Graph) -> None:
