@@ -165,10 +165,12 @@ def test_json(folder, undim):
         ("in/deep/c.webp", "out/deep/c.webp", "done"),
     ]
     for item in report["files"]:
-        assert set(item) == {"input", "output", "status", "reason", "notes", "seconds", "stages"}
+        assert set(item) == {"input", "output", "status", "reason", "notes", "seconds", "stages", "parts"}
         reached = {"done": ["read", "enhance", "write"], "failed": ["read"], "skipped": []}
         assert list(item["stages"]) == reached[item["status"]]
         assert sum(item["stages"].values()) <= item["seconds"] + 0.003
+        assert set(item["parts"]) == ({"prepare", "network", "blend"} if item["status"] == "done" else set())
+        assert sum(item["parts"].values()) <= item["stages"].get("enhance", 0) + 0.003
         assert item["notes"] == []
         assert item["seconds"] >= 0
         assert (item["reason"] is None) == (item["status"] == "done")

@@ -13,7 +13,7 @@ from tiny_models import psnr
 from undim import Enhancer, machine
 from undim.enhance import memory, tiling
 from undim.enhance.convert import to_batch
-from undim.enhance.survey import look_at_all, look_at_whole
+from undim.enhance.survey import _find_windows, look_at_all, look_at_whole
 from undim.enhance.tiling import (
     find_traits,
     inner_cells,
@@ -60,9 +60,11 @@ def test_tiles_cover_and_overlap(length, cells, overlap):
     assert (spans[0][0], spans[-1][1]) == (0, length)
     assert all(start % 8 == 0 and 0 < stop - start <= side for start, stop in spans)
     shared = [before[1] - after[0] for before, after in pairwise(spans)]
-    assert shared[:-1] == [overlap] * len(shared[:-1])
-    assert all(0 < some <= overlap or overlap == 0 for some in shared)
-    assert len({stop - start for start, stop in spans[:-1]}) <= 1
+    assert all(overlap <= some < side for some in shared)
+    sizes = [stop - start for start, stop in spans]
+    assert set(sizes[:-1]) <= {sizes[0]}
+    assert sizes[0] - 8 < sizes[-1] <= sizes[0]
+    assert len(spans) == 1 or (len(spans) - 1) * (side - overlap) + overlap < length  # not one more than it takes
 
 
 @given(st.integers(1, 5000), st.integers(32, 128), st.sampled_from([0, 16, 32, 64]))
@@ -306,3 +308,23 @@ def test_parts_count_so_that_together_they_are_like_the_picture():
     means = np.stack([traits[:, slice(*rows), slice(*columns)].mean((1, 2)) for rows, columns in some])
     off = np.abs(weigh_regions(traits, some) @ means - traits.mean((1, 2)))
     assert off[:9].max() < 0.5 * np.abs(means.mean(0) - traits.mean((1, 2)))[:9].max()
+
+
+@pytest.mark.parametrize(("height", "width"), [(2448, 3264), (3000, 4000), (4000, 3000), (1200, 9000)])
+def test_a_large_picture_is_seen_in_a_quarter_of_its_windows_spread_over_it(height, width):
+    rounds = _find_windows(np.broadcast_to(np.uint8(0), (height, width)), 1024, 32)
+    rows, columns = (spread_windows(length, 256, 32) for length in (height, width))
+    seen = [(tall.region, wide.region) for windows in rounds for tall, wide in windows]
+    assert len(set(seen)) == len(seen)
+    assert abs(len(seen) - len(rows) * len(columns) / 4) <= 3
+    assert abs(len(rounds[0]) - len(rounds[1])) <= 3
+    assert {row for row, _ in seen} == {window.region for window in rows}
+    assert {column for _, column in seen} == {window.region for window in columns}
+
+
+def test_a_smaller_picture_is_seen_whole():
+    rounds = _find_windows(np.broadcast_to(np.uint8(0), (2000, 3000)), 1024, 32)
+    seen = [(tall.region, wide.region) for windows in rounds for tall, wide in windows]
+    cells = sum((bottom - top) * (right - left) for (top, bottom), (left, right) in seen)
+    assert cells == 250 * 375
+    assert len(rounds) == 4

@@ -174,6 +174,7 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
             "notes": list(outcome.notes),
             "seconds": round(outcome.seconds, 3),
             "stages": {name: round(seconds, 3) for name, seconds in outcome.stages.items()},
+            "parts": {name: round(seconds, 3) for name, seconds in outcome.parts.items()},
         }
         for outcome in outcomes
     ]

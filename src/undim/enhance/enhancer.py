@@ -22,6 +22,7 @@ from undim.enhance.exposure import check_exposure, expose_pixels
 from undim.enhance.fast import CROPS, Crop, fit_model, reduced_size
 from undim.enhance.inputs import check_strength, decode, take_pixels, turn_upright
 from undim.enhance.memory import check_memory, choose_side, smaller_side
+from undim.enhance.parts import part
 from undim.enhance.planes import reduce
 from undim.enhance.survey import look_and_see, look_at_all, look_at_whole, see
 from undim.enhance.tiling import (
@@ -415,8 +416,9 @@ class Enhancer:
         result = np.empty_like(pixels)
         for top, left, values in pieces:
             place = (slice(top, top + values.shape[1]), slice(left, left + values.shape[2]))
-            enhanced = to_pixels(values, pixels.dtype, grey=pixels.ndim == 2)
-            result[place] = blend(pixels[place], enhanced, work.strength, work.exposure)
+            with part("blend"):
+                enhanced = to_pixels(values, pixels.dtype, grey=pixels.ndim == 2)
+                result[place] = blend(pixels[place], enhanced, work.strength, work.exposure)
         return result
 
     def _tiles(self, work: _Work, side: int) -> Iterator[Piece]:
@@ -425,14 +427,19 @@ class Enhancer:
         height, width = pixels.shape[:2]
         rows, columns = (spread_tiles(length, side, tiling.overlap) for length in (height, width))
         surveyed = SURVEYED if work.look is None else 0.0
-        whole = work.look or look_at_all(runtime, tiling, pixels, side, lambda share: work.progress(surveyed * share))
+        with part("survey"):
+            whole = work.look or look_at_all(
+                runtime, tiling, pixels, side, lambda share: work.progress(surveyed * share)
+            )
         last = (rows[-1], columns[-1])
         total, made = len(rows) * len(columns), 0
 
         def make(tall: Span, wide: Span) -> Floats:
             nonlocal made
-            batch = to_batch(pixels[slice(*tall), slice(*wide)])
-            output = runtime.run(batch, whole, more=(tall, wide) != last)
+            with part("prepare"):
+                batch = to_batch(pixels[slice(*tall), slice(*wide)])
+            with part("network"):
+                output = runtime.run(batch, whole, more=(tall, wide) != last)
             made += 1
             work.progress(surveyed + (1 - surveyed) * made / total)
             return output[0, :, : tall[1] - tall[0], : wide[1] - wide[0]]
@@ -443,12 +450,15 @@ class Enhancer:
         # As large as a picture that is not cut: one more level of tiles would save nothing.
         check_memory(reduced[1], reduced[0])
         pixels, runtime = work.pixels, work.runtime
-        if work.look is None:
-            whole, spans, seen = look_and_see(runtime, self._tiling(), pixels, side or max(reduced), CROPS)
-        else:
-            whole, (spans, seen) = work.look, see(runtime, pixels, work.look, CROPS)
-        small, texture = reduce(pixels, reduced, self._threads)
-        enhanced = runtime.run(small[None], whole)[0]
+        with part("survey"):
+            if work.look is None:
+                whole, spans, seen = look_and_see(runtime, self._tiling(), pixels, side or max(reduced), CROPS)
+            else:
+                whole, (spans, seen) = work.look, see(runtime, pixels, work.look, CROPS)
+        with part("prepare"):
+            small, texture = reduce(pixels, reduced, self._threads)
+        with part("network"):
+            enhanced = runtime.run(small[None], whole)[0]
         inner = slice(MARGIN, -MARGIN)
         crops = [
             Crop(
@@ -458,9 +468,15 @@ class Enhancer:
             )
             for (rows, columns), values in zip(spans, seen, strict=True)
         ]
-        model = fit_model(pixels, small, texture, enhanced, crops, self._threads)
-        for top, values in model.apply(pixels, self._threads):
-            yield top, 0, values
+        with part("blend"):
+            model = fit_model(pixels, small, texture, enhanced, crops, self._threads)
+        bands = model.apply(pixels, self._threads)
+        while True:
+            with part("blend"):
+                band = next(bands, None)
+            if band is None:
+                return
+            yield band[0], 0, band[1]
 
 
 @dataclass(frozen=True)
@@ -478,7 +494,11 @@ class _Work:
 
 def _whole(pixels: Pixels, work: _Work) -> Iterator[Piece]:
     height, width = pixels.shape[:2]
-    yield 0, 0, work.runtime.run(to_batch(pixels), work.look)[0, :, :height, :width]
+    with part("prepare"):
+        batch = to_batch(pixels)
+    with part("network"):
+        output = work.runtime.run(batch, work.look)
+    yield 0, 0, output[0, :, :height, :width]
 
 
 _LEFT_BEHIND: list[Runtime | None] = []

@@ -15,6 +15,7 @@ from undim.enhance.convert import to_batch
 from undim.enhance.tiling import (
     FEWER_PIXELS,
     SAMPLED_PIXELS,
+    Window,
     find_traits,
     inner_cells,
     place_crops,
@@ -29,9 +30,14 @@ from undim.runtimes.base import Runtime, Tiling, WholePicture
 ROUNDS = ((0, 0), (1, 1), (0, 1), (1, 0))
 """Which windows go together: remainders of row and column by two."""
 WINDOW = 512
-"""Largest side of a window in pixels."""
-MANY_WINDOWS = 32
-"""From so many windows on, two rounds do, which are every second window as on a chessboard."""
+"""Largest side of a window in pixels, where all of the picture is seen."""
+MANY_PIXELS = 7_000_000
+"""From so many pixels on, a part of them does."""
+SMALL_WINDOW = 256
+"""Largest side of the windows there: many small ones tell more than a few large ones of as many pixels."""
+LATTICE, SLANT = 8, 3
+"""Of those, which go together: remainders by `LATTICE` of the column and `SLANT` times the row, so that each row and
+column has some, and none lies beside another."""
 
 
 def look_at_whole(
@@ -86,11 +92,11 @@ def see(runtime: Runtime, pixels: Pixels, whole: WholePicture, kept: int) -> tup
 def look_at_all(
     runtime: Runtime, tiling: Tiling, pixels: Pixels, side: int, done: Callable[[float], None] = lambda _: None
 ) -> WholePicture:
-    """Take what tiles are to be told from every pixel once, in windows; of large pictures from every second window.
+    """Take what tiles are to be told from every pixel once, in windows; of large pictures from every fourth window.
 
     The statistics of a layer's input depend on what the layers before were told, which at first only crops tell. So a
-    quarter of the windows, spread over the picture, goes with that, and each further quarter with what those before it
-    have found: where all count, the first layer's statistics are exact, and the error of the others shrinks by a factor
+    part of the windows, spread over the picture, goes with that, and each further part with what those before it have
+    found: where all count, the first layer's statistics are exact, and the error of the others shrinks by a factor
     of five or so. Windows that stand for others too count as `weigh_regions` says.
 
     Args:
@@ -102,11 +108,9 @@ def look_at_all(
     """
     traits = find_traits(pixels)
     whole = _look(runtime, tiling, pixels, _take_sample(tiling, pixels, FEWER_PIXELS, traits), side)
-    rows, columns = (spread_windows(length, min(side, WINDOW), tiling.overlap) for length in pixels.shape[:2])
+    turns = _find_windows(pixels, side, tiling.overlap)
     regions: list[tuple[Span, Span]] = []
     seen: list[Floats] = []
-    rounds = ROUNDS[:2] if len(rows) * len(columns) >= MANY_WINDOWS else ROUNDS
-    turns = [list(product(rows[first_row::2], columns[first_column::2])) for first_row, first_column in rounds]
     total = sum(map(len, turns))
     for windows in turns:
         for tall, wide in windows:
@@ -118,6 +122,25 @@ def look_at_all(
         statistics = weigh_regions(traits, regions) @ np.concatenate(seen)
         whole = WholePicture(whole.thumbnail, statistics[None].astype(np.float32))
     return whole
+
+
+def _find_windows(pixels: Pixels, side: int, overlap: int) -> list[list[tuple[Window, Window]]]:
+    """The windows of each round, as rows and columns."""
+    height, width = pixels.shape[:2]
+    many = height * width >= MANY_PIXELS
+    largest = min(side, SMALL_WINDOW if many else WINDOW)
+    rows, columns = (spread_windows(length, largest, overlap) for length in (height, width))
+    if not many:
+        return [list(product(rows[first_row::2], columns[first_column::2])) for first_row, first_column in ROUNDS]
+    return [
+        [
+            (tall, wide)
+            for row, tall in enumerate(rows)
+            for column, wide in enumerate(columns)
+            if (SLANT * row + column) % LATTICE == remainder
+        ]
+        for remainder in (0, LATTICE // 2)
+    ]
 
 
 @dataclass(frozen=True)

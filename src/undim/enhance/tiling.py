@@ -43,15 +43,16 @@ def check_tile(tile: Tile) -> None:
 def spread_tiles(length: int, side: int, overlap: int) -> list[Span]:
     """Cover `length` pixels by the fewest equal tiles of at most `side` that share at least `overlap` pixels.
 
-    Tiles begin at multiples of `CELL`; all have one size but the last, which ends with the picture. `side` is more
-    than twice `overlap`, and a multiple of `CELL` as `overlap` is.
+    Tiles begin at multiples of `CELL`; all have one size, but that the last one ends with the picture, which takes less
+    than a `CELL` off it: runtimes like to see shapes again. `side` is more than twice `overlap`, and a multiple of
+    `CELL` as `overlap` is.
     """
     if length <= side:
         return [(0, length)]
     count = math.ceil((length - overlap) / (side - overlap))
     step = _up((length - overlap) / count)
-    size = step + overlap
-    starts = range(0, length - overlap, step)
+    size, gaps = step + overlap, math.ceil((length - overlap) / step) - 1
+    starts = [gap * (_up(length - size) // CELL) // gaps * CELL for gap in range(gaps + 1)]
     return [(start, min(start + size, length)) for start in starts]
 
 

@@ -14,6 +14,7 @@ from typing import Literal, Protocol, Unpack
 from undim.arrays import Pixels, Span
 from undim.cancellation import NEVER, Cancellation
 from undim.enhance.enhancer import CallOptions
+from undim.enhance.parts import noting
 from undim.errors import PictureError, UndimError
 from undim.images import Picture
 from undim.images.writing import written_format
@@ -57,6 +58,8 @@ class Outcome:
     """Width and height in pixels, if it was read."""
     stages: Mapping[str, float] = field(default_factory=dict)
     """Wall time in seconds of `STAGES`, as far as it came."""
+    parts: Mapping[str, float] = field(default_factory=dict)
+    """Of enhancing, wall time in seconds of those of `undim.enhance.parts.PARTS` that there were."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ def run_task(
         outcome = _run(task, enhancer, options or EnhanceOptions(), call or Call(), clock)
     except Exception as error:  # a fault of Undim in one picture must not cost the others
         outcome = Outcome(task, "failed", *explain(error))
-    return replace(outcome, seconds=time.perf_counter() - begin, size=clock.size, stages=clock.stages)
+    seconds = time.perf_counter() - begin
+    return replace(outcome, seconds=seconds, size=clock.size, stages=clock.stages, parts=clock.parts)
 
 
 def explain(error: Exception) -> tuple[str, str]:
@@ -164,6 +168,8 @@ class Clock:
     """Width and height in pixels."""
     stages: dict[str, float] = field(default_factory=dict)
     """Wall time in seconds of those of `STAGES` that have ended."""
+    parts: dict[str, float] = field(default_factory=dict)
+    """Likewise of `undim.enhance.parts.PARTS`."""
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -228,7 +234,7 @@ def brightened(
             )
         clock.size = picture.size
         call.cancellation.check()
-        with clock.stage("enhance"):
+        with clock.stage("enhance"), noting() as clock.parts:
             enhanced = enhancer(
                 picture.pixels,
                 strength=options.strength,

@@ -68,7 +68,8 @@ class TileNetwork(nn.Module):
         Args:
             image: N x 3 x H x W RGB, values in [0, 1].
             source: a whole number: `OWN` for pictures, `CROPS` or `GIVEN` for parts of one picture.
-            rows: the rows that count for the statistics, in cells of 8 pixels.
+            rows: the rows that count for the statistics, in cells of 8 pixels; neighbours where the network is a file,
+                which goes from the first to the last.
             columns: likewise.
             weights: how much each of the N counts, summing to one.
             thumbnail: 1 x 3 x 64 x 96 of the whole picture, for `CROPS` and `GIVEN`.

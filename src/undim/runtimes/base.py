@@ -98,7 +98,7 @@ class Runtime(ABC):
 
         Args:
             crops: N x 3 x H x W as for `run`.
-            rows: those of the H / 8 rows of cells that count, counted from 0.
+            rows: those of the H / 8 rows of cells that count, counted from 0; neighbours, in order.
             columns: likewise.
             weights: how much each of the N counts, summing to one.
             thumbnail: of the whole picture, as in `WholePicture`.

@@ -27,6 +27,8 @@ import openvino
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _KEPT = 2
 """Compiled shapes that are kept for each set of outputs. A picture's tiles have at most four, two in one row."""
+_FREE = ("rows", "columns")
+"""Inputs whose length is left open: which cells count changes from window to window, and only sums depend on it."""
 _Shapes = tuple[tuple[int, ...], ...]
 
 
@@ -122,7 +124,7 @@ class OpenVinoRuntime(Runtime):
 
     def _request(self, outputs: Sequence[str], feeds: Feeds) -> openvino.InferRequest:
         kept = self._requests.setdefault(tuple(outputs), OrderedDict())
-        shapes = tuple(feeds[name].shape for name in sorted(feeds))
+        shapes = tuple(feeds[name].shape for name in sorted(feeds) if name not in _FREE)
         if shapes not in kept:
             while len(kept) >= _KEPT:  # before the next takes its memory
                 kept.popitem(last=False)
@@ -133,7 +135,8 @@ class OpenVinoRuntime(Runtime):
     def _compile(self, outputs: Sequence[str], feeds: Feeds) -> openvino.InferRequest:
         """For these outputs and the shapes of these inputs; what no output needs is left out."""
         model = self._model.clone()
-        model.reshape({port.get_any_name(): list(feeds[port.get_any_name()].shape) for port in model.inputs})
+        names = [port.get_any_name() for port in model.inputs]
+        model.reshape({name: [-1] if name in _FREE else list(feeds[name].shape) for name in names})
         wanted = openvino.Model([model.output(output) for output in outputs], model.get_parameters())
         return self._core.compile_model(wanted, "CPU", self._settings).create_infer_request()
 

@@ -21,6 +21,7 @@ from undim.nets import Backbone, freeze
 from undim.nets.thumbnail import THUMBNAIL
 from undim.nets.tile_network import TileNetwork, can_tile
 from undim.weights.files import write_whole
+from undim.weights.onnx_rewriting import speed_up
 
 OPSET = 20
 TRACED = (2, 3, 72, 104)
@@ -37,7 +38,8 @@ def export_onnx(model: Backbone, path: Path, *, metadata: dict[str, str] | None 
     """Write a network as ONNX: input `image`, output `enhanced`, both N x 3 x H x W float32 with dynamic N, H and W.
 
     The network is frozen first (`undim.nets.freeze`); values are nominally in [0, 1] and the output is not clamped.
-    Parameters that 16-bit floats hold exactly are stored so. Where `can_tile` holds, the file also has what tiles need
+    Parameters that 16-bit floats hold exactly are stored so. The graph is the faster one of
+    `undim.weights.onnx_rewriting`. Where `can_tile` holds, the file also has what tiles need
     (`undim.runtimes.base`), in inputs with defaults: who feeds only `image` need not know of it.
 
     Args:
@@ -66,6 +68,7 @@ def export_onnx(model: Backbone, path: Path, *, metadata: dict[str, str] | None 
         _name_axes(info, name)
     for info, axis in zip(proto.graph.input[2:5], "RCB", strict=bool(tiles)):
         info.type.tensor_type.shape.dim[0].dim_param = axis
+    speed_up(proto)
     _store_halves(proto)
     _drop_traces(proto)
     facts = {"producer": "undim", **(metadata or {})}
