@@ -12,15 +12,6 @@ from pathlib import Path
 
 import yaml
 
-SMALL = {
-    "cidnet": {"name": "cidnet_small", "settings": {"dims": [4, 4, 8, 8], "heads": [1, 1, 1, 1]}},
-    "restormer": {
-        "name": "restormer_small",
-        "settings": {"dim": 4, "num_blocks": [1, 1, 1, 1], "refinement_blocks": 1},
-    },
-    "retinexformer": {"name": "retinexformer_small", "settings": {"n_feat": 4}},
-}
-"""By the name of the published one."""
 LENGTH = {
     "steps": 2,
     "batch": 2,
@@ -36,7 +27,7 @@ def shrink(path: Path) -> dict[str, object]:
     study = yaml.safe_load(path.read_text(encoding="utf-8"))
     published = path.stem.removeprefix("gpu_")
     recipe = (path.parent / study["recipe"]).resolve()
-    common = {**study["common"], **LENGTH, "model": SMALL[published], "data": {"crop": 16}}
+    common = {**study["common"], **LENGTH, "model": {"name": f"{published}_small"}, "data": {"crop": 16}}
     for variant in study["variants"].values():
         adr = variant.get("change", {}).get("model", {}).get("adr")
         if adr is not None:

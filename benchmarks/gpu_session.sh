@@ -74,7 +74,7 @@ for plan in "${studies[@]}"; do
         cp -r "docs/results/studies/$name" "$out/studies/$name" # what is finished is not trained again
     fi
     [ "$(date +%s)" -lt $((end - 30)) ] || break
-    say "$name, $(left 20) minutes left"
+    say "$name, $(left 20 | cut -c1-5) minutes left"
     "$python" -m undim study "$plan" -o "$out/studies/$name" --device "$device" --together \
         --max-minutes "$(left 20)" || say "$name: not all cells could be finished"
 done

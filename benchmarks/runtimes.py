@@ -3,7 +3,7 @@
     python benchmarks/runtimes.py [--networks cidnet restormer photo lol tiny] [--sizes 600x400 4000x3000] [--rounds 2]
 
 "eager" is PyTorch as research code runs it: float32, the whole picture in one piece, no compilation, on the CPU; on a
-GPU, if there is one, "eager cuda". "torch" runs there too, and "cuda" if onnxruntime-gpu is installed. The other ways are
+GPU, if there is one, "eager cuda". "torch" runs there too, and "cuda" if onnxruntime-gpu is there. The other ways are
 Undim's runtimes, through `Enhancer` with its default tiles. Each cell is a process of its own: seconds and CPU seconds
 of one picture from uint8 to uint8 and the largest resident size of the process. Runs are repeated for --budget seconds,
 three times at least unless one takes four times as long; the first, which compiles, does not count, of the others the

@@ -5,7 +5,8 @@
 
 host: crops made on the CPU, each step's loss waited for. device: crops drawn on the device, nothing waited for, and on
 CUDA the whole step captured. Each round times each way in a process of its own, all after one another; the fastest
-round counts. The first figure of a way is how long its first step took.
+round counts. The first figure of a way is how long its first step took; CPU seconds are of all threads, and less disturbed
+by others on the machine than the clock is.
 """
 
 from __future__ import annotations
@@ -73,9 +74,10 @@ def timed(run, steps: int, warm: int) -> dict[str, float]:  # type: ignore[no-un
     run(0, 1)
     first = time.perf_counter() - began
     run(1, warm)
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), time.process_time()
     run(1 + warm, steps)
-    return {"first": first, "rate": steps / (time.perf_counter() - began)}
+    cpu = (time.process_time() - busy) / steps
+    return {"first": first, "rate": steps / (time.perf_counter() - began), "cpu": cpu}
 
 
 def main() -> None:
@@ -103,8 +105,8 @@ def main() -> None:
     place = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     added = ", ADR with POG" if options.adr else ""
     print(f"{place}; {options.batch} crops of {options.crop}, {options.precision}{added}")
-    print("| network | path | first step, s | steps/s | of the first row |")
-    print("|---|---|---|---|---|")
+    print("| network | path | first step, s | steps/s | of the first row | CPU s a step | of the first row |")
+    print("|---|---|---|---|---|---|---|")
     for network in options.networks:
         best: dict[int, dict[str, float]] = {}
         for _ in range(options.rounds):
@@ -114,15 +116,17 @@ def main() -> None:
                 environment["PYTHONPATH"] += os.pathsep + os.environ.get("PYTHONPATH", "")
                 told = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)  # noqa: S603
                 if told.returncode:
-                    print(f"| {network} | {way} | {told.stderr.strip().splitlines()[-1][:100]} | | |", flush=True)
+                    print(f"| {network} | {way} | {told.stderr.strip().splitlines()[-1][:100]} | | | | |", flush=True)
                     continue
                 now = json.loads(told.stdout.strip().splitlines()[-1])
                 if number not in best or now["rate"] > best[number]["rate"]:
                     best[number] = now
         for number, one in sorted(best.items()):
             name = ways[number][0] if ways[number][1] == HERE else f"{ways[number][0]}, before"
-            ratio = one["rate"] / best[min(best)]["rate"]
-            print(f"| {network} | {name} | {one['first']:.1f} | {one['rate']:.2f} | {ratio:.2f} |", flush=True)
+            first = best[min(best)]
+            figures = [f"{one['first']:.1f}", f"{one['rate']:.2f}", f"{one['rate'] / first['rate']:.2f}"]
+            figures += [f"{one['cpu']:.3f}", f"{one['cpu'] / first['cpu']:.2f}"]
+            print(f"| {network} | {name} | {' | '.join(figures)} |", flush=True)
 
 
 if __name__ == "__main__":
