@@ -5,8 +5,8 @@
 
 host: crops made on the CPU, each step's loss waited for. device: crops drawn on the device, nothing waited for, and on
 CUDA the whole step captured. Each round times each way in a process of its own, all after one another; the fastest
-round counts. The first figure of a way is how long its first step took; CPU seconds are of all threads, and less disturbed
-by others on the machine than the clock is.
+round counts. The first figure of a way is how long its first step took. CPU seconds are of all threads, and less
+disturbed by others on the machine than the clock is.
 """
 
 from __future__ import annotations

@@ -142,7 +142,7 @@ class BrightnessPin(nn.Module):
         Returns:
             N x 3 x H x W.
         """
-        luma = self.luma(output.clamp(0, 1))
+        luma: Tensor = self.luma(output.clamp(0, 1))
         mean = luma.mean((2, 3))
         if self.whole is not None:
             mean = self.whole.mean(mean, luma)

@@ -46,7 +46,7 @@ def estimate_snr(image: Tensor, luma: RgbWeights | None = None) -> Tensor:
     border = BLUR // 2
     luma = luma or RgbWeights().to(image.device)
     blurred = F.avg_pool2d(reflect(image, border, border, border, border), BLUR, stride=1)
-    signal = luma(blurred)
+    signal: Tensor = luma(blurred)
     noise = (luma(image) - signal).abs()
     ratio = signal / (noise + EPS)
     return (ratio / (ratio.amax(dim=(2, 3), keepdim=True) + EPS)).clamp(0, 1)

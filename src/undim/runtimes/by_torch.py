@@ -27,7 +27,7 @@ from undim.weights.files import load_model
 def computes_bfloat16() -> bool:
     """Whether the GPU, or without one the processor, has instructions for it."""
     if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return cpu_multiplies_bfloat16()
 
 

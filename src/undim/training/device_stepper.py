@@ -58,7 +58,7 @@ class DeviceStepper(Stepper):
             group |= {"lr": self._rate, "fused": True, "capturable": True, "foreach": False}
         for values in optimiser.state.values():
             values["step"] = values["step"].to(device, torch.float32)
-        optimiser.found_inf = self._not_finite  # type: ignore[attr-defined]  # where fused steps look, as of a scaler
+        optimiser.found_inf = self._not_finite  # where fused steps look, as of a scaler
         self._trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self._pairs = paired_parameters(self.average, self.network)
         self._stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
@@ -117,7 +117,7 @@ class DeviceStepper(Stepper):
         self._optimiser.optimizer.step()
         with torch.no_grad():
             targets, sources = self._pairs
-            moves = torch._foreach_sub(sources, targets)
+            moves = list(torch._foreach_sub(sources, targets))
             torch._foreach_mul_(moves, self._share * finite)
             torch._foreach_add_(targets, moves)
         self._skipped.add_(~finite)
@@ -150,11 +150,13 @@ class DeviceStepper(Stepper):
             if batch.views and self.captures:
                 self._give_up("the kernels of whole pictures follow their sizes")
             return batch
+        device = self.fabric.device
         if key not in self._inputs:
-            self._inputs[key] = Batch(
-                *(torch.empty_like(part, device=self.fabric.device) for part in (batch.low, batch.high, batch.context)),
-                None if batch.weight is None else torch.empty_like(batch.weight, device=self.fabric.device),
+            low, high, context = (
+                torch.empty_like(part, device=device) for part in (batch.low, batch.high, batch.context)
             )
+            weight = None if batch.weight is None else torch.empty_like(batch.weight, device=device)
+            self._inputs[key] = Batch(low, high, context, weight)
         there = self._inputs[key]
         for name in ("low", "high", "context", "weight"):
             part = getattr(batch, name)

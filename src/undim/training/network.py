@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from undim.errors import CheckpointError
 from undim.nets import Backbone
@@ -81,11 +81,11 @@ def average_share(step: int, decay: float) -> float:
     return 1 - min(decay, (1 + step) / (10 + step))
 
 
-def paired_parameters(average: nn.Module, model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+def paired_parameters(average: nn.Module, model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """The parameters of an average and those of the model that belong to them, in one order."""
     sources = dict(model.named_parameters())
     named = dict(average.named_parameters())
-    return list(named.values()), [sources[name] for name in named]
+    return [*named.values()], [sources[name] for name in named]
 
 
 def spec_of(recipe: Recipe, steps: int) -> ModelSpec:
