@@ -47,8 +47,8 @@ def estimate_snr(image: Tensor, luma: RgbWeights | None = None) -> Tensor:
     luma = luma or RgbWeights().to(image.device)
     blurred = F.avg_pool2d(reflect(image, border, border, border, border), BLUR, stride=1)
     signal: Tensor = luma(blurred)
-    noise = (luma(image) - signal).abs()
-    ratio = signal / (noise + EPS)
+    noise: Tensor = (luma(image) - signal).abs()
+    ratio: Tensor = signal / (noise + EPS)
     return (ratio / (ratio.amax(dim=(2, 3), keepdim=True) + EPS)).clamp(0, 1)
 
 

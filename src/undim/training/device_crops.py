@@ -7,6 +7,7 @@ order of what is done to a sample are those of `PairCrops`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from undim.data.crops import CLIPPED, Batch, PairCrops, Sampling
 from undim.errors import DataError
-from undim.nets.thumbnail import THUMBNAIL
+from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
 from undim.training.counter import Counter
 from undim.training.device_darkening import (
     Darkenings,
@@ -81,15 +82,7 @@ class DeviceCrops:
             for store in (crops.lows, crops.highs)
         )
         """Pixels of all pictures, one behind the other: P x 3, 8 bit."""
-        self._thumbnails = None
-        if thumbnails:
-            made = [
-                torch.from_numpy(crops.thumbnail(index, well_lit=lit, turned=turned)).permute(2, 0, 1)
-                for index in count
-                for lit in (False, True)
-                for turned in (False, True)
-            ]
-            self._thumbnails = torch.stack(made).to(device).view(len(crops), 2, 2, 3, *THUMBNAIL)
+        self._thumbnails = self._make_thumbnails(sides) if thumbnails else None
         self._counts = torch.tensor([len(source.pairs) for source in crops.sources], device=device)
         self._starts = self._counts.cumsum(0) - self._counts
         self._largest = max(len(source.pairs) for source in crops.sources)
@@ -98,6 +91,19 @@ class DeviceCrops:
         self._shares = None
         if self.sampling.mixup:
             self._shares = beta_quantiles(self.sampling.mixup).to(device)
+
+    def _make_thumbnails(self, sides: Sequence[Sequence[int]]) -> Tensor:
+        """Of all pictures, as far as samples use them: M x (dark, well lit) x (as they are, turned) x 3 x 64 x 96."""
+        stores = (self._lows, self._highs) if self.sampling.identity + self.sampling.darken else (self._lows,)
+        found: list[Tensor] = []
+        start = 0
+        for height, width in sides:
+            for store in stores:
+                picture = store[start : start + height * width].view(height, width, 3).float() / 255
+                ways = (picture, picture.transpose(0, 1).contiguous()) if self.sampling.turn else (picture,)
+                found += [make_thumbnail(way.permute(2, 0, 1).unsqueeze(0))[0] for way in ways]
+            start += height * width
+        return torch.stack(found).view(len(sides), len(stores), -1, 3, *THUMBNAIL)
 
     def draw(self, step: Tensor, size: int, crop: int) -> Batch:
         """The crops of one step; nothing is read from the device or copied to it.
