@@ -2,7 +2,8 @@
 
     python benchmarks/runtimes.py [--networks cidnet restormer photo lol tiny] [--sizes 600x400 4000x3000] [--rounds 2]
 
-"eager" is PyTorch as research code runs it: float32, the whole picture in one piece, no compilation. The other ways are
+"eager" is PyTorch as research code runs it: float32, the whole picture in one piece, no compilation, on the CPU; on a
+GPU, if there is one, "eager cuda". "torch" runs there too, and "cuda" if onnxruntime-gpu is there. The other ways are
 Undim's runtimes, through `Enhancer` with its default tiles. Each cell is a process of its own: seconds and CPU seconds
 of one picture from uint8 to uint8 and the largest resident size of the process. Runs are repeated for --budget seconds,
 three times at least unless one takes four times as long; the first, which compiles, does not count, of the others the
@@ -27,10 +28,25 @@ import numpy as np
 from tiling import EXAMPLES, Bytes, make_picture, peak_memory, psnr
 
 PUBLISHED = ("cidnet", "restormer")
-WAYS = ("eager", "onnxruntime float32", "openvino float32", "openvino bfloat16", "torch bfloat16")
+WAYS = ("eager", "onnxruntime float32", "openvino float32", "openvino bfloat16", "torch float32", "torch bfloat16")
+ON_GPU = ("eager cuda", "cuda float32")
 
 
-def open_eager(network: str, threads: int) -> Callable[[Bytes], Bytes]:
+def find_ways() -> tuple[str, list[str]]:
+    """What runs here, in words, and the ways that are possible."""
+    import onnxruntime
+    import torch
+
+    there = torch.cuda.is_available()
+    ways = [way for way in WAYS if way != "torch float32" or there]
+    if there:
+        ways.append("eager cuda")
+    if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        ways.append("cuda float32")
+    return f"the CPU and {torch.cuda.get_device_name()}" if there else "the CPU alone: PyTorch sees no GPU", ways
+
+
+def open_eager(network: str, threads: int, device: str = "cpu") -> Callable[[Bytes], Bytes]:
     """As research code runs a network."""
     import torch
 
@@ -41,24 +57,25 @@ def open_eager(network: str, threads: int) -> Callable[[Bytes], Bytes]:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     model = create_model(network) if network in PUBLISHED else load_model(MODELS_FOLDER / f"{network}.safetensors")
-    model.eval()
+    model.eval().to(device)
 
     def run(picture: Bytes) -> Bytes:
         with torch.no_grad():
-            image = torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0) / 255
+            image = torch.from_numpy(picture).to(device).permute(2, 0, 1).unsqueeze(0) / 255
             output = model(image.contiguous()).clamp(0, 1)[0]
-            return (output * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+            return (output * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
 
     return run
 
 
 def work(network: str, way: str, source: str, target: str, budget: float, memory: float, threads: int) -> None:
     """In a process of its own: print seconds, CPU seconds and peak memory in GB."""
-    resource.setrlimit(resource.RLIMIT_DATA, (int(memory * 1e9), int(memory * 1e9)))
+    if way not in ON_GPU and find_ways()[1] == [one for one in WAYS if one != "torch float32"]:
+        resource.setrlimit(resource.RLIMIT_DATA, (int(memory * 1e9), int(memory * 1e9)))  # CUDA reserves far more
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     picture = np.load(source)
-    if way == "eager":
-        run = open_eager(network, threads)
+    if way.startswith("eager"):
+        run = open_eager(network, threads, "cuda" if way == "eager cuda" else "cpu")
     else:
         from undim import Enhancer
 
@@ -91,7 +108,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--networks", nargs="+", default=[*PUBLISHED, "photo", "lol", "tiny"])
     parser.add_argument("--sizes", nargs="+", default=["600x400", "4000x3000"], metavar="WIDTHxHEIGHT")
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS)
+    parser.add_argument("--ways", nargs="+", choices=[*WAYS, *ON_GPU], help="default: all that are possible here")
     parser.add_argument("--rounds", type=int, default=1, help="of all cells; the best of each counts")
     parser.add_argument("--budget", type=float, default=4.0, help="seconds of runs in one cell")
     parser.add_argument("--limit", type=float, default=120.0, help="seconds for one cell")
@@ -102,9 +119,13 @@ def main() -> None:
     if options.work:
         work(*options.work, options.budget, options.memory, options.threads)
         return
+    place, possible = find_ways()
+    options.ways = options.ways or possible
+    print(f"On {place}.\n")
     print("| pixels | network | way | s | CPU s | peak, GB | eager / this | cidnet / this | PSNR to eager, dB |")
     print("|---|---|---|---|---|---|---|---|---|")
-    cells = [(net, way) for net in options.networks for way in (WAYS[:1] if net in PUBLISHED else options.ways)]
+    eager = [way for way in options.ways if way.startswith("eager")] or ["eager"]
+    cells = [(net, way) for net in options.networks for way in (eager if net in PUBLISHED else options.ways)]
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "in.npy")
         for size in options.sizes:

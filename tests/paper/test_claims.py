@@ -151,3 +151,10 @@ def test_claims_name_variants_and_measures_that_there_are(request):
         assert claim.of.measure in measures
         for study in claim.studies:
             assert {claim.variant, claim.against} - {None} <= set(load_study(folder / f"{study}.yaml").variants), study
+
+
+def test_networks_of_published_size_are_judged_from_three_seeds_on(judge):
+    _, said = judge("gpu_cidnet", {"base": (20.0, 21.0), "pog": (21.50, 22.52)})
+    assert said["ADR with POG raises PSNR"] == "too few seeds, no verdict on gpu_cidnet (+1.51 dB, +1.38 to +1.64)"
+    _, said = judge("gpu_cidnet", {"base": (20.0, 21.0, 20.5), "pog": (21.50, 22.52, 22.0)})
+    assert said["ADR with POG raises PSNR"].startswith("confirmed on gpu_cidnet")

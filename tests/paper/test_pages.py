@@ -99,6 +99,28 @@ def test_a_study_on_other_data_stands_in_the_columns_of_that_data(made):
     assert not any(label.startswith("lol_v2_real") for label, _ in made["table7"])
 
 
+def test_networks_of_published_size_stand_in_tables_4_to_9_from_one_cell_on(results, make_cell, make_study, tmp_path):
+    adr = {"kernel": "pog", "bottleneck": 4, "embedding": 64}
+    model = {"name": "restormer", "adr": adr}
+    cell = {**make_cell("pog", 0, 19.0), "content": {"recipe": {"model": model}}, "steps": 2400}
+    make_study(results / "studies" / "gpu_restormer", "gpu_restormer", [cell])
+    out = tmp_path / "sized"
+    for name in ("table4", "table5", "table6", "table7", "table8", "table9"):
+        assert main(["paper", name, "--results", str(results), "-o", str(out)]) == 0
+        page = json.loads((out / f"{name}.json").read_text())
+        rows = {row["column"]: row for row in page["rows"] if row["label"].startswith(("gpu_restormer: pog",))}
+        told = [row for row in rows.values() if row["ours"] is not None]
+        assert {(row["iterations"], tuple(row["seeds"])) for row in told} == {(2400, (0,))}, name
+        psnr = [row["ours"] for column, row in rows.items() if "PSNR" in column and " val" not in column]
+        assert psnr == ([18.0] if name != "table4" else [])
+        if name in ("table4", "table5", "table7"):
+            assert [row["ours"] for column, row in rows.items() if "DMR" in column] == [40.0]
+        if name in ("table8", "table9"):
+            assert {row["label"] for row in rows.values()} == {"gpu_restormer: pog, Dm=4, De=64"}
+        if name != "table4":
+            assert (name == "table5") is not any(note.startswith("gpu_...") for note in page["notes"])
+
+
 def test_harm_is_compared_over_trainings(results, make_cell, make_study, tmp_path):
     changes = [(0.5, -1.0, 0.2, -0.1), (0.1, -0.2, -0.3, -0.4)]  # of four layers in two trainings
     cells = []

@@ -14,7 +14,7 @@ import pytest
 from undim.errors import UsageError
 from undim.results.study import CellDocument
 from undim.study.plan import load_study
-from undim.study.runner import Slot, find_places, run_study
+from undim.study.runner import TOGETHER, Slot, find_places, run_study
 from undim.training.recipe import load_recipe
 from undim.weights.files import load_model
 
@@ -146,7 +146,8 @@ def test_places_are_cores_or_shares_of_the_gpus(monkeypatch):
     with pytest.raises(UsageError, match="no CUDA device"):
         find_places(device="cuda")
     monkeypatch.setattr("undim.study.runner._visible_gpus", lambda: ["0", "1"])
-    assert find_places() == [Slot(0, 3, "0"), Slot(1, 3, "1")]
+    assert find_places(2) == [Slot(0, 3, "0"), Slot(1, 3, "1")]
+    assert find_places() == [Slot(number, 1, str(number % 2)) for number in range(2 * TOGETHER)]
     assert [place.gpu for place in find_places(3)] == ["0", "1", "0"]
     assert find_places(1, device="cpu") == [Slot(0, 1, None)]
     assert Slot(0, 3, "GPU-7").environment()["CUDA_VISIBLE_DEVICES"] == "GPU-7"

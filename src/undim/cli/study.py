@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,8 @@ from undim.study.cells import StudyFolder
 from undim.study.on_ray import cluster_places
 from undim.study.plan import load_study
 from undim.study.report import write_study_report
-from undim.study.runner import find_places, run_study
+from undim.study.runner import find_places, run_study, start_here
+from undim.study.together import start_together
 
 
 class _RunByDefault(TyperGroup):
@@ -45,7 +47,7 @@ def run(
         Path, typer.Option("--output", "-o", metavar="DIR", help="The study's folder; it goes on there.")
     ],
     jobs: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Cells at a time; default: each GPU, or all cores.")
+        int | None, typer.Option(metavar="N", min=1, help="Cells at a time; default: 8 on each GPU, or all cores.")
     ] = None,
     threads: Annotated[
         int | None,
@@ -55,6 +57,13 @@ def run(
     address: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", help="Of a Ray cluster that reaches DIR, such as auto: one cell a worker."),
+    ] = None,
+    max_minutes: Annotated[
+        float | None, typer.Option(help="Stop after so long; what is finished is kept.", min=0.01)
+    ] = None,
+    together: Annotated[
+        bool | None,
+        typer.Option(help="Cells of a device share a process, a stream each; default: on GPUs."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing; list the cells and which are finished.")
@@ -75,11 +84,14 @@ def run(
             typer.echo(f"{cell.name}: {state}, {length}")
         return
     if address is None:
-        failures = run_study(plan, output, find_places(jobs, threads, device), say)
+        places = find_places(jobs, threads, device)
+        shared = any(place.gpu for place in places) if together is None else together
+        with start_together() if shared else nullcontext(start_here) as start:
+            failures = run_study(plan, output, places, say, start=start, max_minutes=max_minutes)
     else:
-        with cluster_places(address, jobs, threads, device) as (places, start):
-            failures = run_study(plan, output.resolve(), places, say, start=start)
-    done = len(plan.cells) - len(failures)
+        with cluster_places(address, jobs, threads, device) as (places, start_there):
+            failures = run_study(plan, output.resolve(), places, say, start=start_there, max_minutes=max_minutes)
+    done = sum(map(StudyFolder(output).is_finished, plan.cells))
     typer.echo(f"{output}: {done} of {len(plan.cells)} cells are finished.")
     if failures:
         raise typer.Exit(1)

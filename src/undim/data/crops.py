@@ -145,7 +145,7 @@ class PairCrops:
         if learners:
             count = range(len(self))
             thumbnails = torch.from_numpy(
-                np.stack([self._thumbnail(index, well_lit=False, turned=False) for index in count])
+                np.stack([self.thumbnail(index, well_lit=False, turned=False) for index in count])
             )
             means = np.stack([self.highs[index].reshape(-1, 3).mean(0) / 255 for index in count])
             for network in learners:
@@ -244,7 +244,7 @@ class PairCrops:
         if self.sampling.view:
             views = [self._view(index, well_lit=kind < self.sampling.identity + self.sampling.darken, turned=turned)]
         if kind < self.sampling.identity:
-            low, context = high, self._thumbnail(index, well_lit=True, turned=turned)
+            low, context = high, self.thumbnail(index, well_lit=True, turned=turned)
         elif kind < self.sampling.identity + self.sampling.darken * self.sampling.scene_light:
             low, high, context = self._relight(index, window, rng, turned=turned)
         elif kind < self.sampling.identity + self.sampling.darken:
@@ -253,12 +253,12 @@ class PairCrops:
             low = darken(high, place_of(draw.stops), draw, rng)
             high = dim(high, place_of(draw.kept))
             stops = draw.stops.T if turned else draw.stops
-            context = self._thumbnail(index, well_lit=True, turned=turned)
+            context = self.thumbnail(index, well_lit=True, turned=turned)
             context = darken(context, at_window(stops, THUMBNAIL), draw, None)
             views = [darken(view, at_window(stops, view.shape[:2]), draw, None) for view in views]
         else:
             low = self.lows[index][window].astype(np.float32) / np.float32(255)
-            context = self._thumbnail(index, well_lit=False, turned=turned)
+            context = self.thumbnail(index, well_lit=False, turned=turned)
             if self.sampling.jitter:
                 low, context, *views = ((part * gain).clip(0, 1) for part in (low, context, *views))
             if self.sampling.phone and rng.random() < self.sampling.phone:
@@ -281,7 +281,7 @@ class PairCrops:
         rows, columns = _places(size)
         near: Floats = around[window].astype(np.float32) / np.float32(255)
         stops = light.stops(near, rows[window[0]], columns[window[1]])
-        context = self._thumbnail(index, well_lit=True, turned=False)
+        context = self.thumbnail(index, well_lit=True, turned=False)
         context = darken(context, light.stops(small, *_places(THUMBNAIL)), sensor, None)
         veil = None
         if light.haze:
@@ -303,7 +303,14 @@ class PairCrops:
             self._surroundings[index] = found, make_thumbnail(image)[0, 0].numpy()
         return self._surroundings[index]
 
-    def _thumbnail(self, index: int, *, well_lit: bool, turned: bool) -> Floats:
+    def thumbnail(self, index: int, *, well_lit: bool, turned: bool) -> Floats:
+        """`make_thumbnail` of one picture, 64 x 96 x 3 in [0, 1].
+
+        Args:
+            index: of the pair.
+            well_lit: of the reference, not of the dark picture.
+            turned: of the picture with rows and columns exchanged.
+        """
         key = (index, well_lit, turned)
         if key not in self._thumbnails:
             pixels: Floats = (self.highs if well_lit else self.lows)[index].astype(np.float32) / np.float32(255)

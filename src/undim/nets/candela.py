@@ -22,11 +22,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ModelError, ShapeError
-from undim.luma import REC601
 from undim.nets.backbone import Backbone, Depth, FlopsRule, QkvAttention, Stage
 from undim.nets.channel_attention import channel_attention
 from undim.nets.hidden_channels import HiddenConv, HiddenLayer
 from undim.nets.registry import Variant, register
+from undim.nets.rgb_weights import RgbWeights
 from undim.nets.scene_memory import BrightnessPin, SceneMemory
 from undim.nets.thumbnail import THUMBNAIL, make_thumbnail
 
@@ -107,6 +107,7 @@ class GlobalBranch(nn.Module):
         self.modulated = modulated
         self.dropout = dropout
         self.memory = SceneMemory(memory) if memory else None
+        self.luma = RgbWeights()
         self.body = nn.Sequential(
             nn.Conv2d(6, width, 3, stride=2, padding=1),
             nn.ReLU(),
@@ -149,7 +150,8 @@ class GlobalBranch(nn.Module):
             now = (thumbnail * exposure).mean((2, 3)).clamp_min(1e-3).log()
             shift = trust * (recalled - now)  # (N, 3): ln of the gain that gives the remembered colours
             hidden = hidden + self.recall(torch.cat((shift, trust, likeness), 1).to(self.recall.weight.dtype))
-            known = (recalled.exp() @ recalled.new_tensor(REC601).unsqueeze(1)).log(), likeness
+            weights = self.luma.weights.view(3, 1).to(recalled.dtype)
+            known = (recalled.exp() @ weights).log(), likeness
         hidden = F.dropout(F.relu(hidden), self.dropout, self.training)
         parts = self.fc2(hidden)[..., None, None].split([3, *(c for c in self.modulated for _ in range(2))], dim=1)
         colour = parts[0] if shift is None else parts[0] + shift[..., None, None].to(parts[0].dtype)
@@ -215,6 +217,7 @@ class Candela(Backbone):
             raise ModelError(f"keep_lit must be true, false or 'luma'. Got {keep_lit!r}.")
         self.curve = curve
         self.keep_lit = keep_lit
+        self.luma = RgbWeights()
         self.pin = BrightnessPin()
         d1, d2, d3 = dims
         self.embed = nn.Conv2d(24, d1, 3, padding=1)
@@ -260,7 +263,7 @@ class Candela(Backbone):
         return self._pinned(output, known, whole=context is None)
 
     def _restore(self, image: Tensor, thumbnail: Tensor) -> tuple[Tensor, Known]:
-        luma = (thumbnail * thumbnail.new_tensor(REC601).view(3, 1, 1)).sum(1, keepdim=True).mean((2, 3), keepdim=True)
+        luma = self.luma(thumbnail).mean((2, 3), keepdim=True)
         exposure = TARGET_LUMA / luma.clamp_min(DARKEST)
         colour, ((s1, b1), (s2, b2), (s3, b3)), known = self.whole(thumbnail, exposure)
         scaled = self._raise(image, exposure * colour.exp())
@@ -278,7 +281,7 @@ class Candela(Backbone):
         raised = self._raise(scaled, gain.clamp(-3, 3).exp())
         output = raised + (residual * (1 - raised) if self.curve == "shoulder" else residual)
         if self.keep_lit:
-            output = torch.lerp(output, image, lit_share(image, by_luma=self.keep_lit == "luma"))
+            output = torch.lerp(output, image, lit_share(image, self.luma(image) if self.keep_lit == "luma" else None))
         return output, known
 
     def _pinned(self, output: Tensor, known: Known, *, whole: bool) -> Tensor:
@@ -297,16 +300,13 @@ class Candela(Backbone):
             self.whole.memory.store(thumbnails, references)
 
 
-def lit_share(image: Tensor, *, by_luma: bool = False) -> Tensor:
+def lit_share(image: Tensor, luma: Tensor | None = None) -> Tensor:
     """How far each place is lit already: N x 3 x H x W to N x 1 x H x W, from 0 to 1.
 
-    0 up to the first value of `LIT` or `LIT_LUMA`, 1 from the second; between them 3 t^2 - 2 t^3, so that no edge
-    appears.
+    By its luma, N x 1 x H x W, if that is given, else by its brightest channel: 0 up to the first value of `LIT_LUMA`
+    or `LIT`, 1 from the second; between them 3 t^2 - 2 t^3, so that no edge appears.
     """
-    if by_luma:
-        light, (start, end) = (image * image.new_tensor(REC601).view(3, 1, 1)).sum(1, keepdim=True), LIT_LUMA
-    else:
-        light, (start, end) = image.amax(1, keepdim=True), LIT
+    light, (start, end) = (image.amax(1, keepdim=True), LIT) if luma is None else (luma, LIT_LUMA)
     t = ((light - start) / (end - start)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 

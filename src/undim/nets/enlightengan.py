@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undim.luma import REC601
 from undim.nets.convolutional import Convolutional
 from undim.nets.padding import reflect
 from undim.nets.registry import Variant, register
+from undim.nets.rgb_weights import RgbWeights
 
 SLOPE = 0.2
 """Of every leaky ReLU."""
@@ -35,6 +35,7 @@ class EnlightenGan(Convolutional):
     def __init__(self, width: int = 32, align_corners: bool = False) -> None:
         super().__init__()
         self.align_corners = align_corners
+        self.luma = RgbWeights()
         widths = [width * 2**level for level in range(5)]
         for level, (inputs, outputs) in enumerate(zip((4, *widths[:-1]), widths, strict=True), start=1):
             self._add_units(level, inputs, outputs)
@@ -71,7 +72,7 @@ class EnlightenGan(Convolutional):
         """
         self.check(image)
         if attention is None:
-            attention = darkness(image)
+            attention = 1 - self.luma(image)
         height, width = image.shape[-2:]
         top, left = -height % self.multiple_of // 2, -width % self.multiple_of // 2
         bottom, right = -height % self.multiple_of - top, -width % self.multiple_of - left
@@ -80,7 +81,7 @@ class EnlightenGan(Convolutional):
 
     def restore(self, image: Tensor) -> Tensor:
         """Map N x 3 x H x W to the same shape, H and W being multiples of 16."""
-        return self._generate(image, darkness(image))
+        return self._generate(image, 1 - self.luma(image))
 
     def _generate(self, image: Tensor, attention: Tensor) -> Tensor:
         signed, whole = 2 * image - 1, attention
@@ -99,11 +100,6 @@ class EnlightenGan(Convolutional):
         residual = self.conv10(features) * whole
         generated: Tensor = (residual + signed + 1) / 2
         return generated
-
-
-def darkness(image: Tensor) -> Tensor:
-    """1 - luma (Rec.601) of N x 3 x H x W in [0, 1]: N x 1 x H x W."""
-    return 1 - (image * image.new_tensor(REC601).view(3, 1, 1)).sum(dim=1, keepdim=True)
 
 
 register({"enlightengan": Variant(EnlightenGan, summary="EnlightenGAN's generator as published")})

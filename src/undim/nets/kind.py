@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from undim.errors import ModelError
 from undim.nets.convolutional import Convolutional
 from undim.nets.registry import Variant, register
+from undim.nets.rgb_weights import RgbWeights
 
 SLOPE = 0.2
 """Of every leaky ReLU."""
@@ -142,6 +143,7 @@ class Kind(Convolutional):
             raise ModelError(f"The ratio of brightening must be above 0. Got {ratio}.")
         self.ratio = ratio
         self.heuristics = heuristics
+        self.grey = RgbWeights(REC709)
         self.DecomNet = DecomNet()
         self.Restoration_net = RestorationNet()
         self.Illumination_adjust_net = IlluminationAdjustNet()
@@ -153,14 +155,13 @@ class Kind(Convolutional):
         adjusted: Tensor = self.Illumination_adjust_net(illumination, self.ratio)
         if not self.heuristics:
             return restored * adjusted
-        dimmed = restored * dim_dark(reflectance) * adjusted
+        dimmed = restored * dim_dark(self.grey(reflectance)) * adjusted
         blended: Tensor = illumination * image + (1 - illumination) * dimmed
         return blended
 
 
-def dim_dark(reflectance: Tensor) -> Tensor:
-    """min(1, sqrt(2 g)), g being the blurred grey of N x 3 x H x W: N x 1 x H x W."""
-    grey = (reflectance * reflectance.new_tensor(REC709).view(3, 1, 1)).sum(dim=1, keepdim=True)
+def dim_dark(grey: Tensor) -> Tensor:
+    """min(1, sqrt(2 g)), g being the blurred grey, N x 1 x H x W."""
     radius = round(4 * DIMMING_SIGMA)
     places = torch.arange(-radius, radius + 1, dtype=grey.dtype, device=grey.device)
     bell = torch.exp(-0.5 * (places / DIMMING_SIGMA).square())

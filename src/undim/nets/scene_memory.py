@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ShapeError
-from undim.luma import REC601
+from undim.nets.rgb_weights import RgbWeights
 from undim.nets.thumbnail import THUMBNAIL
 from undim.nets.whole_picture import WholeStatistics
 
@@ -28,14 +28,15 @@ ITSELF = 0.99999
 """Similarity from which on a stored scene is the query itself; in training such a scene is left out."""
 
 
-def describe_scene(thumbnail: Tensor) -> Tensor:
+def describe_scene(thumbnail: Tensor, luma: RgbWeights | None = None) -> Tensor:
     """Layout of light and dark, whatever the exposure: N x 3 x 64 x 96 in [0, 1] to N x 16 x 24.
 
-    Each map has mean zero and norm one, so that the product of two is their correlation.
+    `luma` is on the thumbnail's device; made anew if `None`. Each map has mean zero and norm one, so that the product
+    of two is their correlation.
     """
-    luma = (thumbnail * thumbnail.new_tensor(REC601).view(3, 1, 1)).sum(1, keepdim=True)
-    level = luma.mean((2, 3), keepdim=True).clamp_min(1e-4)
-    cells = F.avg_pool2d((luma / level + 0.05).log(), _POOLED).squeeze(1)  # (N, 16, 24)
+    light = (luma or RgbWeights().to(thumbnail.device))(thumbnail)
+    level = light.mean((2, 3), keepdim=True).clamp_min(1e-4)
+    cells = F.avg_pool2d((light / level + 0.05).log(), _POOLED).squeeze(1)  # (N, 16, 24)
     centred = cells - cells.mean((1, 2), keepdim=True)
     described: Tensor = centred / torch.linalg.vector_norm(centred, dim=(1, 2), keepdim=True).clamp_min(1e-6)
     return described
@@ -57,6 +58,7 @@ class SceneMemory(nn.Module):
 
     def __init__(self, slots: int) -> None:
         super().__init__()
+        self.luma = RgbWeights()
         self.register_buffer("keys", torch.zeros(slots, *GRID))
         self.register_buffer("values", torch.zeros(slots, 3))
         self.sharpness = nn.Parameter(torch.tensor(1.0))
@@ -96,7 +98,7 @@ class SceneMemory(nn.Module):
         """
         # Where operators are counted, tensors are on the meta device, which has no autocasting to turn off.
         with nullcontext() if thumbnail.is_meta else torch.autocast(thumbnail.device.type, enabled=False):
-            query = describe_scene(thumbnail.float())
+            query = describe_scene(thumbnail.float(), self.luma)
             flips = torch.stack((query, query.flip(1), query.flip(2), query.flip(1, 2)), 1).flatten(2)
             keys = self.keys.float().flatten(1)  # of length one but for their rounding
             keys = keys / torch.linalg.vector_norm(keys, dim=1, keepdim=True).clamp_min(1e-6)
@@ -125,6 +127,7 @@ class BrightnessPin(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.luma = RgbWeights()
         self.whole = None
 
     def forward(self, output: Tensor, wanted: Tensor, likeness: Tensor) -> Tensor:
@@ -139,7 +142,7 @@ class BrightnessPin(nn.Module):
         Returns:
             N x 3 x H x W.
         """
-        luma = (output.clamp(0, 1) * output.new_tensor(REC601).view(3, 1, 1)).sum(1, keepdim=True)
+        luma: Tensor = self.luma(output.clamp(0, 1))
         mean = luma.mean((2, 3))
         if self.whole is not None:
             mean = self.whole.mean(mean, luma)

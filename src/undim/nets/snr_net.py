@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undim.errors import ModelError, ShapeError
-from undim.luma import REC601
 from undim.nets.backbone import Backbone, FeedForwardBase, FlopsRule, QkvAttention, Stage
 from undim.nets.hidden_channels import HiddenConv
 from undim.nets.padding import reflect
 from undim.nets.registry import Variant, register
+from undim.nets.rgb_weights import RgbWeights
 
 PATCH = 4
 """Height and width of a token in features of a quarter of the size."""
@@ -33,21 +33,22 @@ SLOPE = 0.1
 """Of every leaky ReLU."""
 
 
-def estimate_snr(image: Tensor) -> Tensor:
+def estimate_snr(image: Tensor, luma: RgbWeights | None = None) -> Tensor:
     """How much signal each pixel has for its noise, as a part of the most in the picture (equations 2 and 3).
 
     Args:
         image: N x 3 x H x W RGB in [0, 1], H and W at least 3.
+        luma: on the picture's device; made anew if `None`.
 
     Returns:
         N x 1 x H x W in [0, 1]. One bright and flat place makes all others small.
     """
     border = BLUR // 2
-    weights = image.new_tensor(REC601).view(3, 1, 1)
+    luma = luma or RgbWeights().to(image.device)
     blurred = F.avg_pool2d(reflect(image, border, border, border, border), BLUR, stride=1)
-    signal = (blurred * weights).sum(dim=1, keepdim=True)
-    noise = ((image * weights).sum(dim=1, keepdim=True) - signal).abs()
-    ratio = signal / (noise + EPS)
+    signal: Tensor = luma(blurred)
+    noise: Tensor = (luma(image) - signal).abs()
+    ratio: Tensor = signal / (noise + EPS)
     return (ratio / (ratio.amax(dim=(2, 3), keepdim=True) + EPS)).clamp(0, 1)
 
 
@@ -186,6 +187,7 @@ class SnrNet(Backbone):
         super().__init__()
         if resize is not None and any(side < 1 or side % self.multiple_of for side in resize):
             raise ModelError(f"The size to resize to must be two multiples of {self.multiple_of}. Got {resize}.")
+        self.luma = RgbWeights()
         self.resize = None if resize is None else tuple(resize)
 
         def blocks(count: int) -> nn.Sequential:
@@ -219,7 +221,7 @@ class SnrNet(Backbone):
         self.check(image)
         size = image.shape[-2:]
         if snr is None:
-            snr = estimate_snr(image)
+            snr = estimate_snr(image, self.luma)
         if snr.shape != (image.shape[0], 1, *size):
             raise ShapeError(f"The map must have the shape {(image.shape[0], 1, *size)}. Got {tuple(snr.shape)}.")
         both = torch.cat([image, snr], dim=1)
@@ -232,7 +234,7 @@ class SnrNet(Backbone):
 
     def restore(self, image: Tensor) -> Tensor:
         """Map N x 3 x H x W to the same shape, H and W being multiples of 16."""
-        return self._restore(torch.cat([image, estimate_snr(image)], dim=1))
+        return self._restore(torch.cat([image, estimate_snr(image, self.luma)], dim=1))
 
     def _restore(self, both: Tensor) -> Tensor:
         """From picture and map, N x 4 x H x W."""

@@ -32,17 +32,19 @@ def look_at_views(model: Backbone, views: Sequence[Tensor], contexts: Tensor) ->
     alike: dict[torch.Size, list[int]] = {}
     for place, view in enumerate(views):
         alike.setdefault(view.shape, []).append(place)
-    order = [place for places in alike.values() for place in places]
-    back = torch.tensor(order, device=contexts.device).argsort()
     found: list[Pooled] = []
     for places in alike.values():
         batch = torch.stack([views[place] for place in places]).contiguous(memory_format=torch.channels_last)
         with torch.no_grad(), _noting(model) as notes:
             if model.sees_whole:
-                model(batch, contexts[places])
+                model(batch, contexts if len(alike) == 1 else contexts[places])
             else:
                 model(batch)
         found.append(tuple(tuple(note.means) for note in notes))
+    if len(found) == 1:  # all of one size: no order to restore, and nothing to tell a GPU
+        return found[0]
+    order = [place for places in alike.values() for place in places]
+    back = torch.tensor(order, device=contexts.device).argsort()
     return tuple(
         tuple(torch.cat(parts)[back] for parts in zip(*runs, strict=True)) for runs in zip(*found, strict=True)
     )

@@ -22,6 +22,8 @@ TITLE = "What the paper says and what our studies say"
 ABLATIONS = ("a_candela_tiny", "a_restormer_small", "a_retinexformer_small", "a_cidnet_small")
 """Studies of table 7 in sizes for CPUs; others that begin with a_ join where they were run."""
 
+JUDGED = 3
+"""Seeds that a verdict on networks of published size needs, which come one by one."""
 POOLED = 3
 """Backbones that an interval over backbones needs."""
 
@@ -181,7 +183,8 @@ def _of_studies(ours: Measurements, claim: Claim) -> tuple[list[Entry], str]:
     said: list[str] = []
     if claim.paper is not None:
         entries.append(Entry(f"{claim.text}: the paper, Restormer", DIFFERENCE, claim.paper))
-    others = ours.ablations() if claim.studies is ABLATIONS else []
+    pieces = ours.published_sizes()
+    others = [*ours.ablations(), *pieces] if claim.studies is ABLATIONS else []
     means: dict[str, list[float]] = {}
     for study in dict.fromkeys([*claim.studies, *others]):
         values = _values(ours, study, claim.variant, claim.of)
@@ -197,8 +200,10 @@ def _of_studies(ours: Measurements, claim: Claim) -> tuple[list[Entry], str]:
         about = f"study {study}, {claim.variant}{against_what}, {claim.of.measure}"
         caution = ours.caution(f"{study}.{claim.variant}", None)
         entries += _entries(label, paired, cells[0].steps, about, claim.of, caution)
-        said.append(f"{_judge(paired, claim.of.sign, claim.paper)} on {study} ({_spell(paired, claim.of)})")
-        if ours.data_of(study) == ABLATION_DATA:
+        few = study in pieces and len(paired.seeds) < JUDGED
+        verdict = "too few seeds, no verdict" if few else _judge(paired, claim.of.sign, claim.paper)
+        said.append(f"{verdict} on {study} ({_spell(paired, claim.of)})")
+        if ours.data_of(study) == ABLATION_DATA and not few:
             means.setdefault(ours.backbone_of(study), []).append(paired.mean)
     pooled = compare_pairs(
         dict(enumerate(map(statistics.fmean, means.values()))), dict.fromkeys(range(len(means)), 0.0)

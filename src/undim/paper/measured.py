@@ -196,6 +196,10 @@ class Measurements:
         """The studies of a base, and of ADR on it: those called a_..., without that of POG's controls."""
         return [name for name in self.studies if name.startswith("a_") and name != "a_controls"]
 
+    def published_sizes(self) -> list[str]:
+        """The studies of the paper's networks in their published sizes, in pieces: those called gpu_..."""
+        return [name for name in self.studies if name.startswith("gpu_")]
+
     def _add_study(self, folder: Path) -> None:
         plan, cells = read_plan(folder), list(read_cells(folder))
         if cells:

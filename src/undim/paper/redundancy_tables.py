@@ -188,6 +188,12 @@ def make_table5(ours: Measurements) -> Page:
         [*(name for name in OWN if name.endswith((".base", ".pog"))), *ours.networks(PruneDocument)]
     )
     entries += [entry for network in networks if network != base for entry in _prunings(ours, network)]
+    for study in ours.published_sizes():
+        for variant in ("base", "pog"):
+            for measure, column in (("test.psnr", column_of("LOL-v1", "psnr")), ("dmr", "LOL-v1 val: DMR, dB")):
+                figure = ours.study_figure(study, variant, measure)
+                if figure is not None and ours.data_of(study) == ABLATION_DATA:
+                    entries.append(make_entry(f"{study}: {variant}", column, None, figure))
     notes = (
         (
             "None is fine-tuned. ZeroQ distils batch-norm statistics, which Restormer does not have: it is not"

@@ -38,6 +38,10 @@ SCORES: Mapping[str, Callable[[ScoresDocument], float | None]] = {
 """The columns of table 6."""
 BASES = "without ADR"
 """What the paper's Restormer and our smallest Candela are called in tables 8 and 9."""
+PIECES = (
+    "gpu_...: networks in their published sizes, trained for far fewer steps than the paper's: as many as each row"
+    " says. From fewer than three seeds they are single runs, and no claim is judged by them."
+)
 PAIR = ("base", "pog")
 """A study's variants that stand beside the paper's networks, without and with ADR and POG."""
 
@@ -69,7 +73,7 @@ def make_table6(ours: Measurements) -> Page:
         if network not in known
         for measure, of in SCORES.items()
     ]
-    for study in ours.ablations():
+    for study in [*ours.ablations(), *ours.published_sizes()]:
         title = DATA.get(ours.data_of(study))
         columns = {"flops": "FLOPs, G"} | {f"test.{one}": column_of(title, one) for one in SCORES if title}
         entries += [
@@ -90,6 +94,7 @@ def make_table6(ours: Measurements) -> Page:
             "a_...: networks of the studies, much smaller and trained for much less long than the paper's; study.md has"
             " the intervals of their differences."
         ),
+        *([PIECES] if ours.published_sizes() else []),
         (
             "FLOPs of ours: convolutions, linear layers and matrix products, by fvcore's rule norms too, at 256 x 256,"
             " one for each multiply-add, / 2^30. The printed column mixes rules and sizes, so compare ours only."
@@ -123,7 +128,8 @@ def make_table7(ours: Measurements) -> Page:
     """The ablation: static convolution, ADR, ADR with POG."""
     entries = []
     others = [name for name in ours.ablations() if name != "a_restormer" and ours.data_of(name) == ABLATION_DATA]
-    studies = ["a_restormer", *others]
+    pieces = [name for name in ours.published_sizes() if ours.data_of(name) == ABLATION_DATA]
+    studies = ["a_restormer", *others, *pieces]
     for study in studies:
         of_paper = study == "a_restormer"
         for variant, label in ABLATION.items():
@@ -135,8 +141,9 @@ def make_table7(ours: Measurements) -> Page:
                 entries.append(make_entry(name, column, paper, figure, StudyRun(study)))
             figure = ours.study_figure(study, variant, "dmr")
             entries.append(make_entry(name, "DMR on val, dB", None, figure, StudyRun(study)))
-    notes = ("Differences with their intervals over seeds are in study.md; eval15 is only reported.",)
-    return Page("table7", "Table 7: ablation of ADR and POG", tuple(entries), notes=notes)
+    notes = ["Differences with their intervals over seeds are in study.md; eval15 is only reported."]
+    notes += [PIECES] if pieces else []
+    return Page("table7", "Table 7: ablation of ADR and POG", tuple(entries), notes=tuple(notes))
 
 
 def make_table8(ours: Measurements) -> Page:
@@ -176,6 +183,23 @@ def make_table10(ours: Measurements) -> Page:
     return Page("table10", "Table 10: NIQE without references", tuple(entries), notes=notes)
 
 
+def _sized_pairs(ours: Measurements) -> Iterator[Entry]:
+    """Networks of published size without ADR and with POG, each called by its Dm and De."""
+    columns = {"test.psnr": "PSNR on eval15, dB", "val.psnr": "PSNR on val, dB", "flops": "FLOPs, G"}
+    for study in ours.published_sizes():
+        if ours.data_of(study) != ABLATION_DATA:
+            continue
+        for variant in PAIR:
+            cell = next((cell for cell in ours.cells[study] if cell.variant == variant), None)
+            if cell is None:
+                continue
+            adr = cell.recipe.get("model", {}).get("adr") or {}
+            sizes = f", Dm={adr['bottleneck']}, De={adr.get('embedding', 64)}" if "bottleneck" in adr else ""
+            for measure, column in columns.items():
+                figure = ours.study_figure(study, variant, measure)
+                yield make_entry(f"{study}: {variant}{sizes}", column, None, figure)
+
+
 def _flops(label: str) -> Figure | None:
     """Counted, for the networks that this project has."""
     if label in SYSTEMS:
@@ -208,7 +232,9 @@ def _sweep(ours: Measurements, name: str, title: str, study: str, variants: Mapp
         ]
         figure = ours.study_figure(study, variant, "flops")
         entries.append(make_entry(label, "FLOPs, G", row["flops"], figure, StudyRun(study)))
+    entries += _sized_pairs(ours)
     notes = (
+        *([PIECES] if ours.published_sizes() else []),
         (
             "The paper's figures are of Restormer, ours of the smallest Candela, whose FLOPs are much smaller: compare"
             " differences between rows, not the figures beside each other."

@@ -1,4 +1,4 @@
-"""PyTorch on the CPU: the network itself, from the file of weights beside the .onnx file."""
+"""PyTorch: the network itself, from the file of weights beside the .onnx file; on CUDA where there is one."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from undim.nets.thumbnail import THUMBNAIL
 from undim.nets.tile_network import TileNetwork, can_tile
 from undim.runtimes.base import Feeds, Runtime, Tiling, check_threads
 from undim.runtimes.torch_bfloat16 import cpu_multiplies_bfloat16
+from undim.runtimes.torch_capture import CapturedNetwork, Network, Tensors, record_graph
 from undim.runtimes.torch_threads import torch_threads
 from undim.weights.files import load_model
 
 
 def computes_bfloat16() -> bool:
-    """Whether the processor has instructions for it."""
+    """Whether the GPU, or without one the processor, has instructions for it."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return cpu_multiplies_bfloat16()
 
 
@@ -36,13 +39,14 @@ def open_model(
 
 
 class TorchRuntime(Runtime):
-    """A model in PyTorch, frozen, channels last.
+    """A model in PyTorch, frozen, channels last. On CUDA, runs of a shape are recorded as a graph from the second on.
 
     Args:
         path: a .safetensors file, or an .onnx file beside which lies the one of the same network.
         threads: of each run; those that PyTorch has in the calling thread if None. Other threads, and PyTorch elsewhere
             in the process, keep theirs.
         precision: what to compute in; bfloat16 where autocasting takes it.
+        device: "cuda" or "cpu"; the former where there is one, if None.
 
     Raises:
         ModelError: if there is no file of weights.
@@ -56,8 +60,10 @@ class TorchRuntime(Runtime):
         threads: int | None = None,
         precision: Precision = "float32",
         name: str = "torch",
+        device: str | None = None,
     ) -> None:
         check_threads(threads)
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.name = name
         self.precision = precision
         weights = Path(path).with_suffix(".safetensors")
@@ -67,7 +73,10 @@ class TorchRuntime(Runtime):
         network = freeze(load_model(weights)).float()
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a form its stub lacks; in place
         self._tiles = TileNetwork(network) if can_tile(network) else None
-        self._network = network
+        self._network = network.to(self._device)
+        self._run: Network = self._forward
+        if self._device.type == "cuda":
+            self._run = CapturedNetwork(self._forward, record_graph)
         if self._tiles is not None:
             self.tiling = Tiling(network.tile_overlap, THUMBNAIL, self._tiles.statistics)
         self._current: Cancellation = NEVER
@@ -83,26 +92,30 @@ class TorchRuntime(Runtime):
         cancellation: Cancellation = NEVER,
     ) -> list[Floats]:
         """See `Runtime.infer`."""
-        image = torch.from_numpy(np.ascontiguousarray(feeds[INPUT])).contiguous(memory_format=torch.channels_last)
+        told = {name: torch.tensor(feed, device=self._device) for name, feed in feeds.items() if name != INPUT}
+        image = torch.from_numpy(np.ascontiguousarray(feeds[INPUT])).to(self._device)
+        told[INPUT] = image.contiguous(memory_format=torch.channels_last)
+        if self._tiles is not None and (TILE_OUTPUT in outputs or "source" in feeds):
+            told = {**self._defaults(), **told}
         reduced = self.precision != "float32"
         self._current = cancellation
         try:
             with (
                 torch_threads(self._threads),
                 torch.inference_mode(),
-                torch.autocast("cpu", torch.bfloat16, enabled=reduced),
+                torch.autocast(self._device.type, torch.bfloat16, enabled=reduced),
             ):
-                made = self._forward(image, outputs, feeds)
+                made = self._run(told)
         finally:
             self._current = NEVER
-        found: list[Floats] = [made[output].float().contiguous().numpy() for output in outputs]
+        found: list[Floats] = [made[output].float().contiguous().cpu().numpy() for output in outputs]
         return found
 
-    def _forward(self, image: torch.Tensor, outputs: Sequence[str], feeds: Feeds) -> dict[str, torch.Tensor]:
-        if self._tiles is None or (TILE_OUTPUT not in outputs and "source" not in feeds):
-            return {OUTPUT: self._network(image)}
-        told = {**self._defaults(), **{k: torch.tensor(v) for k, v in feeds.items() if k != INPUT}}
-        enhanced, statistics = self._tiles(image, *(told[name] for name in TILE_INPUTS))
+    def _forward(self, told: Tensors) -> Tensors:
+        """Of named tensors on the device; with the inputs for tiles, as a network made for tiles."""
+        if self._tiles is None or "source" not in told:
+            return {OUTPUT: self._network(told[INPUT])}
+        enhanced, statistics = self._tiles(told[INPUT], *(told[name] for name in TILE_INPUTS))
         return {OUTPUT: enhanced, TILE_OUTPUT: statistics}
 
     def _check(self, *_: nn.Module | tuple[torch.Tensor, ...]) -> None:
@@ -112,4 +125,5 @@ class TorchRuntime(Runtime):
         cell = torch.zeros(1, dtype=torch.int64)
         count = 0 if self.tiling is None else self.tiling.statistics
         pictures = (torch.zeros(1, 3, *THUMBNAIL), torch.zeros(1, count))
-        return dict(zip(TILE_INPUTS, (torch.tensor(OWN), cell, cell, torch.ones(1), *pictures), strict=True))
+        values = (torch.tensor(OWN), cell, cell, torch.ones(1), *pictures)
+        return {name: value.to(self._device) for name, value in zip(TILE_INPUTS, values, strict=True)}

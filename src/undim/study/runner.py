@@ -6,6 +6,7 @@ from their runs' last checkpoints.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from undim.weights.devices import check_device
 
 STARTS = 3
 """How often a cell is started whose process is killed from outside, such as for want of memory."""
+TOGETHER = 8
+"""Cells at a time on each GPU, as far as its memory reaches."""
 POLL = 0.2
 """Seconds between looks at the processes."""
 
@@ -134,7 +137,8 @@ def find_places(jobs: int | None = None, threads: int | None = None, device: str
     """Where cells run: on each GPU if there are any, else on the CPU's cores.
 
     Args:
-        jobs: cells at a time, shared out over the GPUs; by default one for each GPU, or as many as threads allow.
+        jobs: cells at a time, shared out over the GPUs; by default `TOGETHER` for each GPU, or as many as threads
+            allow.
         threads: of each cell; by default one on the CPU, and on GPUs the cores divided by the jobs.
         device: "auto", "cpu" or "cuda".
 
@@ -145,7 +149,7 @@ def find_places(jobs: int | None = None, threads: int | None = None, device: str
     check_device(device, bool(gpus))
     cores = count_cores()
     if jobs is None:
-        jobs = len(gpus) or max(1, cores // (threads or 1))
+        jobs = TOGETHER * len(gpus) or max(1, cores // (threads or 1))
     if threads is None:
         threads = max(1, cores // jobs) if gpus else 1
     return [Slot(number, threads, gpus[number % len(gpus)] if gpus else None) for number in range(jobs)]
@@ -163,6 +167,7 @@ def run_study(
     notify: Callable[[str], None] = lambda _: None,
     *,
     start: Starter = start_here,
+    max_minutes: float | None = None,
 ) -> list[Failure]:
     """Run the cells that are not finished.
 
@@ -172,9 +177,11 @@ def run_study(
         places: at least one.
         notify: called with a line when a cell starts, ends or fails.
         start: starts a cell's process; by default on this machine.
+        max_minutes: after so long what runs is stopped, to go on from its last checkpoint another time; no cell is
+            started that would not be finished, as those before it tell.
 
     Returns:
-        The cells that could not be finished.
+        The cells that could not be finished; what there was no time for is not among them.
 
     Raises:
         UsageError: if the folder holds another study's cells.
@@ -182,12 +189,15 @@ def run_study(
     """
     folder = StudyFolder(path)
     folder.prepare(plan)
-    queue = _Queue(plan, folder, list(places), notify, start)
+    until = math.inf if max_minutes is None else time.monotonic() + 60 * max_minutes
+    queue = _Queue(plan, folder, list(places), notify, start, until)
     try:
         while queue.step():
             time.sleep(POLL)
     finally:
         queue.stop()
+    if queue.left:
+        notify(f"the time is up: {len(queue.finished)} of {queue.total} cells are finished, {queue.left} are left")
     return queue.failures
 
 
@@ -196,12 +206,23 @@ class _Running:
     cell: Cell
     place: Slot
     process: Started
+    begun: float
+    """By `time.monotonic`."""
 
 
 class _Queue:
     def __init__(
-        self, plan: Plan, folder: StudyFolder, places: list[Slot], notify: Callable[[str], None], start: Starter
+        self,
+        plan: Plan,
+        folder: StudyFolder,
+        places: list[Slot],
+        notify: Callable[[str], None],
+        start: Starter,
+        until: float,
     ) -> None:
+        self.until = until
+        self.shortest = 0.0
+        """Seconds that a whole cell took at least."""
         self.start = start
         self.folder = folder
         self.free = places
@@ -222,7 +243,9 @@ class _Queue:
                 self.running.remove(one)
                 self.free.append(one.place)
                 self._ended(one, status)
-        for cell in list(self.waiting):
+        if time.monotonic() >= self.until:
+            return False
+        for cell in [cell for cell in self.waiting if self._has_time(cell)]:
             if self.free and self._ready(cell):
                 self.waiting.remove(cell)
                 taken = self.folder.adopt(cell, with_weights=cell.name in self.followed)
@@ -230,7 +253,12 @@ class _Queue:
                     self._start(cell, self.free.pop(0))
                 else:
                     self._finish(cell.name, f"taken from {taken}")
-        return bool(self.running or self.waiting)
+        return bool(self.running) or any(map(self._has_time, self.waiting))
+
+    @property
+    def left(self) -> int:
+        """Cells that there was no time for."""
+        return self.total - len(self.finished) - len(self.failures)
 
     def stop(self) -> None:
         """End all processes; they go on from their last checkpoints another time."""
@@ -238,6 +266,11 @@ class _Queue:
             one.process.let_go()
         for one in self.running:
             one.process.wait()
+
+    def _has_time(self, cell: Cell) -> bool:
+        """Whether a cell may be finished in time; of one that was begun before, nobody knows how much is left."""
+        begun = self.folder.run(cell).exists()
+        return time.monotonic() + (0.0 if begun else self.shortest) < self.until
 
     def _ready(self, cell: Cell) -> bool:
         """Whether a cell can start; one that never will is noted as failed."""
@@ -271,7 +304,7 @@ class _Queue:
             measure=cell.measure,
             threads=place.threads,
         )
-        self.running.append(_Running(cell, place, self.start(job, place, _log(run))))
+        self.running.append(_Running(cell, place, self.start(job, place, _log(run)), time.monotonic()))
         self.starts[cell.name] = self.starts.get(cell.name, 0) + 1
         self.notify(f"{cell.name}: started")
 
@@ -285,6 +318,9 @@ class _Queue:
         one.process.let_go()
         name = one.cell.name
         if self.folder.is_finished(one.cell):
+            took = time.monotonic() - one.begun
+            if self.starts[name] == 1:
+                self.shortest = min(took, self.shortest or took)
             self._finish(name, "finished")
         elif status < 0 and self.starts[name] < STARTS:
             self.notify(f"{name}: killed by signal {-status}; it goes on from its last checkpoint")

@@ -13,6 +13,7 @@ import platform
 import shutil
 import sys
 import threading
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from undim.redundancy import Journal
 from undim.results.study import PLAIN, CellDocument, CellMachine, KernelsAtStep, TrainingTime
 from undim.study.measures import measure_diversity, measure_network, read_curve, spread_evenly
 from undim.study.plan import Measuring
+from undim.training.device_stepper import ON_HOST
 from undim.training.loop import train_network
+from undim.training.metrics_file import Progress
 from undim.training.precision import fast_precision
 from undim.training.recipe import Recipe
 from undim.training.run_folder import LAST
@@ -58,13 +61,21 @@ class Job(BaseModel):
     threads: int
 
 
-def run_cell(job: Job) -> None:
+def run_cell(
+    job: Job, note: Callable[[str], None] | None = None, report: Callable[[Progress], None] | None = None
+) -> None:
     """Train and measure; what is there of an earlier attempt is gone on from.
+
+    Args:
+        job: what to do.
+        note: takes what is said on the way; by default it goes to standard error.
+        report: called after each step of the training.
 
     Raises:
         UndimError: as `train_network`.
         Timeout: if another process works on the cell.
     """
+    say = note or _note
     job.run.mkdir(parents=True, exist_ok=True)
     with FileLock(job.run / "lock", timeout=PATIENCE):
         if job.result.exists():
@@ -80,13 +91,20 @@ def run_cell(job: Job) -> None:
                     journal.append(KernelsAtStep(step=step, layers=found).model_dump())
 
             network, steps = train_network(
-                job.recipe, job.run, resume=begun, max_minutes=job.minutes, notify=_note, inspect=inspect
+                job.recipe,
+                job.run,
+                resume=begun,
+                max_minutes=job.minutes,
+                report=report,
+                notify=say,
+                inspect=inspect,
             )
             # Steps that a killed process had done after its last checkpoint are done again: the last record counts.
             over_training = {one.step: one for one in map(KernelsAtStep.model_validate, journal.records)}
-        _note("trained; measuring")
+        say("trained; measuring")
         torch.backends.cudnn.allow_tf32 = False  # figures in float32, as on the CPU
-        measures = measure_network(network, job.recipe, job.measure)
+        with ON_HOST:  # resets draw weights, and cells may share the process
+            measures = measure_network(network, job.recipe, job.measure)
         curve, seconds, images_per_second = read_curve(job.run / "metrics.csv")
         cell = CellDocument(
             variant=job.variant,

@@ -7,24 +7,30 @@ budget and the choice of crops live, and a trainer that owns the loop would have
 from __future__ import annotations
 
 import math
-import queue
-from collections import deque
-from collections.abc import Callable, Generator
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, Self
+from typing import Any
 
-from undim.data.crops import Batch, PairCrops
+import torch
+
 from undim.data.reading import read_rgb
 from undim.errors import CheckpointError, TrainingError
 from undim.nets import Backbone
+from undim.training.device_stepper import ON_HOST, DeviceStepper, device_stream
 from undim.training.metrics_file import Progress
 from undim.training.recipe import Recipe
 from undim.training.run_folder import RunFolder, find_state
 from undim.training.samples import find_held_out, load_crops
-from undim.training.schedule import rate_at, sizes_at
 from undim.training.stepper import Stepper
+from undim.training.steps import Taken, steps_of, steps_on_device
 from undim.training.validation import validate
+
+LOST = 20
+"""Steps in a row on a device that may be other than finite."""
 
 
 def train_network(
@@ -57,18 +63,38 @@ def train_network(
         The network with its averaged weights, in evaluation mode, and the number of steps done.
 
     Raises:
-        TrainingError: if the loss or its gradient is not finite, or the disk is full; the last checkpoint stays.
+        TrainingError: if the loss or its gradient is not finite (on a device, 20 times in a row), or the disk is full;
+            the last checkpoint stays.
         RecipeError: if the run folder holds a run already and `resume` is not set, or one of another recipe, or a batch
             does not split evenly over the processes.
         CheckpointError: if there is nothing to resume, what is there is damaged, or `model.start` does not fit.
     """
     state = find_state(recipe, run, resume=resume)
-    stepper = Stepper(recipe, state)
-    fabric = stepper.fabric
+    on_device = steps_on_device(recipe, default_device(), int(os.environ.get("WORLD_SIZE", "1")))
+    with device_stream(default_device()) if on_device else nullcontext():
+        with ON_HOST:  # other cells of a study may be built in other threads
+            stepper = DeviceStepper(recipe, state, notify) if on_device else Stepper(recipe, state)
+        return _train(stepper, state, run, _Wishes(resume, max_minutes, report, notify, inspect))
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    """What `train_network` is asked for besides a recipe and a folder."""
+
+    resume: bool
+    max_minutes: float | None
+    report: Callable[[Progress], None] | None
+    notify: Callable[[str], None] | None
+    inspect: Callable[[int, Backbone], None] | None
+
+
+def _train(stepper: Stepper, state: dict[str, Any] | None, run: Path, wishes: _Wishes) -> tuple[Backbone, int]:
+    recipe, fabric = stepper.recipe, stepper.fabric
+    report, notify, inspect = wishes.report, wishes.notify, wishes.inspect
     fabric.barrier()  # all have looked at the folder before the first one writes to it
     done, elapsed = (0, 0.0) if state is None else _position(state)
     folder = RunFolder(run, recipe, state) if fabric.is_global_zero else None
-    if resume and state is None and notify is not None and folder is not None:
+    if wishes.resume and state is None and notify is not None and folder is not None:
         notify(f"{run} has no checkpoint yet: the run starts from the beginning.")
     pairs = [] if folder is None else find_held_out(recipe.data)
     held_out = [(read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs]
@@ -79,88 +105,75 @@ def train_network(
     if folder is not None and inspect is not None and not done:
         inspect(0, stepper.average)
     started = monotonic() - elapsed
-    budget = math.inf if max_minutes is None else 60 * max_minutes
+    budget = math.inf if wishes.max_minutes is None else 60 * wishes.max_minutes
 
-    def share() -> float:
-        """0..1 of the run; the first process's clock decides for all."""
-        passed = done / recipe.steps
+    def share(steps: int) -> float:
+        """0..1 of the run after some steps; the first process's clock decides for all."""
+        passed = steps / recipe.steps
         return passed if budget == math.inf else fabric.broadcast(max(passed, (monotonic() - started) / budget))
 
-    progress = share()
-    with _Ahead(crops, recipe, done, rank=fabric.global_rank, world=fabric.world_size) as ahead:
+    progress, lost = share(done), 0
+    with steps_of(stepper, crops, done) as steps:
         while progress < 1:
-            begun = monotonic()
-            rate = rate_at(done, progress, recipe.optimiser)
-            batch, size = ahead.get(progress)
-            loss, norm = stepper.run(batch, done, rate)
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                kept = "" if folder is None else folder.kept()
-                raise TrainingError(
-                    f"The loss is {loss} at step {done} and its gradient's norm {norm}: lower optimiser.lr. {kept}"
+            taken = steps.take(done, progress, share)
+            lost = _count_lost(taken, done, lost, stepper, folder)
+            last = done + len(taken)
+            now, progress = monotonic(), share(last)
+            for one in taken:
+                done += 1
+                over = progress >= 1 and done == last
+                if folder is None:
+                    continue
+                due = over or done % recipe.validate_every == 0
+                if due and inspect is not None:
+                    inspect(done, stepper.average)
+                step = Progress(
+                    done,
+                    recipe.steps,
+                    one.loss,
+                    one.rate,
+                    now - started,
+                    one.seconds,
+                    one.pictures,
+                    min(progress if done == last else share(done), 1.0),
                 )
-            done += 1
-            now, progress = monotonic(), share()
-            over = progress >= 1
-            if folder is None:
-                continue
-            due = over or done % recipe.validate_every == 0
-            if due and inspect is not None:
-                inspect(done, stepper.average)
-            step = Progress(done, recipe.steps, loss, rate, now - started, now - begun, size, min(progress, 1.0))
-            validation = validate(stepper.average, held_out) if due and held_out else None
-            step = folder.record(step, validation, stepper.average)
-            if over or done % recipe.checkpoint_every == 0:
-                folder.checkpoint({**stepper.state(), "step": done, "seconds": monotonic() - started})
-            if report is not None:
-                report(step)
+                validation = validate(stepper.average, held_out) if due and held_out else None
+                step = folder.record(step, validation, stepper.average)
+                if over or done % recipe.checkpoint_every == 0:
+                    folder.checkpoint({**stepper.state(), "step": done, "seconds": monotonic() - started})
+                if report is not None:
+                    report(step)
     if folder is not None:
         folder.finish(stepper.average, done)
         folder.close()
+    if isinstance(stepper, DeviceStepper) and stepper.skipped and notify is not None:
+        notify(f"{stepper.skipped} of {done} steps were not finite and left the weights as they were.")
     fabric.barrier()  # the process group lasts until the first process has written everything
     return stepper.average.eval(), done
 
 
-class _Ahead:
-    """The batches of a run, some steps ahead of their use, in the sizes that its progress asks for.
+def _count_lost(taken: list[Taken], done: int, lost: int, stepper: Stepper, folder: RunFolder | None) -> int:
+    """How many steps in a row were not finite by now.
 
-    Args:
-        crops: makes them, in a thread.
-        recipe: of the run.
-        first: number of the first step.
-        rank: this process's number.
-        world: number of processes.
+    Raises:
+        TrainingError: if a step on the host was not, or on a device, where it leaves the weights, too many in a row.
     """
+    bearable = LOST if isinstance(stepper, DeviceStepper) else 0
+    for place, one in enumerate(taken):
+        lost = 0 if one.finite else lost + 1
+        if lost > bearable:
+            kept = "" if folder is None else folder.kept()
+            before = f" after {bearable} others that were not finite" if bearable else ""
+            raise TrainingError(
+                f"The loss is {one.loss} at step {done + place} and its gradient's norm {one.norm}{before}:"
+                f" lower optimiser.lr. {kept}"
+            )
+    return lost
 
-    lead = 3
-    """Steps that are asked for before the first is used: sizes that follow the clock lag behind by as many."""
 
-    def __init__(self, crops: PairCrops, recipe: Recipe, first: int, *, rank: int, world: int) -> None:
-        self._recipe = recipe
-        self._next = first
-        self._sizes: deque[int] = deque()
-        self._requests: queue.SimpleQueue[tuple[int, int, int] | None] = queue.SimpleQueue()
-        self._batches = crops.ahead(iter(self._requests.get, None), rank=rank, world=world)
-
-    def get(self, progress: float) -> tuple[Batch, int]:
-        """This process's share of the next step's batch, and the size of the whole batch.
-
-        Args:
-            progress: 0..1 of the run, the same on all processes.
-        """
-        while len(self._sizes) < self.lead:
-            crop, size = sizes_at(max(progress, self._next / self._recipe.steps), self._recipe)
-            self._requests.put((self._next, size, crop))
-            self._sizes.append(size)
-            self._next += 1
-        return next(self._batches), self._sizes.popleft()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        self._requests.put(None)  # the thread may be waiting for one
-        if isinstance(self._batches, Generator):
-            self._batches.close()
+def default_device() -> torch.device:
+    """The one that a single process trains on."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
 
 
 def _position(state: dict[str, Any]) -> tuple[int, float]:

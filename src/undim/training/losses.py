@@ -5,6 +5,9 @@ Means over equal parts of a batch average to the mean over the whole, so micro-b
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Self
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,6 +34,30 @@ HVI_DENSITY = 0.2
 """k of the HVI space where the network has none of its own: CIDNet's at the start."""
 
 
+@dataclass(frozen=True)
+class Constants:
+    """The numbers that terms multiply by, on the device and of the type of what they are computed on.
+
+    Made once for a run: numbers copied from the host in every step would make a GPU wait, and could not be captured.
+    """
+
+    rec601: Tensor
+    """3 x 1 x 1, weights of red, green and blue in luma."""
+    binomial: Tensor
+    """`BINOMIAL`, 1 x 1 x 5 x 1."""
+    density: Tensor
+    """`HVI_DENSITY`, one number."""
+
+    @classmethod
+    def beside(cls, like: Tensor) -> Self:
+        """On the device of a tensor and of its type."""
+        return cls(
+            like.new_tensor(REC601).view(3, 1, 1),
+            like.new_tensor(BINOMIAL).view(1, 1, -1, 1),
+            like.new_tensor([HVI_DENSITY]),
+        )
+
+
 def recipe_loss(
     output: Tensor,
     target: Tensor,
@@ -38,6 +65,7 @@ def recipe_loss(
     *,
     weight: Tensor | None = None,
     density: Tensor | None = None,
+    constants: Constants | None = None,
 ) -> Tensor:
     """Weighted sum of a recipe's terms, a scalar.
 
@@ -49,31 +77,34 @@ def recipe_loss(
             scaled by it before any term sees it, so that |difference| in L1 is weighted by exactly that share and the
             neighbourhoods of other terms take the pixel to be right so far as it does not count.
         density: k of the HVI space, one number; `None` is `HVI_DENSITY`.
+        constants: in float32; made anew if `None`.
     """
     output = output.float()
     if weight is not None:
         output = torch.lerp(target, output, weight)
-    k = output.new_tensor([HVI_DENSITY]) if density is None else density
-    loss = _of_pictures(output, target, terms, k)
+    constants = constants or Constants.beside(output)
+    k = constants.density if density is None else density
+    loss = _of_pictures(output, target, terms, k, constants)
     if terms.gt_mean:
-        gain, mismatch = brightness_mismatch(output, target)
-        loss = mismatch * loss + (1 - mismatch) * _of_pictures(gain.view(-1, 1, 1, 1) * output, target, terms, k)
+        gain, mismatch = brightness_mismatch(output, target, constants.rec601)
+        raised = gain.view(-1, 1, 1, 1) * output
+        loss = mismatch * loss + (1 - mismatch) * _of_pictures(raised, target, terms, k, constants)
     return loss.mean()
 
 
-def brightness_mismatch(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def brightness_mismatch(output: Tensor, target: Tensor, rec601: Tensor) -> tuple[Tensor, Tensor]:
     """What GT-mean loss weighs by (Liao et al., ICCV 2025): how far the brightness of two pictures is apart.
 
     Args:
         output: N x 3 x H x W.
         target: of the same shape, in [0, 1].
+        rec601: of `Constants`.
 
     Returns:
         N numbers each: the gain that gives the output its target's mean luma, at most `GREATEST_GAIN`, which carries
         gradients; and the Bhattacharyya distance of two normal distributions about the two means, their standard
         deviations `LUMA_SPREAD` of these, at most 1, without gradients.
     """
-    rec601 = output.new_tensor(REC601).view(3, 1, 1)
     mean_o, mean_t = ((rec601 * image).sum(1).mean((1, 2)).clamp_min(1e-3) for image in (output, target))
     gain = (mean_t / mean_o).clamp_max(GREATEST_GAIN)
     variances = LUMA_SPREAD**2 * (mean_o**2 + mean_t**2)
@@ -82,16 +113,17 @@ def brightness_mismatch(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]
     return gain, distance.detach().clamp(0, 1)
 
 
-def _of_pictures(output: Tensor, target: Tensor, terms: LossSection, k: Tensor) -> Tensor:
-    loss = _sum_of_terms(output, target, terms)
+def _of_pictures(output: Tensor, target: Tensor, terms: LossSection, k: Tensor, constants: Constants) -> Tensor:
+    loss = _sum_of_terms(output, target, terms, constants.binomial)
     if terms.places:
-        loss = loss + terms.places * place_brightness(output, target)
+        loss = loss + terms.places * place_brightness(output, target, constants.rec601)
     if terms.hvi:
-        loss = loss + terms.hvi * _sum_of_terms(rgb_to_hvi(output.clamp(0, 1), k), rgb_to_hvi(target, k), terms)
+        seen, wanted = rgb_to_hvi(output.clamp(0, 1), k), rgb_to_hvi(target, k)
+        loss = loss + terms.hvi * _sum_of_terms(seen, wanted, terms, constants.binomial)
     return loss
 
 
-def _sum_of_terms(output: Tensor, target: Tensor, terms: LossSection) -> Tensor:
+def _sum_of_terms(output: Tensor, target: Tensor, terms: LossSection, binomial: Tensor) -> Tensor:
     loss = output.new_zeros(len(output))
     if terms.l1:
         loss = loss + terms.l1 * _mean(output.sub(target).abs())
@@ -100,9 +132,9 @@ def _sum_of_terms(output: Tensor, target: Tensor, terms: LossSection) -> Tensor:
     if terms.ssim:
         loss = loss + terms.ssim * (1 - ssim_index(output, target))
     if terms.edge:
-        loss = loss + terms.edge * charbonnier(laplacian(output), laplacian(target))
+        loss = loss + terms.edge * charbonnier(laplacian(output, binomial), laplacian(target, binomial))
     if terms.edge_squared:
-        loss = loss + terms.edge_squared * _mean((laplacian(output) - laplacian(target)).square())
+        loss = loss + terms.edge_squared * _mean((laplacian(output, binomial) - laplacian(target, binomial)).square())
     return loss
 
 
@@ -118,12 +150,12 @@ def charbonnier(output: Tensor, target: Tensor) -> Tensor:
     return _mean((output - target).square().add(CHARBONNIER_EPS**2).sqrt())
 
 
-def place_brightness(output: Tensor, target: Tensor) -> Tensor:
+def place_brightness(output: Tensor, target: Tensor, rec601: Tensor) -> Tensor:
     """Mean |ln((luma of the output + floor) / (of the target + floor))| over squares of `PLACE` pixels; N numbers.
 
-    A place that is half as bright as it should be counts as much in a shadow as in the light.
+    A place that is half as bright as it should be counts as much in a shadow as in the light. `rec601` is of
+    `Constants`.
     """
-    rec601 = output.new_tensor(REC601).view(3, 1, 1)
     first, second = (
         F.avg_pool2d((rec601 * image).sum(1, keepdim=True), PLACE, ceil_mode=True).clamp_min(0).add(PLACE_FLOOR).log()
         for image in (output, target)
@@ -131,25 +163,27 @@ def place_brightness(output: Tensor, target: Tensor) -> Tensor:
     return _mean((first - second).abs())
 
 
-def laplacian(image: Tensor) -> Tensor:
+def laplacian(image: Tensor, binomial: Tensor | None = None) -> Tensor:
     """First level of the Laplacian pyramid (Burt and Adelson 1983): what halving and doubling the size loses.
 
     Args:
         image: N x C x H x W.
+        binomial: of `Constants`; made anew if `None`.
 
     Returns:
         image - 4 G * up(down(G * image)), of the same shape, within the range of the image on both sides of 0; G is the
         5 x 5 kernel of `BINOMIAL` with the border pixels repeated, down keeps every other pixel, up puts zeros between.
     """
-    coarse = _blur(image)[..., ::2, ::2]
+    rows = Constants.beside(image).binomial if binomial is None else binomial
+    coarse = _blur(image, rows)[..., ::2, ::2]
     spread = torch.zeros_like(image)
     spread[..., ::2, ::2] = 4 * coarse
-    return image - _blur(spread)
+    return image - _blur(spread, rows)
 
 
-def _blur(image: Tensor) -> Tensor:
+def _blur(image: Tensor, binomial: Tensor) -> Tensor:
     channels = image.shape[1]
-    rows = image.new_tensor(BINOMIAL).view(1, 1, -1, 1).expand(channels, 1, -1, 1)
+    rows = binomial.expand(channels, 1, -1, 1)
     padded = F.pad(image, (2, 2, 2, 2), mode="replicate")
     return F.conv2d(F.conv2d(padded, rows, groups=channels), rows.transpose(2, 3), groups=channels)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -68,14 +69,15 @@ class MetricsFile:
 
     def add(self, progress: Progress) -> None:
         """Note one step."""
-        self.losses.append(progress.loss)
+        if math.isfinite(progress.loss):  # a step on a device that was not left the weights as they were
+            self.losses.append(progress.loss)
         self._pictures += progress.pictures
         self._seconds += progress.step_seconds
         if progress.validation is None and progress.step % EVERY:
             return
         row = {
             "step": str(progress.step),
-            "loss": f"{np.mean(self.losses):.7g}",
+            "loss": f"{np.mean(self.losses) if self.losses else math.nan:.7g}",
             "rate": f"{progress.rate:.4g}",
             "seconds": f"{progress.seconds:.1f}",
             "images_per_second": f"{self._pictures / max(self._seconds, 1e-9):.4g}",

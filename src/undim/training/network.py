@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from undim.errors import CheckpointError
 from undim.nets import Backbone
@@ -72,10 +72,20 @@ def parameter_groups(network: nn.Module, settings: OptimiserSection) -> Iterator
 @torch.no_grad()
 def update_average(average: nn.Module, model: nn.Module, step: int, decay: float) -> None:
     """Move the averaged weights towards the model's; the decay grows from 0.1 at first to `decay`."""
-    weight = 1 - min(decay, (1 + step) / (10 + step))
+    targets, sources = paired_parameters(average, model)
+    torch._foreach_lerp_(targets, sources, average_share(step, decay))
+
+
+def average_share(step: int, decay: float) -> float:
+    """How far one step moves the averaged weights towards the model's: 0.9 at first, `1 - decay` in the end."""
+    return 1 - min(decay, (1 + step) / (10 + step))
+
+
+def paired_parameters(average: nn.Module, model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters of an average and those of the model that belong to them, in one order."""
     sources = dict(model.named_parameters())
-    pairs = [(target, sources[name]) for name, target in average.named_parameters()]
-    torch._foreach_lerp_([t for t, _ in pairs], [s for _, s in pairs], weight)
+    named = dict(average.named_parameters())
+    return [*named.values()], [sources[name] for name in named]
 
 
 def spec_of(recipe: Recipe, steps: int) -> ModelSpec:

@@ -256,6 +256,10 @@ class Recipe(Section):
     # No 16-mixed: half floats need a gradient scaler, one more state to resume exactly, and bfloat16 runs as fast.
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     """auto: bf16-mixed where the machine multiplies bfloat16 in hardware, 32-true elsewhere."""
+    steps_on: Literal["auto", "host", "device"] = "auto"
+    """Where steps are put together. host: crops are made on the CPU, and each step's loss is waited for. device: crops
+    are drawn on the device where the pictures fit there and nothing is done to them that only the host can do, and on
+    CUDA the whole step is captured as one graph. auto: device on CUDA in one process, else host."""
     compile: bool = False
     """Whether torch.compile builds the network's kernels; needs a C++ compiler."""
     channels_last: bool = True

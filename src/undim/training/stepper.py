@@ -18,7 +18,7 @@ from undim.errors import CheckpointError, RecipeError
 from undim.nets import Backbone
 from undim.nets.cidnet import ColourTransform
 from undim.nets.view import look_at_views, told
-from undim.training.losses import recipe_loss
+from undim.training.losses import Constants, recipe_loss
 from undim.training.network import build_model, parameter_groups, start_from, update_average
 from undim.training.precision import Precision, fast_precision
 from undim.training.recipe import Recipe
@@ -32,13 +32,14 @@ class Stepper:
     Args:
         recipe: all choices.
         state: what `state()` returned; `None` begins anew, from `model.start` if the recipe has it.
+        fused: whether the optimiser's step is one kernel that takes its rate from the device, as a captured step needs.
 
     Raises:
         RecipeError: if a batch does not split evenly over the processes and their micro-batches.
         CheckpointError: if the state is not of this recipe's network, or `model.start` does not fit.
     """
 
-    def __init__(self, recipe: Recipe, state: dict[str, Any] | None = None) -> None:
+    def __init__(self, recipe: Recipe, state: dict[str, Any] | None = None, *, fused: bool = False) -> None:
         self.recipe = recipe
         self.accumulate = recipe.accumulate
         lightning_fabric.seed_everything(recipe.seed, verbose=False)
@@ -56,11 +57,14 @@ class Stepper:
         self.average.to(self.fabric.device).requires_grad_(requires_grad=False)
         settings = recipe.optimiser
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
-        optimiser = kind(parameter_groups(self.network, settings), lr=settings.lr, betas=settings.betas)
+        groups = parameter_groups(self.network, settings)
+        more = {"fused": True, "capturable": True} if fused else {}
+        optimiser = kind(groups, lr=settings.lr, betas=settings.betas, **more)
         module: nn.Module = torch.compile(self.network) if recipe.compile else self.network  # type: ignore[assignment]
         self._model, self._optimiser = self.fabric.setup(module, optimiser)
         colour = next((part for part in self.network.modules() if isinstance(part, ColourTransform)), None)
         self._density = None if colour is None else colour.density_k
+        self._constants = Constants.beside(torch.zeros((), device=self.fabric.device))
         if state is not None:
             self._restore(state)
 
@@ -109,7 +113,8 @@ class Stepper:
         with self._kernels_of(batch, context):
             output = self._model(low, context) if self.network.sees_whole else self._model(low)
         weight = None if batch.weight is None else self.fabric.to_device(batch.weight)
-        return recipe_loss(output, high, self.recipe.loss, weight=weight, density=self._density)
+        terms, constants = self.recipe.loss, self._constants
+        return recipe_loss(output, high, terms, weight=weight, density=self._density, constants=constants)
 
     def _kernels_of(self, batch: Batch, context: Tensor) -> AbstractContextManager[None]:
         """Where kernels are generated from the whole pictures, if the batch has them, and not from crops."""
