@@ -66,6 +66,7 @@ def test_every_exception_is_used():
         assert any(re.search(way.pattern, line.code) for line in LINES), way.pattern
 
 
+@pytest.mark.slow
 def test_external_links_are_all_listed():
     links = load_script("make_links")
     assert links.TARGET.read_text() == links.make_list(), "docs/external-links.txt is out of date: make pages"

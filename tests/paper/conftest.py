@@ -71,7 +71,8 @@ def cell(variant, seed, psnr):
 
 
 def write_study(folder, name, cells):
-    plan = {"name": name, "about": "", "base": cells[0]["variant"], "seeds": [0, 1]}
+    seeds = sorted({one["seed"] for one in cells})
+    plan = {"name": name, "about": "", "base": cells[0]["variant"], "seeds": seeds}
     write(folder / "plan.json", {**plan, "variants": {one["variant"]: "" for one in cells}})
     for one in cells:
         write(folder / "cells" / f"{one['variant']}-s{one['seed']}.json", one)

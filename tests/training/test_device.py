@@ -172,6 +172,7 @@ def test_jitter_acts_on_dark_pictures_alone(pairs):
     assert stats.kstest(np.array(gains) / 0.5, "norm").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_every_second_batch_is_blended_by_a_share_of_a_beta_distribution(pairs):
     plain, _ = made(pairs)
     crops, _ = made(pairs, mixup=1.2)
@@ -229,6 +230,7 @@ def test_darkening_takes_the_light_that_the_host_would_take(pairs):
     assert np.allclose(whole, darkening.at_window(drawn.stops[0].numpy().T, (64, 96)), atol=2e-3)
 
 
+@pytest.mark.slow
 def test_darkenings_are_drawn_as_on_the_host():
     count = 800
     drawn = [on_device.draw_darkenings(Counter(0, at(step)), 200) for step in range(count // 200)]
@@ -404,6 +406,7 @@ def test_the_loss_falls_as_on_the_host(recipe, tmp_path):
     assert [row["step"] for row in rows_of(tmp_path / "device")] == [row["step"] for row in rows_of(tmp_path / "host")]
 
 
+@pytest.mark.slow
 def test_rows_validations_and_checkpoints_come_when_they_are_due(recipe, tmp_path):
     seen = []
     plan = load_recipe(recipe, {**DEVICE, "steps": "11", "validate_every": "4", "checkpoint_every": "3"})

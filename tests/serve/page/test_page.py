@@ -411,9 +411,8 @@ def unshown_file(folder, name):
     return path.read_bytes(), (1200, 900)
 
 
-@pytest.mark.parametrize(
-    "name", ["scan.tif", *(pytest.param(name, marks=pytest.mark.slow) for name in ("turned.heic", "raw.dng", "a.ppm"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["scan.tif", "turned.heic", "raw.dng", "a.ppm"])
 def test_kinds_that_the_browser_does_not_show_are_shown_by_the_service(page, service, tmp_path, name):
     source, (width, height) = unshown_file(tmp_path, name)
     held, answers = [], []
@@ -446,6 +445,7 @@ def test_kinds_that_the_browser_does_not_show_are_shown_by_the_service(page, ser
     assert made == ask(service, source, "exposure=0.4")
 
 
+@pytest.mark.slow
 def test_notes_are_of_the_file_that_is_downloaded(page, service, tmp_path):
     source, _ = unshown_file(tmp_path, "scan.tif")
     choose(page, file("scan.tif", source, ""))

@@ -221,6 +221,7 @@ def test_a_zip_of_more_than_four_gigabytes_is_read_by_another_reader(modules, tm
         assert [archive.read(name) for name in ("b.png", "d 夜.png")] == [b"two", b"four"]
 
 
+@pytest.mark.slow
 def test_a_zip_of_more_pictures_than_two_bytes_count(modules):
     count = 65_540
     script = """async ({ ZipWriter }, count) => {
