@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from pictures import await_state, choose, command_line, decode, download, draw, encode, file, jpeg, look_at, states
+from running_service import running
 
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
@@ -80,9 +81,17 @@ def resident(browser):
     return max(int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") for path in pages if path.exists())
 
 
-def test_a_picture_of_50_megapixels(page, service, browser):
+@pytest.fixture
+def in_tiles(tmp_path, tileable):
+    """A service whose model needs no memory for the whole of a large picture."""
+    with running(tmp_path, "--model", f"tileable={tileable}") as service:
+        yield service
+
+
+def test_a_picture_of_50_megapixels(open_page, in_tiles, browser):
     """Reduced on the stage, and decoded in full where its pixels are looked at one by one; memory stays bounded."""
-    page.set_default_timeout(120_000)
+    page = open_page(in_tiles.url)
+    page.set_default_timeout(240_000)
     pixels = np.zeros((5774, 8660, 3), np.uint8)
     pixels[:, ::2] = 90  # stripes of one pixel, which the reduced picture does not have
     source = encode(pixels, "PNG", compress_level=1)
@@ -111,7 +120,7 @@ def test_a_picture_of_50_megapixels(page, service, browser):
     assert page.locator("canvas").evaluate_all("all => all.filter(each => each.width > 2048).length") == 0
     assert resident(browser) < 600e6  # one of the two pictures would have 200e6 at four bytes a pixel
     _, made = download(page)
-    answer = httpx.post(f"{service.url}/v1/enhance", content=source, timeout=120)
+    answer = httpx.post(f"{in_tiles.url}/v1/enhance", content=source, timeout=240)
     assert made == answer.content
 
 
