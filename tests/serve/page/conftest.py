@@ -32,7 +32,7 @@ def open_page(browser, service):
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(90_000)
         page.on("pageerror", lambda error: thrown.append(str(error)))
         page.on("console", lambda line: "Content Security Policy" in line.text and thrown.append(line.text))
         if before is not None:
