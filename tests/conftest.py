@@ -19,6 +19,17 @@ from undim.contract import TILE_INPUTS
 from undim.installed import Installation
 
 
+@pytest.fixture
+def one_thread():
+    """PyTorch computes in one thread: on pictures this small, more of them cost more than they give."""
+    import torch  # not for tests of the base install
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def _as_from_an_index(monkeypatch):
     """Messages say what to install as if the package came from an index, wherever the tests run from."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 STUDY = """
@@ -30,11 +29,8 @@ checkpoint_every: 2
 
 
 @pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+def _calm(one_thread):
+    """All tests here."""
 
 
 @pytest.fixture(scope="session")

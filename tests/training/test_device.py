@@ -1,6 +1,5 @@
 """The device's path, run on the CPU: the same function of tensors that a GPU captures."""
 
-import csv
 import re
 
 import numpy as np
@@ -8,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats
+from stopped_runs import StoppedError, stop_at, timeless
 
 from no_host import NoHost
 from undim.data import darkening
@@ -29,12 +29,7 @@ CPU = torch.device("cpu")
 DEVICE = {"steps_on": "device"}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -334,24 +329,6 @@ def flat(state):
     return found
 
 
-class StoppedError(Exception):
-    pass
-
-
-def stop_at(step):
-    def report(progress):
-        if progress.step == step:
-            raise StoppedError
-
-    return report
-
-
-def rows_of(run):
-    with (run / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")} for row in rows]
-
-
 @pytest.mark.parametrize(
     "phone", ["0", pytest.param("0.3", marks=pytest.mark.slow)], ids=["drawn on the device", "made on the host"]
 )
@@ -363,7 +340,7 @@ def test_a_stopped_and_resumed_run_equals_an_unbroken_one(recipe, tmp_path, phon
         with pytest.raises(StoppedError):
             train_network(plan, tmp_path / "broken", resume=index > 0, report=stop_at(step))
     assert train_network(plan, tmp_path / "broken", resume=True)[1] == 8
-    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "broken")
+    assert timeless(tmp_path / "whole") == timeless(tmp_path / "broken")
     first, second = (flat(load_checkpoint(tmp_path / run / "last")) for run in ("whole", "broken"))
     assert first.keys() == second.keys()
     for key, value in first.items():
@@ -403,7 +380,9 @@ def test_the_loss_falls_as_on_the_host(recipe, tmp_path):
         assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
         ends[place] = np.mean(losses[-20:])
     assert ends["device"] == pytest.approx(ends["host"], rel=0.15)
-    assert [row["step"] for row in rows_of(tmp_path / "device")] == [row["step"] for row in rows_of(tmp_path / "host")]
+    assert [row["step"] for row in timeless(tmp_path / "device")] == [
+        row["step"] for row in timeless(tmp_path / "host")
+    ]
 
 
 @pytest.mark.slow

@@ -14,13 +14,7 @@ from undim.training.loop import train_network
 from undim.training.network import build_model, parameter_groups, update_average
 from undim.training.recipe import OptimiserSection, load_recipe
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def rows_of(run):

@@ -1,6 +1,5 @@
 """A run that was stopped, killed or never got to its first checkpoint goes on to the same end as an unbroken one."""
 
-import csv
 import os
 import random
 import signal
@@ -10,6 +9,7 @@ import time
 
 import pytest
 import torch
+from stopped_runs import StoppedError, stop_at, timeless
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from undim.errors import CheckpointError, RecipeError
@@ -18,25 +18,6 @@ from undim.training.loop import train_network
 from undim.training.recipe import load_recipe
 
 ALIKE = ("best.safetensors", "average.safetensors", "recipe.yaml")
-
-
-class StoppedError(Exception):
-    pass
-
-
-def stop_at(step):
-    def report(progress):
-        if progress.step == step:
-            raise StoppedError
-
-    return report
-
-
-def timeless(run):
-    """The table's rows without what the clock says."""
-    with (run / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")} for row in rows]
 
 
 def assert_same_run(first, second):
@@ -60,12 +41,7 @@ def event_steps(run, tag):
     return [event.step for event in events.Scalars(tag)]
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 import torch
 
@@ -71,8 +71,52 @@ Starter = Callable[[Job, Slot, Path], Started]
 """Starts the process of a job at a place; the path is that of its log."""
 
 
-class Process:
-    """A cell's process on this machine.
+class Child:
+    """A Python process that is told what to do by lines, and ends when its standard input does.
+
+    Args:
+        module: what it runs.
+        environment: its own.
+        answers: receives what it says on standard output; `subprocess.PIPE` for whoever reads it here.
+        complaints: receives what it says on standard error.
+    """
+
+    def __init__(
+        self, module: str, environment: Mapping[str, str], answers: IO[bytes] | int, complaints: IO[bytes]
+    ) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, a module of this package
+            [sys.executable, "-m", module],
+            stdin=subprocess.PIPE,
+            stdout=answers,
+            stderr=complaints,
+            env=environment,
+            start_new_session=True,  # Ctrl-C reaches the queue alone, which then lets go of all
+        )
+
+    def tell(self, line: str) -> None:
+        """Write one line to it."""
+        if self._process.stdin is not None:
+            with suppress(OSError):  # it died; its status will say so
+                self._process.stdin.write(line.encode() + b"\n")
+                self._process.stdin.flush()
+
+    def let_go(self) -> None:
+        """Have it end soon, without waiting for that."""
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+
+    def wait(self) -> None:
+        """Wait until it has ended, after it was let go."""
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class Process(Child):
+    """A cell's process on this machine: a `Started`.
 
     Args:
         job: what it is told.
@@ -82,18 +126,8 @@ class Process:
 
     def __init__(self, job: Job, environment: Mapping[str, str], log: Path) -> None:
         with log.open("ab") as stream:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "undim.study.worker"],
-                stdin=subprocess.PIPE,
-                stdout=stream,
-                stderr=stream,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the queue alone, which then lets go of all
-            )
-        if self._process.stdin is not None:
-            with suppress(BrokenPipeError):  # it died at once; its status will say so
-                self._process.stdin.write(job.model_dump_json(by_alias=True).encode() + b"\n")
-                self._process.stdin.flush()
+            super().__init__("undim.study.worker", environment, stream, stream)
+        self.tell(job.model_dump_json(by_alias=True))
 
     def poll(self) -> int | None:
         """See `Started.poll`."""
@@ -102,20 +136,6 @@ class Process:
     def join(self) -> int:
         """Wait until it ends by itself; its exit status."""
         return self._process.wait()
-
-    def let_go(self) -> None:
-        """See `Started.let_go`."""
-        if self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
-
-    def wait(self) -> None:
-        """See `Started.wait`."""
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 def start_here(job: Job, place: Slot, log: Path) -> Process:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ from filelock import Timeout
 from pydantic import BaseModel, ConfigDict
 
 from undim.errors import UndimError
-from undim.study.runner import Slot
+from undim.study.runner import Child, Slot
 from undim.study.worker import BUSY, FAILED, MISUSED, ORPHANED, Job, run_cell
 from undim.training.device_stepper import device_stream
 from undim.training.loop import default_device
@@ -148,7 +148,7 @@ def _run(start: Start, tell: Callable[[Ended], None], admission: Admission) -> N
     tell(Ended(run=job.run, status=status))
 
 
-class Together:
+class Together(Child):
     """One such process, seen from the queue.
 
     Args:
@@ -158,14 +158,7 @@ class Together:
 
     def __init__(self, place: Slot, log: Path) -> None:
         with log.open("ab") as stream:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "undim.study.together"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stream,
-                env=place.environment(),
-                start_new_session=True,  # Ctrl-C reaches the queue alone, which then lets go of all
-            )
+            super().__init__("undim.study.together", place.environment(), subprocess.PIPE, stream)
         self._ended: dict[Path, int] = {}
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -177,11 +170,7 @@ class Together:
     def start(self, job: Job, log: Path) -> None:
         """Have a cell run."""
         self._ended.pop(job.run, None)
-        if self._process.stdin is not None:
-            with suppress(OSError):  # it died; the cell's status will say so
-                line = Start(job=job, log=log).model_dump_json(by_alias=True)
-                self._process.stdin.write(line.encode() + b"\n")
-                self._process.stdin.flush()
+        self.tell(Start(job=job, log=log).model_dump_json(by_alias=True))
 
     def status(self, run: Path) -> int | None:
         """Of a cell, as `Started.poll`."""
@@ -189,20 +178,6 @@ class Together:
         if run in self._ended:
             return self._ended[run]
         return gone if gone is None or gone < 0 else FAILED
-
-    def end(self) -> None:
-        """Have the process end soon, with all its cells."""
-        if self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
-
-    def wait(self) -> None:
-        """Wait until it has ended."""
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
     def _listen(self) -> None:
         if self._process.stdout is not None:
@@ -225,7 +200,7 @@ class SharedCell:
     def let_go(self) -> None:
         """See `Started.let_go`: of a cell that runs, the process ends with all its cells, as the queue ends."""
         if self.poll() is None:
-            self._process.end()
+            self._process.let_go()
 
     def wait(self) -> None:
         """See `Started.wait`."""
@@ -247,7 +222,7 @@ def start_together() -> Iterator[Callable[[Job, Slot, Path], SharedCell]]:
         yield start
     finally:
         for process in processes.values():
-            process.end()
+            process.let_go()
         for process in processes.values():
             process.wait()
 
