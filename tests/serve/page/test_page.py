@@ -418,7 +418,7 @@ def test_kinds_that_the_browser_does_not_show_are_shown_by_the_service(page, ser
     held, answers = [], []
     page.route("**/v1/enhance*", lambda route: route.continue_() if answers else held.append(route))
     choose(page, file(name, source, ""))
-    told = re.compile("This browser does not show this kind of file: what is seen here comes from the service")
+    told = re.compile("This browser does not show this kind of file: the view is the service's")
     expect(page.locator("#stage-state")).to_have_text(told)  # before there is any answer
     answers.append(True)
     for route in held:
@@ -506,7 +506,6 @@ def test_leaving_the_page_ends_what_is_on_its_way(page):
     assert len(ended) == 2
 
 
-@pytest.mark.slow
 def test_by_keyboard_alone(page, service):
     with page.expect_file_chooser() as opened:
         page.keyboard.press("Tab")

@@ -1,5 +1,5 @@
-// Draws before and after on a plain canvas where there is no WebGL 2, or only a slow one without a graphics card, by the
-// same calls as draw_webgl.js.
+// Draws before and after on a plain canvas, by the calls of draw_webgl.js, where WebGL 2 is missing or has no graphics
+// card.
 
 import { SHARP_FROM } from "./draw_webgl.js";
 

@@ -8,7 +8,7 @@ import { Stage } from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
 const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
-const UNSHOWN = "This browser does not show this kind of file: what is seen here comes from the service, as JPEG.";
+const UNSHOWN = "This browser does not show this kind of file: the view is the service's, as JPEG.";
 const QUIET = 1500; // milliseconds before a sentence to a screen reader
 
 const lines = new Map(); // of the list, by picture
@@ -83,7 +83,9 @@ function makeLine(picture) {
 	cross.ariaLabel = `Remove ${name}`;
 	again.ariaLabel = `Try again: ${name}`;
 	radio.onchange = () => select(picture);
-	radio.onkeydown = (event) => event.key === "Delete" && remove(picture);
+	radio.onkeydown = (event) => {
+		if (event.key === "Delete") remove(picture); // answering false would stop Tab
+	};
 	cross.onclick = () => remove(picture);
 	again.onclick = () => pictures.retry(picture);
 	return item;
@@ -293,7 +295,7 @@ for (const [button, id] of [["choose", "files"], ["add", "files"], ["photograph"
 	};
 }
 for (const id of ["strength", "exposure"]) {
-	$(id).oninput = () => setNumbers(pictures.selected, { strength: $("strength").value / 100, exposure: Number($("exposure").value) });
+	$(id).oninput = () => setNumbers(pictures.selected, { strength: $("strength").value / 100, exposure: +$("exposure").value });
 }
 $("model").onchange = () => pictures.setModel($("model").value);
 
