@@ -98,7 +98,7 @@ def test_a_killed_process_costs_no_more_than_the_steps_since_the_checkpoint(reci
     with (tmp_path / "log.txt").open("w") as log:
         started = subprocess.Popen(
             [sys.executable, *launcher, "-m", "undim", "train", str(recipe), "-o", str(run), *words],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
             stdout=log,
             stderr=log,
         )
@@ -107,13 +107,7 @@ def test_a_killed_process_costs_no_more_than_the_steps_since_the_checkpoint(reci
         assert started.poll() is None
         time.sleep(0.01)
     os.kill(find_process(run, 1), signal.SIGKILL)
-    try:
-        status = started.wait(120)
-    except subprocess.TimeoutExpired:  # gloo does not always connect anew; then one starts again by hand
-        started.terminate()
-        started.wait()
-        status = train(recipe, run, settings, 2, "--resume").returncode
-    assert status == 0, (tmp_path / "log.txt").read_text()
+    assert started.wait(400) == 0, (tmp_path / "log.txt").read_text()
     assert "exitcode: -9" in (tmp_path / "log.txt").read_text() or "Signal 9" in (tmp_path / "log.txt").read_text()
     whole, broken = (load_model(tmp_path / name / "average.safetensors").state_dict() for name in ("whole", "broken"))
     for name, tensor in whole.items():
