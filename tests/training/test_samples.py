@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from undim.errors import DataError
-from undim.training.recipe import DataSection
+from undim.training.recipe import DataSection, ModelSection, Recipe
 from undim.training.samples import find_held_out, find_split
 
 
@@ -22,7 +22,9 @@ def test_every_tenth_pair_of_two_folders_validates(tmp_path):
     val, train = ([pair.name for pair in find_split(data, split)] for split in ("val", "train"))
     assert val == ["0", "10", "20"]
     assert sorted(map(int, train)) == [number for number in range(21) if number % 10]
-    assert find_held_out(data) == find_split(data, "val")
+    recipe = Recipe(model=ModelSection(name="candela_tiny"), data=data, steps=1)
+    assert find_held_out(recipe) == find_split(data, "val")
+    assert [pair.name for pair in find_held_out(recipe.model_copy(update={"validate_pictures": 2}))] == ["0", "20"]
     with pytest.raises(DataError, match="has no split test beside"):
         find_split(data, "test")
 

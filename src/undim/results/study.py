@@ -61,6 +61,8 @@ class NetworkRedundancy(Record):
 
     pictures: int
     draws: int
+    crop: int | None = None
+    """Side in pixels of the square in the middle of each picture that was taken; None: the whole."""
     dmr: Number
     dmr_adr_kept: Number
     poi: Number

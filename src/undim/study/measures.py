@@ -33,7 +33,7 @@ from undim.results.study import (
 )
 from undim.study.plan import Measuring
 from undim.training.recipe import Recipe
-from undim.training.samples import find_split
+from undim.training.samples import find_split, spread_evenly
 from undim.training.validation import FIGURES
 
 SCORED: tuple[Split, ...] = ("val", "val-scenes", "test")
@@ -68,12 +68,12 @@ def measure_network(model: Backbone, recipe: Recipe, measuring: Measuring) -> Ne
             scores[split] = None
             notes.append(f"{split}: {error}")
             continue
-        scores[split] = _score(model, pairs)
+        scores[split] = _score(model, spread_evenly(pairs, measuring.scored))
     pairs = spread_evenly(find_split(recipe.data, "val"), measuring.pictures)
     return NetworkMeasures(
         scores=scores,
-        redundancy=_redundancy(model, pairs, measuring.draws),
-        diversity=measure_diversity(model, pairs),
+        redundancy=_redundancy(model, pairs, measuring),
+        diversity=measure_diversity(model, pairs, measuring.crop),
         cost=NetworkCost(
             parameters=sum(parameter.numel() for parameter in model.parameters()),
             adr_parameters=_added_parameters(model),
@@ -84,23 +84,33 @@ def measure_network(model: Backbone, recipe: Recipe, measuring: Measuring) -> Ne
     )
 
 
-def spread_evenly(pairs: Sequence[Pair], count: int) -> list[Pair]:
-    """At most `count` of the pairs, from the first to the last in equal steps."""
-    places = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
-    return [pairs[place] for place in places]
+def measure_diversity(
+    model: Backbone, pairs: Sequence[Pair], crop: int | None = None
+) -> dict[str, KernelFigures] | None:
+    """How much generated kernels differ between the dark pictures, by generator; None without generated kernels.
 
-
-def measure_diversity(model: Backbone, pairs: Sequence[Pair]) -> dict[str, KernelFigures] | None:
-    """How much generated kernels differ between the dark pictures, by generator; None without generated kernels."""
+    Args:
+        model: on any device.
+        pairs: whose dark pictures are looked at.
+        crop: side in pixels of the square in the middle of each; None: the whole.
+    """
     if not any(isinstance(module, PogKernel | DynamicKernel) for module in model.modules()):
         return None
-    result = diversity(model, (to_tensor(read_rgb(pair.low)) for pair in pairs))
+    result = diversity(model, (to_tensor(cut_middle(read_rgb(pair.low), crop)) for pair in pairs))
     return {
         name: KernelFigures(
             cosine_distance=one.cosine_distance, variation=one.variation, effective_rank=one.effective_rank
         )
         for name, one in result.layers.items()
     }
+
+
+def cut_middle(pixels: Bytes, side: int | None) -> Bytes:
+    """The square of that side in the middle of an H x W x 3 picture, or what there is of it; None: the whole."""
+    if side is None:
+        return pixels
+    top, left = (max(0, (whole - side) // 2) for whole in pixels.shape[:2])
+    return pixels[top : top + side, left : left + side]
 
 
 def to_tensor(pixels: Bytes) -> Tensor:
@@ -156,18 +166,20 @@ def _score(model: Backbone, pairs: Sequence[Pair]) -> SplitScores:
     )
 
 
-def _redundancy(model: Backbone, pairs: Sequence[Pair], draws: int) -> NetworkRedundancy:
+def _redundancy(model: Backbone, pairs: Sequence[Pair], measuring: Measuring) -> NetworkRedundancy:
     def both() -> Iterator[tuple[Tensor, Tensor]]:
         for pair in pairs:
-            yield to_tensor(read_rgb(pair.low)), to_tensor(read_rgb(pair.high))
+            low, high = (cut_middle(read_rgb(path), measuring.crop) for path in (pair.low, pair.high))
+            yield to_tensor(low), to_tensor(high)
 
-    seeds = tuple(range(draws))
+    seeds = tuple(range(measuring.draws))
     ratios = dmr(model, (low for low, _ in both()), seeds=seeds, adr="both")
     harm = harmfulness(model, both(), seeds=seeds, settings=WalkSettings())
     kept, by_layer = ratios.kept, ratios.per_layer
     return NetworkRedundancy(
         pictures=len(pairs),
-        draws=draws,
+        draws=measuring.draws,
+        crop=measuring.crop,
         dmr=ratios.mean,
         dmr_adr_kept=ratios.mean if kept is None else kept.mean,
         poi=statistics.fmean(layer.poi for layer in harm.layers.values()),

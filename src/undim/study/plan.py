@@ -42,6 +42,10 @@ class Measuring(Section):
     """Pictures of the split val on which layers are reset and kernels compared, spread evenly over it."""
     draws: int = Field(default=3, ge=1)
     """Random re-initialisations of each layer."""
+    crop: int | None = Field(default=None, ge=8)
+    """Side in pixels of the squares in the middle of these pictures that are taken for it; None: the whole."""
+    scored: int | None = Field(default=None, ge=1)
+    """At most so many pictures of each split, spread evenly over it, are scored; None: all."""
 
 
 class StudyFile(Section):

@@ -322,8 +322,10 @@ def _notes(plan: PlanDocument, table: Mapping[str, Mapping[int, Finished]], cell
             if each
         )
         notes.append(f"training steps differ: {', '.join(told)}")
-    pictures = {(cell.redundancy.pictures, cell.redundancy.draws) for cell in cells}
-    notes += [f"DMR and POI over {count} pictures of val, {draws} draws of each layer" for count, draws in pictures]
+    measured = {(cell.redundancy.pictures, cell.redundancy.crop, cell.redundancy.draws) for cell in cells}
+    for count, crop, draws in measured:
+        parts = "" if crop is None else f"the middle {crop} x {crop} of "
+        notes.append(f"DMR and POI over {parts}{count} pictures of val, {draws} draws of each layer")
     return [*notes, *dict.fromkeys(note for cell in cells for note in cell.notes)]
 
 

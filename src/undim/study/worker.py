@@ -26,7 +26,7 @@ from undim.errors import UndimError
 from undim.nets import Backbone
 from undim.redundancy import Journal
 from undim.results.study import PLAIN, CellDocument, CellMachine, KernelsAtStep, TrainingTime
-from undim.study.measures import measure_diversity, measure_network, read_curve, spread_evenly
+from undim.study.measures import measure_diversity, measure_network, read_curve
 from undim.study.plan import Measuring
 from undim.training.device_stepper import ON_HOST
 from undim.training.loop import train_network
@@ -34,7 +34,7 @@ from undim.training.metrics_file import Progress
 from undim.training.precision import fast_precision
 from undim.training.recipe import Recipe
 from undim.training.run_folder import LAST
-from undim.training.samples import find_split
+from undim.training.samples import find_split, spread_evenly
 from undim.version import __version__
 
 FAILED, MISUSED, ORPHANED, BUSY = 1, 2, 3, 75
@@ -86,7 +86,7 @@ def run_cell(
         with Journal(job.run / "diversity.jsonl", {"fingerprint": job.fingerprint}) as journal:
 
             def inspect(step: int, network: Backbone) -> None:
-                found = measure_diversity(network, pairs)
+                found = measure_diversity(network, pairs, job.measure.crop)
                 if found is not None:
                     journal.append(KernelsAtStep(step=step, layers=found).model_dump())
 

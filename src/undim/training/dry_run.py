@@ -86,7 +86,7 @@ def rehearse(recipe: Recipe) -> Rehearsal:
     """
     crop, batch, _ = max(stages_of(recipe), key=lambda stage: stage[0] ** 2 * stage[1])
     stepper = Stepper(recipe)
-    held_out = find_held_out(recipe.data)
+    held_out = find_held_out(recipe)
     crops = load_crops(recipe)
     device = stepper.fabric.device
 

@@ -96,7 +96,7 @@ def _train(stepper: Stepper, state: dict[str, Any] | None, run: Path, wishes: _W
     folder = RunFolder(run, recipe, state) if fabric.is_global_zero else None
     if wishes.resume and state is None and notify is not None and folder is not None:
         notify(f"{run} has no checkpoint yet: the run starts from the beginning.")
-    pairs = [] if folder is None else find_held_out(recipe.data)
+    pairs = [] if folder is None else find_held_out(recipe)
     held_out = [(read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs]
     crops = load_crops(recipe)
     if recipe.model.freeze == "none":

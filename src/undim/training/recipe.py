@@ -267,6 +267,8 @@ class Recipe(Section):
     seed: int = Field(default=0, ge=0)
     validate_every: int = Field(default=2000, ge=1)
     """Steps."""
+    validate_pictures: int | None = Field(default=None, ge=1)
+    """At most so many pictures, spread evenly over the split, validate a run; None: all."""
     checkpoint_every: int = Field(default=500, ge=1)
     """Steps."""
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from undim.data.crops import PairCrops, Sampling, Source
 from undim.data.entries import FOLDER
 from undim.data.sets import Pair, Split, find_pairs
@@ -58,6 +62,13 @@ def find_split(data: DataSection, split: Split) -> list[Pair]:
     return find_pairs(data.name, split, data.root, low=data.low, high=data.high)
 
 
-def find_held_out(data: DataSection) -> list[Pair]:
+def find_held_out(recipe: Recipe) -> list[Pair]:
     """The pairs that validate a run: of the split `val`, or none where that is learnt from."""
-    return find_split(data, "val") if data.validates else []
+    pairs = find_split(recipe.data, "val") if recipe.data.validates else []
+    return spread_evenly(pairs, recipe.validate_pictures)
+
+
+def spread_evenly(pairs: Sequence[Pair], count: int | None) -> list[Pair]:
+    """At most `count` of the pairs, from the first to the last in equal steps; None: all."""
+    places = np.linspace(0, len(pairs) - 1, min(count or len(pairs), len(pairs))).round().astype(int)
+    return [pairs[place] for place in places]
