@@ -306,7 +306,7 @@ def test_two_at_once(hub, home):
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=fetch) for _ in range(3)]
+    threads = [threading.Thread(target=fetch) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -6,11 +6,11 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from undim.errors import HubError, ModelError
+from undim.errors import HubError
 from undim.hub.asking import asking, open_hub, quiet
 from undim.hub.contents import check_folder, choose, is_pickle
 from undim.hub.reference import Reference
-from undim.hub.store import CARD, find_pulled, folder_of, record, settle, staging
+from undim.hub.store import CARD, find_pulled, folder_of, is_whole, record, staging
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def pull(model: str) -> Pulled:
         raise HubError(f"{api.endpoint} names no commit of {reference}.", code="hub", subject=str(reference))
     sizes = {one.rfilename: one.size or 0 for one in about.siblings or ()}
     names = choose(sizes, pinned)
-    if not _is_whole(pinned):
+    if not is_whole(pinned):
         with staging(pinned) as draft:
             for name in names:
                 with asking(api, pinned):
@@ -100,11 +100,3 @@ def _licence_of(card: Path) -> str:
         ):  # YAML of strangers, read by a class that is strict about it; nothing but a line depends on it
             return ""
     return told if isinstance(told, str) else ""
-
-
-def _is_whole(pinned: Reference) -> bool:
-    """Whether that commit is there already, as it was pulled."""
-    try:
-        return settle(pinned) is not None and bool(find_pulled(pinned))
-    except (ModelError, OSError):  # it is fetched anew
-        return False

@@ -60,6 +60,14 @@ def find_pulled(reference: Reference) -> dict[str, Path]:
     return found
 
 
+def is_whole(reference: Reference) -> bool:
+    """Whether a pinned reference is there as it was pulled."""
+    try:
+        return bool(find_pulled(reference))
+    except (ModelError, OSError):
+        return False
+
+
 def record(reference: Reference, commit: str) -> None:
     """Remember which commit a revision was."""
     known = _recall(reference) | {reference.revision: commit}
@@ -75,9 +83,14 @@ def staging(reference: Reference) -> Iterator[Path]:
     draft.mkdir()
     try:
         yield draft
-        if target.exists():  # of another process that pulled at the same time, or a damaged one that is replaced
-            target.replace(draft.with_suffix(".old"))
-        draft.replace(target)
+        if not is_whole(reference):  # else another process was faster, whose files may be in use by now
+            if target.exists():
+                target.replace(draft.with_suffix(".old"))
+            try:
+                draft.replace(target)
+            except OSError:
+                if not is_whole(reference):  # or faster since
+                    raise
     finally:
         for left in (draft, draft.with_suffix(".old")):
             shutil.rmtree(left, ignore_errors=True)
