@@ -81,6 +81,7 @@ def s3(monkeypatch):
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+@pytest.mark.slow
 def test_s3_to_s3_is_what_a_folder_gives(pictures, tmp_path, s3):
     run_batch(batch(pictures, tmp_path / "local"))
     for name, content in contents(pictures).items():
@@ -204,7 +205,7 @@ def test_credentials_are_not_shown(text, told, monkeypatch):
     assert "very-secret" not in shown("key very-secret-value was refused")
 
 
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_manifests_name_pictures(pictures, tmp_path, kind):
     names = ["a.png", "sub/c.png", str(pictures / "b.jpg")]
     manifest = pictures / f"list.{kind}"

@@ -111,6 +111,7 @@ def test_dmr_is_written_and_continues(lol, weights, tmp_path, capsys):
     assert "holds results with seeds" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_report_is_one_self_contained_page(lol, weights, tmp_path):
     out = tmp_path / "out"
     assert run("prune", weights, "--data", "lol-v1", "--root", lol, "-o", out, "--limit", 1) == 0

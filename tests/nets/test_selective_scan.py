@@ -37,7 +37,7 @@ def test_equals_the_plain_loop(length):
 
 
 @pytest.mark.parametrize(
-    "most", [pytest.param(1, marks=pytest.mark.slow), pytest.param(300, marks=pytest.mark.slow), 2**22]
+    "most", [pytest.param(1, marks=pytest.mark.slow), 300, pytest.param(2**22, marks=pytest.mark.slow)]
 )
 def test_gradients_are_right_however_the_sequence_is_cut(most, monkeypatch):
     monkeypatch.setattr(module, "STRETCH_STATES", most)

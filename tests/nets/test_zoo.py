@@ -68,7 +68,9 @@ def test_parts_of_the_networks_equal_the_originals():
         torch.testing.assert_close(estimate_snr(fixture.image("a")), fixture.tensors["mask_a"], atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "llformer" else name for name in SYSTEMS]
+)
 def test_multiply_adds_are_those_counted_on_the_originals(name):
     model = on_meta(name)
     normalised = count_norms(model)
@@ -103,7 +105,11 @@ def test_flops_of_retinexmamba_in_the_paper_count_the_resizing_too():
 
 @pytest.mark.parametrize(
     ("name", "size", "published"),
-    [("llformer", (256, 256), 22.52), ("ruas", (400, 600), 0.825), ("ruas", (256, 256), 0.2253)],
+    [
+        pytest.param("llformer", (256, 256), 22.52, marks=pytest.mark.slow),
+        ("ruas", (400, 600), 0.825),
+        ("ruas", (256, 256), 0.2253),
+    ],
 )
 def test_flops_in_the_paper_that_count_convolutions_and_their_biases(name, size, published):
     model = on_meta(name)

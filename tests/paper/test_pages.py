@@ -291,6 +291,7 @@ def assert_alike(found, expected, place):
         assert found == expected, place
 
 
+@pytest.mark.slow
 def test_committed_pages_are_of_the_committed_measurements():
     ours = Measurements([PROJECT / "docs" / "results"])
     for name, make in MAKERS.items():

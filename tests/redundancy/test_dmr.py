@@ -120,7 +120,9 @@ def test_outputs_are_clamped_and_not_rounded():
     assert half_white.mean == pytest.approx(-20 * math.log10(0.75), abs=0.01)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [name if name == "candela_tiny" else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+)
 def test_the_fast_path_gives_the_plain_loops_ratios(name):
     model = add_adr(made(name), where="all", embedding=8, bottleneck=4).eval()
     images = pictures()

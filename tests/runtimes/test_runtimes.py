@@ -58,7 +58,10 @@ def dark_batch(*shape):
 
 
 @each
-@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 3, 33, 47), (3, 3, 64, 40)])
+@pytest.mark.parametrize(
+    "shape",
+    [(3, 3, 64, 40), *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((1, 3, 8, 8), (1, 3, 33, 47)))],
+)
 def test_whole_pictures(name, shape, network):
     batch = dark_batch(*shape)
     expected = OnnxRuntime(network, threads=1).run(batch)
@@ -80,6 +83,7 @@ def test_statistics_and_tiles(name, network, half_dark):
     np.testing.assert_allclose(runtime.run(batch), reference.run(batch), atol=TOLERANCE)  # and that it forgets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in RUNTIMES])
 def test_one_run_looks_and_enhances(name, network):
     runtime = open_runtime(name, network, threads=1, precision="float32")
