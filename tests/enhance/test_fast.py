@@ -1,5 +1,6 @@
 """Local models: exact where the network is one, as sharp as the picture, and near the full run for shipped models."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -115,8 +116,7 @@ def test_a_file_that_does_not_tell_what_is_shared_is_refused(gain):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_shipped_models())
-@pytest.mark.parametrize("picture", ["cat", "rocket"])
+@pytest.mark.parametrize(("name", "picture"), list(zip(list_shipped_models(), itertools.cycle(["cat", "rocket"]))))
 def test_shipped_models(name, picture):
     with Image.open(next((Path(__file__).parents[2] / "examples").glob(f"{picture}.*"))) as image:
         pixels = np.asarray(image.convert("RGB").resize((2200, 1500), Image.Resampling.LANCZOS))

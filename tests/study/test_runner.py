@@ -49,7 +49,7 @@ def test_a_study_killed_at_random_moments_ends_as_an_unbroken_one(study_file, tm
     command = [sys.executable, "-m", "undim", "study", str(study_file), "-o", str(broken), "--jobs", "2"]
     moments = np.random.default_rng(0)
     killed = 0
-    for round_ in range(8):
+    for round_ in range(6):
         before = progress_of(broken)
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         while round_ % 2 and process.poll() is None and progress_of(broken) == before:

@@ -45,7 +45,7 @@ class RowAttention(QkvAttention):
         mixed = F.scaled_dot_product_attention(
             *(part.flatten(0, 1).contiguous() for part in (query, key, value)), scale=1.0
         )
-        mixed = mixed.unflatten(0, (len(features), self.heads))
+        mixed = mixed.unflatten(0, (features.shape[0], self.heads))
         attended: Tensor = self.fin(mixed.permute(0, 1, 4, 2, 3).flatten(1, 2))
         return attended
 

@@ -70,7 +70,8 @@ class WholeStatistics:
     def _settle(self, crops: Tensor) -> Tensor:
         """B x k statistics of crops to the 1 x k that all of them use, those of the crops being noted."""
         # Filled up to the batch: a whole picture's run has one weight, whatever its batch.
-        weights = torch.cat((self.weights, self.weights.new_zeros(len(crops))))[: len(crops)]
+        batch = crops.shape[0]  # `len` would fix it in an export
+        weights = torch.cat((self.weights, self.weights.new_zeros(batch)))[:batch]
         settled = (weights.unsqueeze(1) * crops).sum(0, keepdim=True)
         start = sum(part.shape[1] for part in self.found)
         self.found.append(settled)
