@@ -239,6 +239,7 @@ def test_rows_of_a_manifest_that_mean_no_file_fail_by_themselves(pictures, tmp_p
     assert found["row 4"].status == "failed"
 
 
+@pytest.mark.slow
 def test_a_report_in_parquet_says_the_same(pictures, tmp_path):
     pytest.importorskip("pyarrow")
     (pictures / "bad.png").write_bytes(b"x")

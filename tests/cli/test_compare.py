@@ -92,6 +92,7 @@ def test_outputs_are_the_models_own(compared):
         np.testing.assert_array_equal(after, np.round(255 * np.clip(0.5 * (before / 255) + 0.41, 0, 1)))
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_saved_pictures_against_the_references(compared):
     folder, _, _, wanted, document = compared
     for one in document.outputs:

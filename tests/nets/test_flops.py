@@ -89,6 +89,7 @@ def test_thop_counts_the_same(name):
     assert counted == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["restormer", "retinexformer", "cidnet"])
 def test_fvcore_counts_the_same(name):
     fvcore = pytest.importorskip("fvcore.nn")

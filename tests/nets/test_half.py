@@ -43,7 +43,9 @@ def check(model, pictures=tuple(PICTURES), mean=None):
 
 
 @pytest.mark.parametrize("added", ADDED)
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "cidnet_small" else name for name in SMALL]
+)
 def test_float16_gives_finite_pictures_near_those_of_float32(name, added):
     check(make(name, added))
 

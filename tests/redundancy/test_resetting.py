@@ -31,7 +31,9 @@ def same(model, before):
     return all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "cidnet_small" else name for name in SMALL]
+)
 @pytest.mark.parametrize("kind", ["attention", "feedforward", "all"])
 def test_every_layer_of_every_backbone_is_drawn_anew_and_comes_back(name, kind):
     torch.manual_seed(0)

@@ -98,6 +98,7 @@ def test_no_schema_in_docs_is_left_over():
     assert {path.stem for path in (PROJECT / "docs" / "schemas").iterdir()} == {one.NAME for one in DOCUMENTS}
 
 
+@pytest.mark.slow
 def test_committed_results_are_valid_by_their_schemas():
     validators = {document: jsonschema.Draft202012Validator(make_schema(document)) for document in DOCUMENTS}
     assert len(COMMITTED) > 200

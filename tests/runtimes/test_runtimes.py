@@ -239,6 +239,7 @@ def test_running_out_of_memory_is_told_apart(name, network, monkeypatch):
         runtime.run(dark_batch(1, 3, 16, 8))
 
 
+@pytest.mark.slow
 @needs("openvino")
 def test_openvino_compiles_a_shape_once_and_keeps_few(network, monkeypatch):
     runtime = open_runtime("openvino", network, threads=1)

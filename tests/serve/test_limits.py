@@ -210,6 +210,7 @@ def test_clients_that_leave_end_their_work(service, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_decoders_that_are_killed_under_load_cost_no_answer(service, cat):
     children = [
         int(word)

@@ -54,6 +54,7 @@ def ask_all(service, files, clients):
         return list(pool.map(ask, files))
 
 
+@pytest.mark.slow
 def test_every_answer_under_load_is_the_right_one(service, gain):
     files = list(make_files(60))
     options = EnhanceOptions(model=str(gain))

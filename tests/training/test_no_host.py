@@ -46,7 +46,12 @@ def test_no_network_asks_the_host_in_a_step(name, settings):
 
 @pytest.mark.parametrize("kernel", ["pog", "dynamic", "static"])
 @pytest.mark.parametrize(
-    "name", ["candela_tiny", "cidnet_small", "restormer_small", "retinexformer_small", "snr_net_small"]
+    "name",
+    [
+        "candela_tiny",
+        "restormer_small",
+        *(pytest.param(f"{name}_small", marks=pytest.mark.slow) for name in ("cidnet", "retinexformer", "snr_net")),
+    ],
 )
 def test_no_kernel_asks_the_host_in_a_step(name, kernel):
     torch.manual_seed(0)

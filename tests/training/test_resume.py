@@ -45,7 +45,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(
-    ("stops", "whole"), [((5,), 0), ((3, 4, 7), 0), ((4, 7), 16)], ids=["once", "often", "kernels of whole pictures"]
+    ("stops", "whole"),
+    [
+        pytest.param((5,), 0, id="once"),
+        pytest.param((3, 4, 7), 0, id="often", marks=pytest.mark.slow),
+        pytest.param((4, 7), 16, id="kernels of whole pictures"),
+    ],
 )
 def test_stopped_and_resumed_equals_unbroken(recipe, tmp_path, stops, whole):
     # Dropout, an uneven number of steps since the last row, and a validation apart from the checkpoints.

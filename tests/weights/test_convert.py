@@ -31,6 +31,7 @@ def test_checkpoints_of_any_size_are_recognised_and_give_the_public_output(name,
     assert_public_output(output, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["restormer", "retinexformer", "cidnet"])
 def test_published_sizes_are_recognised(name):
     with torch.device("meta"):

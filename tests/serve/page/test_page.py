@@ -146,6 +146,7 @@ def test_the_sliders_answer_on_the_stage_with_the_pixels_of_the_library(page, se
     assert any(np.array_equal(part, seen) for part in middles(wanted, seen))
 
 
+@pytest.mark.slow
 def test_the_handle_moves_by_mouse_finger_and_keys(open_page):
     page = open_page()
     choose(page, file("night.jpg", jpeg()))
@@ -238,6 +239,7 @@ def test_zoom_by_wheel_keys_buttons_and_double_click(page):
     np.testing.assert_array_equal(moved[:, : half - shift - 40], seen[:, shift : half - 40])
 
 
+@pytest.mark.slow
 def test_all_come_in_a_zip_with_their_names(page, service):
     sources = {"夜.jpg": jpeg(1), "a.jpg": jpeg(2), "ليل.png": encode(draw(seed=3), "PNG")}
     choose(page, *(file(name, data) for name, data in sources.items()), file("a.jpg", jpeg(4)))
@@ -314,6 +316,7 @@ def test_a_file_that_is_too_large_is_not_sent(page):
     assert not [url for url in sent if "enhance" in url]
 
 
+@pytest.mark.slow
 def test_a_busy_service_is_asked_again_when_it_says(page):
     answers = itertools.count()
 
@@ -331,6 +334,7 @@ def test_a_busy_service_is_asked_again_when_it_says(page):
     assert next(answers) == 2
 
 
+@pytest.mark.slow
 def test_a_token_is_asked_for_once(page):
     sent = []
 
@@ -350,6 +354,7 @@ def test_a_token_is_asked_for_once(page):
     assert sent.count(None) <= 2
 
 
+@pytest.mark.slow
 def test_without_an_answer_it_says_so_and_tries_again(page):
     page.route("**/v1/enhance*", lambda route: route.abort("connectionrefused"))
     page.route("**/healthz", lambda route: route.abort("connectionrefused"))
