@@ -15,6 +15,7 @@ from undim.study.plan import load_study
 
 PROJECT = Path(__file__).parents[2]
 STUDIES = ("gpu_retinexformer", "gpu_cidnet", "gpu_restormer")
+REHEARSED = STUDIES[:2]
 
 
 def script(name):
@@ -110,7 +111,7 @@ def test_a_session_is_rehearsed_on_the_cpu(pictures, tmp_path):
         "REHEARSE": "1",
         "OUT": str(tmp_path / "out"),
         "PYTHON": sys.executable,
-        "STUDIES": "gpu_retinexformer gpu_cidnet gpu_restormer",
+        "STUDIES": " ".join(REHEARSED),
         "OMP_NUM_THREADS": "1",
         "CHECKS": "tests/training/test_no_host.py -k constants",
     }
@@ -125,9 +126,9 @@ def test_a_session_is_rehearsed_on_the_cpu(pictures, tmp_path):
         tar.extractall(results, filter="data")
     cells = sorted(path.relative_to(results).as_posix() for path in results.rglob("cells/*.json"))
     assert cells == sorted(
-        f"{name}/cells/{variant}-s0.json" for name in STUDIES for variant in ("base", "static", "dynamic", "pog")
+        f"{name}/cells/{variant}-s0.json" for name in REHEARSED for variant in ("base", "static", "dynamic", "pog")
     )
-    folders = [str(results / name) for name in STUDIES]
+    folders = [str(results / name) for name in REHEARSED]
     undim = [sys.executable, "-m", "undim"]
     subprocess.run(
         [*undim, "study", "report", *folders, "-o", str(tmp_path / "results")],
@@ -136,5 +137,5 @@ def test_a_session_is_rehearsed_on_the_cpu(pictures, tmp_path):
         capture_output=True,
     )
     merged = json.loads((tmp_path / "results" / "study.json").read_text())
-    assert [study["name"] for study in merged["studies"]] == list(STUDIES)
+    assert [study["name"] for study in merged["studies"]] == list(REHEARSED)
     assert {row["variant"] for row in merged["studies"][0]["rows"]} == {"base", "static", "dynamic", "pog"}
