@@ -122,9 +122,9 @@ def test_narrow_chains_stay():
     assert new["MaxPool"] == 0
 
 
-def split_model(*, also_whole=False):
+def split_model(*, also_whole=False, groups=1):
     nodes = [
-        helper.make_node("Conv", ["x", "w", "b"], ["m"], kernel_shape=[1, 1]),
+        helper.make_node("Conv", ["x", "w", "b"], ["m"], kernel_shape=[1, 1], group=groups),
         helper.make_node("Conv", ["m", "W", "B"], ["d"], kernel_shape=[3, 3], pads=[1] * 4, group=12),
         helper.make_node("Split", ["d"], ["q", "k", "v"], axis=1, num_outputs=3),
         helper.make_node("Mul", ["q", "k"], ["qk"]),
@@ -133,7 +133,7 @@ def split_model(*, also_whole=False):
     if also_whole:
         nodes.append(helper.make_node("ReduceMean", ["d", "axes"], ["mean"]))
         nodes.append(helper.make_node("Add", ["s", "mean"], ["y"]))
-    constants = {"w": kernels(12, 8, 1, 1), "b": kernels(12), "W": kernels(12, 1, 3, 3), "B": kernels(12)}
+    constants = {"w": kernels(12, 8 // groups, 1, 1), "b": kernels(12), "W": kernels(12, 1, 3, 3), "B": kernels(12)}
     return make(nodes, constants | ({"axes": np.array([1, 2, 3])} if also_whole else {}), channels=4)
 
 
@@ -144,6 +144,12 @@ def test_depthwise_kernels_are_split_in_place_of_what_they_give():
 
 def test_what_others_read_whole_is_split_as_before():
     old, new = check(split_model(also_whole=True), (2, 8, 6, 10))
+    assert old == new
+
+
+@pytest.mark.parametrize("groups", [2, 4])
+def test_kernels_that_see_a_part_of_the_channels_are_not_split(groups):
+    old, new = check(split_model(groups=groups), (2, 8, 6, 10))
     assert old == new
 
 

@@ -189,7 +189,9 @@ def split_kernels(graph: Graph) -> None:
     for node in graph.of_kind("Split"):
         deep = graph.maker(node.input[0], "Conv")
         mixed = None if deep is None else graph.maker(deep.input[0], "Conv")
-        if deep is None or mixed is None or len(graph.readers[node.input[0]]) > 1 or _number(node, "axis") != 1:
+        if deep is None or mixed is None or _number(node, "axis") != 1 or _number(mixed, "group") not in (None, 1):
+            continue
+        if any(len(graph.readers[value]) > 1 for value in (node.input[0], deep.input[0])):
             continue
         arrays = [graph.constant(value) for part in (mixed, deep) for value in part.input[1:]]
         kernels = [array for array in arrays if array is not None]
