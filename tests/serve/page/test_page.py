@@ -514,6 +514,8 @@ def test_leaving_the_page_ends_what_is_on_its_way(page):
 def test_by_keyboard_alone(page, service):
     with page.expect_file_chooser() as opened:
         page.keyboard.press("Tab")
+        expect(page.locator("#choose")).to_be_focused()
+        page.wait_for_timeout(1000)  # until the browser knows that this test answers the chooser
         page.keyboard.press("Enter")
     opened.value.set_files([file("one.jpg", jpeg(1)), file("two.jpg", jpeg(2))])
     await_state(page, "ready", 2)
