@@ -26,7 +26,7 @@ def make(name, added, **settings):
     return (model if ADDED[added] is None else add_adr(model, where="all", **ADDED[added])).eval()
 
 
-def check(model, pictures=tuple(PICTURES), mean=None):
+def assert_near_float32(model, pictures=tuple(PICTURES), mean=None):
     """Finite everywhere; near float32 at each pixel, or on average where `mean` is given."""
     with torch.no_grad():
         exact = {name: model(PICTURES[name]) for name in pictures}
@@ -47,15 +47,15 @@ def check(model, pictures=tuple(PICTURES), mean=None):
     "name", [pytest.param(name, marks=pytest.mark.slow) if name == "cidnet_small" else name for name in SMALL]
 )
 def test_float16_gives_finite_pictures_near_those_of_float32(name, added):
-    check(make(name, added))
+    assert_near_float32(make(name, added))
 
 
 def test_float16_also_with_a_memory_of_scenes():
-    check(make("candela_tiny", "pog", memory=4))
+    assert_near_float32(make("candela_tiny", "pog", memory=4))
 
 
 def test_float16_also_without_bias_in_the_normalisation():
-    check(make("restormer_small", "alone", layer_norm="BiasFree"))
+    assert_near_float32(make("restormer_small", "alone", layer_norm="BiasFree"))
 
 
 @pytest.mark.slow
@@ -63,7 +63,7 @@ def test_float16_also_without_bias_in_the_normalisation():
 @pytest.mark.parametrize("name", ["restormer", "retinexformer", "cidnet", "candela"])
 def test_float16_gives_finite_pictures_at_the_published_sizes(name, added):
     # So deep, with drawn weights, single pixels go astray by rounding: of grey ones, CIDNet's hue is anything.
-    check(make(name, added), ("black", "grey"), mean=0.02)
+    assert_near_float32(make(name, added), ("black", "grey"), mean=0.02)
 
 
 @pytest.mark.parametrize("level", [1.0, 1e-4, 1e-7, 1e-10, 1e-13, 1e-15, 0.0])

@@ -57,7 +57,7 @@ def test_no_kernel_asks_the_host_in_a_step(name, kernel):
     torch.manual_seed(0)
     model = create_model(name)
     add_adr(model, kernel=kernel, bottleneck=4, embedding=8)
-    step(model.train(), Constants.beside(torch.zeros(())))
+    assert torch.isfinite(step(model.train(), Constants.beside(torch.zeros(()))))
 
 
 def test_all_variants_that_are_left_out_have_a_small_one():

@@ -153,8 +153,8 @@ def test_batches_that_do_not_split_are_refused(recipe, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_training_agrees(recipe):
-    common = {"optimiser.lr": "1e-4", "model.adr": "null", "model.settings.dims": "[4, 4, 4]"}
-    common["model.settings.blocks"] = "[1, 1, 1]"
+    small = {"model.settings.dims": "[4, 4, 4]", "model.settings.blocks": "[1, 1, 1]"}
+    common = {"optimiser.lr": "1e-4", "model.adr": "null", **small}
     plain, first = stepped(recipe, common, 3)
     compiled, second = stepped(recipe, {**common, "compile": "true"}, 3)
     assert [loss for loss, _ in second] == pytest.approx([loss for loss, _ in first], rel=1e-3)

@@ -322,8 +322,8 @@ def _notes(plan: PlanDocument, table: Mapping[str, Mapping[int, Finished]], cell
             if each
         )
         notes.append(f"training steps differ: {', '.join(told)}")
-    measured = {(cell.redundancy.pictures, cell.redundancy.crop, cell.redundancy.draws) for cell in cells}
-    for count, crop, draws in measured:
+    measured = ((cell.redundancy.pictures, cell.redundancy.crop, cell.redundancy.draws) for cell in cells)
+    for count, crop, draws in dict.fromkeys(measured):
         parts = "" if crop is None else f"the middle {crop} x {crop} of "
         notes.append(f"DMR and POI over {parts}{count} pictures of val, {draws} draws of each layer")
     return [*notes, *dict.fromkeys(note for cell in cells for note in cell.notes)]
