@@ -17,8 +17,13 @@ def stop_at(step):
     return report
 
 
+def rows_of(run):
+    """The table's rows, by column."""
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
 def timeless(run):
     """The table's rows without what the clock says."""
-    with (run / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    return [{key: value for key, value in row.items() if key not in ("seconds", "images_per_second")} for row in rows]
+    clock = ("seconds", "images_per_second")
+    return [{key: value for key, value in row.items() if key not in clock} for row in rows_of(run)]

@@ -1,6 +1,5 @@
 """Two processes share a batch and follow the same curve as one."""
 
-import csv
 import os
 import signal
 import subprocess
@@ -12,15 +11,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from stopped_runs import rows_of
 
 from undim.training.recipe import load_recipe
 from undim.training.samples import load_crops
 from undim.weights.files import load_model
-
-
-def rows_of(run):
-    with (run / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def train(recipe, run, settings, processes, *options):

@@ -1,10 +1,10 @@
 """The loop: it learns, resumes to the same weights, keeps its budget and fails well."""
 
-import csv
 import itertools
 
 import pytest
 import torch
+from stopped_runs import rows_of
 
 from undim.errors import CheckpointError, RecipeError, TrainingError
 from undim.nets import create_model
@@ -15,11 +15,6 @@ from undim.training.network import build_model, parameter_groups, update_average
 from undim.training.recipe import OptimiserSection, load_recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def rows_of(run):
-    with (run / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def equal(first, second):

@@ -1,6 +1,5 @@
 """What a run's folder holds, and what is left of it when the disk is full."""
 
-import csv
 import errno
 import os
 import subprocess
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stopped_runs import rows_of
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from undim import atomic
@@ -25,11 +25,6 @@ from undim.training.recipe import load_recipe
 from undim.training.samples import find_split
 from undim.training.validation import make_sheet
 from undim.weights.files import load_model, read_spec
-
-
-def rows_of(run):
-    with (run / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 def held_out(plan):
