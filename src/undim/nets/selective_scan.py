@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -87,22 +88,33 @@ class _Stretch:
     steps: Tensor
     to_state: Tensor
     from_state: Tensor
+    decay: Tensor
+    """A."""
 
-    def decays(self, decay: Tensor) -> Tensor:
+    @cached_property
+    def kept(self) -> tuple[Tensor, ...]:
+        """What is left of a state after each of the c steps, G x n x D x M: the dearest part, so it is made once."""
+        return (self.steps * self.decay).exp_().unbind()
+
+    @cached_property
+    def driven(self) -> tuple[Tensor, ...]:
+        """d u of each step, G x 1 x D x M."""
+        return (self.steps * self.inputs).unbind()
+
+    def decays(self) -> Tensor:
         """What is left of a state after each chunk: G x n x D x M."""
-        return torch.exp(self.steps.sum(0) * decay)
+        return torch.exp(self.steps.sum(0) * self.decay)
 
-    def advance(self, state: Tensor, step: int, decay: Tensor) -> Tensor:
+    def advance(self, state: Tensor, step: int) -> Tensor:
         """The states G x n x D x M one step later."""
-        kept = (self.steps[step] * decay).exp_().mul_(state)
-        return kept.addcmul_(self.steps[step] * self.inputs[step], self.to_state[step])
+        return (self.kept[step] * state).addcmul_(self.driven[step], self.to_state[step])
 
-    def starts(self, decay: Tensor) -> tuple[Tensor, Tensor]:
+    def starts(self) -> tuple[Tensor, Tensor]:
         """The states that the chunks begin with, G x n x D x M, and those after the last of them, G x n x D x B."""
-        decays = self.decays(decay)
+        decays = self.decays()
         ends = torch.zeros_like(decays)
-        for step in range(len(self.steps)):
-            ends = self.advance(ends, step, decay)
+        for kept, driven, to_state in zip(self.kept, self.driven, self.to_state, strict=True):
+            ends.mul_(kept).addcmul_(driven, to_state)
         return _chain(self.start, decays, ends)
 
 
@@ -173,11 +185,11 @@ class _Scan(torch.autograd.Function):
         outputs = torch.empty_like(inputs)
         for begin, end, parts in layout.cut([inputs, steps], [to_state, from_state]):
             starts.append(state)
-            stretch = _Stretch(state, *parts)
-            states, state = stretch.starts(rate)
+            stretch = _Stretch(state, *parts, rate)
+            states, state = stretch.starts()
             seen = []
             for step in range(len(stretch.steps)):
-                states = stretch.advance(states, step, rate)
+                states = stretch.advance(states, step)
                 seen.append((states * stretch.from_state[step]).sum(1))
             outputs[..., begin:end] = layout.unfold(torch.stack(seen), batch, end - begin)
         ctx.layout = layout
@@ -196,45 +208,42 @@ class _Scan(torch.autograd.Function):
         cuts = list(layout.cut([inputs, steps, gradient], [to_state, from_state]))
         for start, (begin, end, parts) in zip(reversed(starts), reversed(cuts), strict=True):
             wanted = parts.pop(2)
-            later, of_rate_here, gradients = _gradients(_Stretch(start, *parts), rate, wanted, later)
+            later, of_rate_here, gradients = _gradients(_Stretch(start, *parts, rate), wanted, later)
             of_rate += of_rate_here
             for whole, part in zip(found, gradients, strict=True):
                 whole[..., begin:end] = layout.unfold(part, batch, end - begin)
         return found[0], found[1], of_rate.squeeze(-1).transpose(1, 2), found[2], found[3]
 
 
-def _gradients(
-    stretch: _Stretch, decay: Tensor, wanted: Tensor, later: Tensor
-) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+def _gradients(stretch: _Stretch, wanted: Tensor, later: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
     """Back through one stretch.
 
     Args:
         stretch: as in the forward pass.
-        decay: A, G x n x D x 1.
         wanted: the gradient of its outputs, c x G x 1 x D x M.
         later: the gradient of the states after it, G x n x D x B.
 
     Returns:
         The gradients of the states before it, of A, and of its inputs, steps, B and C as they are unfolded.
     """
-    count = len(stretch.steps)
-    before = [stretch.starts(decay)[0]]
+    count, decay = len(stretch.steps), stretch.decay
+    before = [stretch.starts()[0]]
     for step in range(count):
-        before.append(stretch.advance(before[-1], step, decay))
+        before.append(stretch.advance(before[-1], step))
     # Backwards a chunk hands on the gradient of the state before it: first from zero, then from what it really gets.
     passed = torch.zeros_like(before[0])
     for step in reversed(range(count)):
-        passed.addcmul_(wanted[step], stretch.from_state[step]).mul_((stretch.steps[step] * decay).exp_())
-    arriving, first = _chain(later, stretch.decays(decay), passed, backwards=True)
+        passed.addcmul_(wanted[step], stretch.from_state[step]).mul_(stretch.kept[step])
+    arriving, first = _chain(later, stretch.decays(), passed, backwards=True)
     of_decay = torch.zeros_like(decay)
     rows: list[tuple[Tensor, ...]] = []
     for step in reversed(range(count)):
         length, driven = stretch.steps[step], stretch.inputs[step]
         arriving = torch.addcmul(arriving, wanted[step], stretch.from_state[step])
         of_from = (wanted[step] * before[step + 1]).sum(2)
-        of_to = (length * driven * arriving).sum(2)
+        of_to = (stretch.driven[step] * arriving).sum(2)
         of_product = (arriving * stretch.to_state[step]).sum(1)
-        arriving = (length * decay).exp_().mul_(arriving)
+        arriving = stretch.kept[step] * arriving
         through = arriving * before[step]  # the gradient of the exponent
         of_decay += (through * length).sum(-1, keepdim=True)
         of_length = of_product * driven[:, 0] + (through * decay).sum(1)
