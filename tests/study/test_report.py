@@ -176,6 +176,18 @@ def test_what_starts_where_another_ends_says_what_it_gains_a_minute():
     assert "training steps differ: base 10, pog 5" in study["notes"]
 
 
+def test_it_says_how_many_pictures_the_scores_are_of():
+    few, more = make_cell("base", 0, 20.0), make_cell("pog", 0, 21.0)
+    few["scores"] |= {"val": few["scores"]["val"] | {"pictures": {"1": [20.0, 0.8, 0.1], "2": [20.0, 0.8, 0.1]}}}
+    more["scores"] |= {"val": more["scores"]["val"] | {"pictures": {"1": [21.0, 0.8, 0.1]}}}
+    notes = merge_cells(PLAN, [few, more])["notes"]
+    assert [note for note in notes if note.startswith("scores")] == [
+        "scores over 2 pictures of val",
+        "scores over 1 pictures of val",
+    ]
+    assert not any(note.startswith("scores") for note in merge_cells(PLAN, made())["notes"])  # theirs list none
+
+
 def test_trainings_that_two_studies_share_are_named(tmp_path):
     second = {**PLAN, "name": "t", "variants": {"base": "", "other": ""}}
     cells = [make_cell("base", 0, 20.0), make_cell("other", 0, 21.0)]

@@ -326,6 +326,11 @@ def _notes(plan: PlanDocument, table: Mapping[str, Mapping[int, Finished]], cell
     for count, crop, draws in dict.fromkeys(measured):
         parts = "" if crop is None else f"the middle {crop} x {crop} of "
         notes.append(f"DMR and POI over {parts}{count} pictures of val, {draws} draws of each layer")
+    scored = (
+        ", ".join(f"{len(of.pictures)} pictures of {split}" for split, of in cell.scores.items() if of and of.pictures)
+        for cell in cells
+    )
+    notes += [f"scores over {told}" for told in dict.fromkeys(scored) if told]
     return [*notes, *dict.fromkeys(note for cell in cells for note in cell.notes)]
 
 
