@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from undim.errors import ModelError, ShapeError
 from undim.nets import add_adr, create_model
+from undim.nets.candela import well_lit_share
 from undim.nets.thumbnail import make_thumbnail
 
 
@@ -116,6 +117,35 @@ def test_lit_by_luma_keeps_white_and_raises_the_coloured_rim_of_the_sun():
     assert torch.equal(kept[..., 16:, :], raised[..., 16:, :])
     with pytest.raises(ModelError, match="keep_lit must be true, false or 'luma'"):
         create_model("candela_tiny", keep_lit="bright")
+
+
+def test_a_picture_that_is_well_lit_as_a_whole_fades_to_its_input():
+    torch.manual_seed(0)
+    plain = create_model("candela_tiny", curve="shoulder", keep_lit="luma").eval()
+    keeping = create_model("candela_tiny", curve="shoulder", keep_lit="luma", keep_well_lit=0.6).eval()
+    keeping.load_state_dict(plain.state_dict())
+    dim = torch.rand(1, 3, 64, 96) * 0.2
+    window = dim.clone()
+    window[..., :40] = 0.9  # brighter than a well-lit picture on average, yet with a dark part
+    lit = torch.rand(1, 3, 64, 96) * 0.4 + 0.2
+    assert window.mean() > lit.mean() > 0.39
+    with torch.no_grad():
+        for image, share in ((dim, 0.0), (window, 0.0), (lit, 0.6)):
+            assert torch.allclose(keeping(image), torch.lerp(plain(image), image, share), atol=1e-6)
+            tile = keeping.restore(image[..., :32, :32], make_thumbnail(image))  # by what the whole picture is
+            assert torch.allclose(
+                tile,
+                torch.lerp(plain.restore(image[..., :32, :32], make_thumbnail(image)), image[..., :32, :32], share),
+            )
+        assert torch.allclose(keeping.train()(lit), plain.train()(lit))  # a training does not compensate for it
+    with pytest.raises(ModelError, match=r"keep_well_lit must lie in \[0, 1\]\. Got 1\.5"):
+        create_model("candela_tiny", keep_well_lit=1.5)
+
+
+@pytest.mark.parametrize(("mean", "share"), [(0.30, 0.0), (0.3275, 0.5), (0.35, 1.0)])
+def test_well_lit_is_told_by_the_geometric_mean(mean, share):
+    spread = torch.tensor([0.5, 2.0]).repeat(48).expand(1, 1, 64, 96)  # as much darker as brighter
+    assert well_lit_share(mean * spread - 0.02).item() == pytest.approx(share, abs=1e-4)
 
 
 def test_the_shoulder_is_linear_in_the_dark_and_composes():

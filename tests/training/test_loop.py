@@ -13,6 +13,7 @@ from undim.training.checkpoints import load_checkpoint, save_checkpoint
 from undim.training.loop import train_network
 from undim.training.network import build_model, parameter_groups, update_average
 from undim.training.recipe import OptimiserSection, load_recipe
+from undim.weights.files import ModelSpec, save_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -32,6 +33,21 @@ def test_loss_falls_and_the_run_is_recorded(recipe, tmp_path):
     assert [int(row["step"]) for row in rows if row["psnr"]] == list(range(4, 61, 4))
     assert float(rows[-1]["psnr"]) > float(rows[0]["psnr"])
     assert load_recipe(tmp_path / "run" / "recipe.yaml") == plan
+
+
+def test_a_branch_that_sees_nothing_is_told_once(recipe, tmp_path):
+    silent = create_model("candela_tiny")
+    with torch.no_grad():
+        silent.whole.fc1.bias.fill_(-100)
+    save_model(ModelSpec("candela_tiny"), silent, tmp_path / "silent.safetensors")
+    start = {"model.start": str(tmp_path / "silent.safetensors"), "model.partial": "true"}
+    said = []
+    train_network(load_recipe(recipe, start), tmp_path / "silent", notify=said.append)
+    assert len(said) == 1  # of two validations
+    assert said[0].startswith("At step 4 all units of the branch that sees the whole picture are silent")
+    train_network(load_recipe(recipe), tmp_path / "seeing", notify=said.append)
+    train_network(load_recipe(recipe, {"model.name": "restormer_small"}), tmp_path / "other", notify=said.append)
+    assert len(said) == 1
 
 
 def test_a_run_is_not_overwritten(recipe, tmp_path):

@@ -136,6 +136,11 @@ class Backbone(nn.Module, ABC):
     def restore(self, image: Tensor) -> Tensor:
         """Map N x 3 x H x W to the same shape, H and W being multiples of `multiple_of`."""
 
+    def sees_nothing(self, thumbnails: Tensor) -> bool:
+        """Whether a network that `sees_whole` makes the same of all these thumbnails, N x 3 x 64 x 96 in [0, 1]."""
+        del thumbnails
+        return False
+
     def forward(self, image: Tensor) -> Tensor:
         """Enhance pictures.
 

@@ -42,6 +42,8 @@ LIT = (0.85, 0.99)
 """Of a place's brightest channel: with `keep_lit`, the output fades to the input between these two values."""
 LIT_LUMA = (0.6, 1.0)
 """Of a place's luma: likewise, with `keep_lit="luma"`."""
+WELL_LIT = (0.31, 0.345)
+"""Of the geometric mean of a picture's luma: with `keep_well_lit`, the output fades to the input between these two."""
 
 
 class ResidualBlock(HiddenLayer):
@@ -139,6 +141,19 @@ class GlobalBranch(nn.Module):
             each (to be used as x (1 + scale) + shift); with a memory, natural logarithm of the mean luma that it
             recalls and the likeness of the nearest scene, N x 1 each.
         """
+        hidden, shift, known = self._look(thumbnail, exposure)
+        hidden = F.dropout(F.relu(hidden), self.dropout, self.training)
+        parts = self.fc2(hidden)[..., None, None].split([3, *(c for c in self.modulated for _ in range(2))], dim=1)
+        colour = parts[0] if shift is None else parts[0] + shift[..., None, None].to(parts[0].dtype)
+        return colour, list(zip(parts[1::2], parts[2::2], strict=True)), known
+
+    def is_silent(self, thumbnail: Tensor, exposure: Tensor) -> bool:
+        """Whether no unit of the hidden layer answers to any of these pictures; arguments as of `forward`."""
+        hidden, _, _ = self._look(thumbnail, exposure)
+        return not bool((hidden > 0).any())
+
+    def _look(self, thumbnail: Tensor, exposure: Tensor) -> tuple[Tensor, Tensor | None, Known]:
+        """The hidden layer before its ReLU, N x 4 width, and of the memory what `forward` adds and returns."""
         level = exposure.log().expand(-1, 3, *thumbnail.shape[-2:])
         features = self.body(torch.cat((thumbnail * exposure, level), 1))
         places = F.avg_pool2d(F.relu(self.reduce(features)), 2).flatten(1)
@@ -152,10 +167,7 @@ class GlobalBranch(nn.Module):
             hidden = hidden + self.recall(torch.cat((shift, trust, likeness), 1).to(self.recall.weight.dtype))
             weights = self.luma.weights.view(3, 1).to(recalled.dtype)
             known = (recalled.exp() @ weights).log(), likeness
-        hidden = F.dropout(F.relu(hidden), self.dropout, self.training)
-        parts = self.fc2(hidden)[..., None, None].split([3, *(c for c in self.modulated for _ in range(2))], dim=1)
-        colour = parts[0] if shift is None else parts[0] + shift[..., None, None].to(parts[0].dtype)
-        return colour, list(zip(parts[1::2], parts[2::2], strict=True)), known
+        return hidden, shift, known
 
 
 class Candela(Backbone):
@@ -176,9 +188,11 @@ class Candela(Backbone):
         dropout: of the features of the whole picture, in training.
         keep_lit: whether what is lit already, a bright sky or a lamp, keeps its values: by its brightest channel
             (`LIT`), or with "luma" by its luma (`LIT_LUMA`), which leaves no coloured rim about the sun.
+        keep_well_lit: share of the input in the output, in [0, 1], of a picture that is well-lit as a whole
+            (`WELL_LIT`). Not in training: a network that trains with it would raise such pictures the more.
 
     Raises:
-        ModelError: for an unknown curve or way to keep what is lit.
+        ModelError: for an unknown curve or way to keep what is lit, or a share outside [0, 1].
     """
 
     multiple_of: ClassVar[int] = 8
@@ -209,14 +223,18 @@ class Candela(Backbone):
         memory: int = 0,
         dropout: float = 0.0,
         keep_lit: KeepLit = False,
+        keep_well_lit: float = 0.0,
     ) -> None:
         super().__init__()
         if curve not in ("linear", "shoulder"):
             raise ModelError(f"The curve must be 'linear' or 'shoulder'. Got {curve!r}.")
         if keep_lit not in (False, True, "luma"):
             raise ModelError(f"keep_lit must be true, false or 'luma'. Got {keep_lit!r}.")
+        if not 0 <= keep_well_lit <= 1:
+            raise ModelError(f"keep_well_lit must lie in [0, 1]. Got {keep_well_lit}.")
         self.curve = curve
         self.keep_lit = keep_lit
+        self.keep_well_lit = keep_well_lit
         self.luma = RgbWeights()
         self.pin = BrightnessPin()
         d1, d2, d3 = dims
@@ -282,6 +300,8 @@ class Candela(Backbone):
         output = raised + (residual * (1 - raised) if self.curve == "shoulder" else residual)
         if self.keep_lit:
             output = torch.lerp(output, image, lit_share(image, self.luma(image) if self.keep_lit == "luma" else None))
+        if self.keep_well_lit and not self.training:
+            output = torch.lerp(output, image, self.keep_well_lit * well_lit_share(self.luma(thumbnail)))
         return output, known
 
     def _pinned(self, output: Tensor, known: Known, *, whole: bool) -> Tensor:
@@ -293,6 +313,16 @@ class Candela(Backbone):
 
     def _raise(self, image: Tensor, gain: Tensor) -> Tensor:
         return image * gain if self.curve == "linear" else image * gain / (1 + (gain - 1) * image)
+
+    @torch.no_grad()
+    def sees_nothing(self, thumbnails: Tensor) -> bool:
+        """Whether all of these pictures look alike to the branch that sees the whole picture.
+
+        Adam's steps on features that are never negative can silence all of its units for good, most of all where it
+        begins anew at a high learning rate; the network then knows of the whole picture no more than its mean.
+        """
+        luma = self.luma(thumbnails).mean((2, 3), keepdim=True)
+        return self.whole.is_silent(thumbnails, TARGET_LUMA / luma.clamp_min(DARKEST))
 
     def remember(self, thumbnails: Tensor, references: Tensor) -> None:
         """Store the training scenes, as `SceneMemory.store` says; without a memory, nothing happens."""
@@ -306,8 +336,21 @@ def lit_share(image: Tensor, luma: Tensor | None = None) -> Tensor:
     By its luma, N x 1 x H x W, if that is given, else by its brightest channel: 0 up to the first value of `LIT_LUMA`
     or `LIT`, 1 from the second; between them 3 t^2 - 2 t^3, so that no edge appears.
     """
-    light, (start, end) = (image.amax(1, keepdim=True), LIT) if luma is None else (luma, LIT_LUMA)
-    t = ((light - start) / (end - start)).clamp(0, 1)
+    return _rise(image.amax(1, keepdim=True), LIT) if luma is None else _rise(luma, LIT_LUMA)
+
+
+def well_lit_share(luma: Tensor) -> Tensor:
+    """How far each picture is well-lit as a whole: luma of N x 1 x H x W to N x 1 x 1 x 1, from 0 to 1.
+
+    By the geometric mean of luma + 0.02, which a dark part lowers more than a bright window raises it.
+    """
+    return _rise((luma + 0.02).log().mean((2, 3), keepdim=True).exp(), WELL_LIT)
+
+
+def _rise(values: Tensor, between: tuple[float, float]) -> Tensor:
+    """0 up to the first of two values, 1 from the second, 3 t^2 - 2 t^3 between."""
+    start, end = between
+    t = ((values - start) / (end - start)).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
 

@@ -27,10 +27,15 @@ from undim.training.run_folder import RunFolder, find_state
 from undim.training.samples import find_held_out, load_crops
 from undim.training.stepper import Stepper
 from undim.training.steps import Taken, steps_of, steps_on_device
-from undim.training.validation import validate
+from undim.training.validation import sees_nothing, validate
 
 LOST = 20
 """Steps in a row on a device that may be other than finite."""
+BLIND = (
+    "At step {step} all units of the branch that sees the whole picture are silent: it has no effect any more and does"
+    " not come back. Begin anew with a lower optimiser.lr, or from weights whose branch works."
+)
+"""What is told once where it happens."""
 
 
 def train_network(
@@ -112,7 +117,7 @@ def _train(stepper: Stepper, state: dict[str, Any] | None, run: Path, wishes: _W
         passed = steps / recipe.steps
         return passed if budget == math.inf else fabric.broadcast(max(passed, (monotonic() - started) / budget))
 
-    progress, lost = share(done), 0
+    progress, lost, blind = share(done), 0, False
     with steps_of(stepper, crops, done) as steps:
         while progress < 1:
             taken = steps.take(done, progress, share)
@@ -139,6 +144,10 @@ def _train(stepper: Stepper, state: dict[str, Any] | None, run: Path, wishes: _W
                 )
                 validation = validate(stepper.average, held_out) if due and held_out else None
                 step = folder.record(step, validation, stepper.average)
+                if validation is not None and notify is not None and not blind:
+                    blind = sees_nothing(stepper.average, held_out)
+                    if blind:
+                        notify(BLIND.format(step=done))
                 if over or done % recipe.checkpoint_every == 0:
                     folder.checkpoint({**stepper.state(), "step": done, "seconds": monotonic() - started})
                 if report is not None:

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import nn
 
 from undim.arrays import Bytes
 from undim.metrics.networks import network_enhancer
 from undim.metrics.quality import brightness_error, log_brightness_ratio, psnr, psnr_gt_mean, ssim
+from undim.nets import Backbone
+from undim.nets.thumbnail import make_thumbnail
 
 SHEET_PICTURES = 6
 SHEET_WIDTH = 240
@@ -45,6 +48,15 @@ def validate(model: nn.Module, pairs: Sequence[tuple[Bytes, Bytes]]) -> Validati
     columns = list(zip(*scores, strict=True))
     figures = [*(float(np.mean(column)) for column in columns[:3]), brightness_error(columns[3])]
     return Validation(dict(zip(FIGURES, figures, strict=True)), make_sheet(rows))
+
+
+def sees_nothing(model: Backbone, pairs: Sequence[tuple[Bytes, Bytes]]) -> bool:
+    """Whether the network makes the same of the whole of all these dark pictures (`Backbone.sees_nothing`)."""
+    if not model.sees_whole or not pairs:
+        return False
+    pictures = (torch.from_numpy(low.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255 for low, _ in pairs)
+    thumbnails = torch.cat([make_thumbnail(picture) for picture in pictures])
+    return model.sees_nothing(thumbnails.to(next(model.parameters()).device))
 
 
 def make_sheet(rows: Sequence[Sequence[Bytes]]) -> Bytes:
