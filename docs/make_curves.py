@@ -23,14 +23,16 @@ PANELS = (
     ("brightness_error", "brightness error"),
 )
 VALIDATION = {
-    "photo": "half-lit val, 11 pictures",
-    "photo_seed1": "half-lit val, 11",
+    "photo": "third run, half-lit val, 11 pictures",
+    "photo_seed1": "third run, half-lit val, 11",
+    "photo_first": "first run with the view, half-lit val, 11",
+    "photo_second": "second run with the view, half-lit val, 11",
     "photo_dark": "second run for dark pictures, SICE val, 12",
     "photo_dark_first": "SICE val, 12",
     "lol": "second run, LOL-v1 val, 24",
     "lol_first": "without its pin, LOL-v1 val, 24",
-    "tiny": "half-lit val, 11",
-    "tiny_seed1": "half-lit val, 11",
+    "tiny": "third run, half-lit val, 11",
+    "tiny_seed1": "third run, half-lit val, 11",
     "tiny_dark": "LOL-v1 val, 24",
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from undim import Enhancer
@@ -15,22 +16,30 @@ from undim.luma import REC601
 from undim.metrics.networks import network_enhancer
 from undim.metrics.protocol import score
 from undim.metrics.quality import psnr, ssim
+from undim.nets.candela import TARGET_LUMA
 from undim.nets.pog import PogKernel
+from undim.nets.thumbnail import make_thumbnail
 from undim.shipped import MODELS_FOLDER, list_shipped_models
 from undim.weights.files import load_model, read_spec
 
-FLOORS = {"photo": (19.6, 0.8), "lol": (22.4, 0.83), "tiny": (20.3, 0.79)}
+FLOORS = {"photo": (21.9, 0.82), "lol": (22.4, 0.83), "tiny": (20.7, 0.79)}
 """PSNR in dB and SSIM on eval15 that each model must reach."""
 MIXED_FLOORS = {
-    ("photo", "sice-mixed-half"): (22.2, 0.868, 0.31),
-    ("photo", "sice-mixed-dark"): (21.6, 0.775, 0.39),
-    ("tiny", "sice-mixed-half"): (22.9, 0.865, 0.33),
-    ("tiny", "sice-mixed-dark"): (21.1, 0.757, 0.43),
+    ("photo", "sice-mixed-half"): (23.3, 0.872, 0.33),
+    ("photo", "sice-mixed-dark"): (21.7, 0.78, 0.42),
+    ("tiny", "sice-mixed-half"): (22.3, 0.86, 0.35),
+    ("tiny", "sice-mixed-dark"): (21.5, 0.765, 0.4),
 }
 """By model and set: PSNR in dB and SSIM on the test split that it must reach, and the greatest error in the darkest
 third."""
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROOT = Path(os.environ.get("UNDIM_DATA", "")) / "lol_v1"
+
+
+def load_example(name):
+    """H x W x 3, 8 bit."""
+    with Image.open(EXAMPLES / name) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 @pytest.mark.parametrize("name", list_shipped_models())
@@ -56,6 +65,20 @@ def test_each_has_adr_with_pog(name):
     assert all(site.module.adr.p2.m2.weight.abs().max() > 0 for site in sites)
 
 
+@pytest.mark.parametrize("name", ["photo", "tiny"])
+def test_the_whole_picture_is_seen(name):
+    """Its branch once was silent for every picture: the network knew the mean of the whole and no more."""
+    pictures = [load_example("cat.png"), load_example("cat.png") // 3, load_example("coffee.png")]
+    images = [torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255 for pixels in pictures]
+    thumbnails = torch.cat([make_thumbnail(image) for image in images])
+    model = load_model(MODELS_FOLDER / f"{name}.safetensors").eval()
+    assert not model.sees_nothing(thumbnails)
+    luma = model.luma(thumbnails).mean((2, 3), keepdim=True)
+    with torch.no_grad():
+        gains, _, _ = model.whole(thumbnails, TARGET_LUMA / luma)
+    assert gains.std(0).mean() > 0.005  # natural logarithm of the colours' gains
+
+
 def test_all_together_stay_below_the_limit():
     assert sum(path.stat().st_size for path in MODELS_FOLDER.iterdir()) < 20e6
 
@@ -68,8 +91,7 @@ def test_tiny_is_tiny():
 @pytest.mark.parametrize("name", list_shipped_models())
 def test_onnx_and_safetensors_are_the_same_network(name):
     enhance = network_enhancer(load_model(MODELS_FOLDER / f"{name}.safetensors"))
-    with Image.open(EXAMPLES / "cat.png") as picture:
-        pixels = np.asarray(picture.convert("RGB"))[:217, :331]
+    pixels = load_example("cat.png")[:217, :331]
     difference = np.abs(enhance(pixels).astype(int) - Enhancer(name)(pixels))
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
@@ -122,8 +144,8 @@ def test_well_lit_pictures_are_kept(name):
         pytest.skip("needs the SICE pairs: set UNDIM_DATA to the folder with sice512/")
     enhance = Enhancer(name)
     kept = [psnr(enhance(lit), lit) for lit in (read_rgb(pair.high) for pair in find_pairs("sice", "test"))]
-    assert np.mean(kept) >= (36 if name == "photo" else 33.5)
-    assert np.mean(np.array(kept) < 24) <= (0.05 if name == "photo" else 0.075)
+    assert np.mean(kept) >= (49 if name == "photo" else 43.5)
+    assert np.mean(np.array(kept) < 24) <= (0.1 if name == "photo" else 0.075)
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ LIT = (0.85, 0.99)
 """Of a place's brightest channel: with `keep_lit`, the output fades to the input between these two values."""
 LIT_LUMA = (0.6, 1.0)
 """Of a place's luma: likewise, with `keep_lit="luma"`."""
-WELL_LIT = (0.31, 0.345)
+WELL_LIT = (0.3, 0.335)
 """Of the geometric mean of a picture's luma: with `keep_well_lit`, the output fades to the input between these two."""
 
 
