@@ -98,7 +98,7 @@ class _Stretch:
 
     @cached_property
     def driven(self) -> tuple[Tensor, ...]:
-        """d u of each step, G x 1 x D x M."""
+        """What drives the state in each of the c steps, d u, G x 1 x D x M."""
         return (self.steps * self.inputs).unbind()
 
     def decays(self) -> Tensor:
@@ -185,7 +185,7 @@ class _Scan(torch.autograd.Function):
         outputs = torch.empty_like(inputs)
         for begin, end, parts in layout.cut([inputs, steps], [to_state, from_state]):
             starts.append(state)
-            stretch = _Stretch(state, *parts, rate)
+            stretch = _Stretch(state, *parts, decay=rate)
             states, state = stretch.starts()
             seen = []
             for step in range(len(stretch.steps)):
@@ -208,7 +208,7 @@ class _Scan(torch.autograd.Function):
         cuts = list(layout.cut([inputs, steps, gradient], [to_state, from_state]))
         for start, (begin, end, parts) in zip(reversed(starts), reversed(cuts), strict=True):
             wanted = parts.pop(2)
-            later, of_rate_here, gradients = _gradients(_Stretch(start, *parts, rate), wanted, later)
+            later, of_rate_here, gradients = _gradients(_Stretch(start, *parts, decay=rate), wanted, later)
             of_rate += of_rate_here
             for whole, part in zip(found, gradients, strict=True):
                 whole[..., begin:end] = layout.unfold(part, batch, end - begin)
