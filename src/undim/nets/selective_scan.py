@@ -82,14 +82,14 @@ class _Stretch:
     c x G x n x 1 x M. States are G x n x D x M, A is G x n x D x 1.
     """
 
+    decay: Tensor
+    """A."""
     start: Tensor
     """The state that the stretch begins with, G x n x D x B."""
     inputs: Tensor
     steps: Tensor
     to_state: Tensor
     from_state: Tensor
-    decay: Tensor
-    """A."""
 
     @cached_property
     def kept(self) -> tuple[Tensor, ...]:
@@ -185,7 +185,7 @@ class _Scan(torch.autograd.Function):
         outputs = torch.empty_like(inputs)
         for begin, end, parts in layout.cut([inputs, steps], [to_state, from_state]):
             starts.append(state)
-            stretch = _Stretch(state, *parts, decay=rate)
+            stretch = _Stretch(rate, state, *parts)
             states, state = stretch.starts()
             seen = []
             for step in range(len(stretch.steps)):
@@ -208,7 +208,7 @@ class _Scan(torch.autograd.Function):
         cuts = list(layout.cut([inputs, steps, gradient], [to_state, from_state]))
         for start, (begin, end, parts) in zip(reversed(starts), reversed(cuts), strict=True):
             wanted = parts.pop(2)
-            later, of_rate_here, gradients = _gradients(_Stretch(start, *parts, decay=rate), wanted, later)
+            later, of_rate_here, gradients = _gradients(_Stretch(rate, start, *parts), wanted, later)
             of_rate += of_rate_here
             for whole, part in zip(found, gradients, strict=True):
                 whole[..., begin:end] = layout.unfold(part, batch, end - begin)
