@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Literal, Protocol, Unpack
 
 from undim.arrays import Pixels, Span
@@ -141,23 +142,42 @@ def run_tasks(
         progress: called from several threads with the index of a task and the share of it that is done.
     """
     cancellation = Cancellation()
-    waiting = iter(enumerate(tasks))
-    running: dict[Future[Outcome], int] = {}
-    pool = ThreadPoolExecutor(jobs, thread_name_prefix="undim")
-    try:
-        while True:
-            while len(running) < jobs and (item := next(waiting, None)) is not None:
-                index, task = item
+    # Queues, not futures: Ctrl-C while one waits for a future can leave its lock taken, and then its thread never ends.
+    waiting: SimpleQueue[tuple[int, Task] | None] = SimpleQueue()
+    ended: SimpleQueue[tuple[int, Outcome | BaseException]] = SimpleQueue()
+
+    def work() -> None:
+        while (item := waiting.get()) is not None:
+            index, task = item
+            try:
                 call = Call(look, cancellation, None, partial(progress, index), read_stream)
-                running[pool.submit(run_task, task, enhancer, options, call)] = index
-            if not running:
-                return
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield running.pop(future), future.result()
+                ended.put((index, run_task(task, enhancer, options, call)))
+            except BaseException as error:  # raised below, in the consumer's thread
+                ended.put((index, error))
+
+    threads = [Thread(target=work, name=f"undim_{place}") for place in range(min(jobs, len(tasks)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for item in enumerate(tasks[: len(threads)]):
+            waiting.put(item)
+        for following in range(len(threads), len(tasks) + len(threads)):
+            index, outcome = ended.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            yield index, outcome
+            if following < len(tasks):
+                waiting.put((following, tasks[following]))
     finally:
         cancellation.cancel()
-        pool.shutdown(wait=True, cancel_futures=True)
+        with suppress(Empty):
+            while True:
+                waiting.get_nowait()
+        for _ in threads:
+            waiting.put(None)
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
 
 
 @dataclass

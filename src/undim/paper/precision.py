@@ -35,6 +35,17 @@ DROWNED_RUNS = (
         "tiny", 1091, "the weights that it started from were trained in bfloat16; its last 1091 steps were in float32"
     ),
     DrownedRun(
+        "photo",
+        2119,
+        "the weights that it started from go back to ones trained in bfloat16; its last steps, over 15000, were in"
+        " float32",
+    ),
+    DrownedRun(
+        "tiny",
+        1842,
+        "the weights that it started from go back to ones trained in bfloat16; its last 2933 steps were in float32",
+    ),
+    DrownedRun(
         "lol",
         9413,
         "the first of its two runs, and the weights that it started from, were trained in bfloat16; the last 9413 steps"
