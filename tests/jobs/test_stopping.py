@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -32,16 +33,18 @@ def bell():
 
 
 def _consume(outcomes, bell, moment):
-    bell(moment)
-    for _ in outcomes:
-        pass
+    with closing(outcomes):
+        next(outcomes)  # the threads have started
+        bell(moment)
+        for _ in outcomes:
+            pass
 
 
 def test_a_signal_at_any_moment_ends_the_tasks(monkeypatch, bell, tmp_path):
     monkeypatch.setattr(run, "run_task", lambda task, *_: Outcome(task, "done"))
     tasks = [Task(tmp_path / "a.png", tmp_path / "b.png")] * 20_000  # far more than there is time for
     threads = threading.active_count()
-    for moment in np.random.default_rng(0).uniform(0.0005, 0.008, ROUNDS):
+    for moment in np.random.default_rng(0).uniform(0.0002, 0.006, ROUNDS):
         outcomes = run_tasks(tasks, None, EnhanceOptions(), jobs=2)
         with pytest.raises(RungError):
             _consume(outcomes, bell, moment)

@@ -155,7 +155,8 @@ def run_tasks(
             except BaseException as error:  # raised below, in the consumer's thread
                 ended.put((index, error))
 
-    threads = [Thread(target=work, name=f"undim_{place}") for place in range(min(jobs, len(tasks)))]
+    names = (f"undim_{place}" for place in range(min(jobs, len(tasks))))
+    threads = [Thread(target=work, name=name, daemon=True) for name in names]  # none outlives the process
     try:
         for thread in threads:
             thread.start()

@@ -535,7 +535,7 @@ def test_by_keyboard_alone(page, service):
     assert reached[-1] == "download", reached
     assert {"handle", "zoom-in", "strength", "exposure", "same", "download-all"} <= set(reached)
     assert page.locator("#name").inner_text() == "two.jpg"
-    assert page.locator("#handle").get_attribute("aria-valuenow") == "51"
+    expect(page.locator("#handle")).to_have_attribute("aria-valuenow", "51")  # with the next frame that is drawn
     with page.expect_download() as started:
         page.keyboard.press("Enter")
     assert started.value.path().read_bytes() == ask(service, jpeg(2), "strength=0.99")
