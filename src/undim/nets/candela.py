@@ -281,8 +281,7 @@ class Candela(Backbone):
         return self._pinned(output, known, whole=context is None)
 
     def _restore(self, image: Tensor, thumbnail: Tensor) -> tuple[Tensor, Known]:
-        luma = self.luma(thumbnail).mean((2, 3), keepdim=True)
-        exposure = TARGET_LUMA / luma.clamp_min(DARKEST)
+        exposure = self._exposure(thumbnail)
         colour, ((s1, b1), (s2, b2), (s3, b3)), known = self.whole(thumbnail, exposure)
         scaled = self._raise(image, exposure * colour.exp())
 
@@ -304,6 +303,11 @@ class Candela(Backbone):
             output = torch.lerp(output, image, self.keep_well_lit * well_lit_share(self.luma(thumbnail)))
         return output, known
 
+    def _exposure(self, thumbnail: Tensor) -> Tensor:
+        """The factor that brings each picture's mean luma to `TARGET_LUMA`: N x 1 x 1 x 1."""
+        exposure: Tensor = TARGET_LUMA / self.luma(thumbnail).mean((2, 3), keepdim=True).clamp_min(DARKEST)
+        return exposure
+
     def _pinned(self, output: Tensor, known: Known, *, whole: bool) -> Tensor:
         """Whole pictures, or tiles that are told of theirs, at the remembered brightness."""
         if known is None or self.training or not (whole or self.pin.whole is not None):
@@ -321,8 +325,7 @@ class Candela(Backbone):
         Adam's steps on features that are never negative can silence all of its units for good, most of all where it
         begins anew at a high learning rate; the network then knows of the whole picture no more than its mean.
         """
-        luma = self.luma(thumbnails).mean((2, 3), keepdim=True)
-        return self.whole.is_silent(thumbnails, TARGET_LUMA / luma.clamp_min(DARKEST))
+        return self.whole.is_silent(thumbnails, self._exposure(thumbnails))
 
     def remember(self, thumbnails: Tensor, references: Tensor) -> None:
         """Store the training scenes, as `SceneMemory.store` says; without a memory, nothing happens."""

@@ -101,6 +101,7 @@ class _Stretch:
         """What drives the state in each of the c steps, d u, G x 1 x D x M."""
         return (self.steps * self.inputs).unbind()
 
+    @cached_property
     def decays(self) -> Tensor:
         """What is left of a state after each chunk: G x n x D x M."""
         return torch.exp(self.steps.sum(0) * self.decay)
@@ -111,11 +112,10 @@ class _Stretch:
 
     def starts(self) -> tuple[Tensor, Tensor]:
         """The states that the chunks begin with, G x n x D x M, and those after the last of them, G x n x D x B."""
-        decays = self.decays()
-        ends = torch.zeros_like(decays)
+        ends = torch.zeros_like(self.decays)
         for kept, driven, to_state in zip(self.kept, self.driven, self.to_state, strict=True):
             ends.mul_(kept).addcmul_(driven, to_state)
-        return _chain(self.start, decays, ends)
+        return _chain(self.start, self.decays, ends)
 
 
 def _chain(first: Tensor, decays: Tensor, ends: Tensor, *, backwards: bool = False) -> tuple[Tensor, Tensor]:
@@ -234,7 +234,7 @@ def _gradients(stretch: _Stretch, wanted: Tensor, later: Tensor) -> tuple[Tensor
     passed = torch.zeros_like(before[0])
     for step in reversed(range(count)):
         passed.addcmul_(wanted[step], stretch.from_state[step]).mul_(stretch.kept[step])
-    arriving, first = _chain(later, stretch.decays(), passed, backwards=True)
+    arriving, first = _chain(later, stretch.decays, passed, backwards=True)
     of_decay = torch.zeros_like(decay)
     rows: list[tuple[Tensor, ...]] = []
     for step in reversed(range(count)):
