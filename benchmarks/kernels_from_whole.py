@@ -17,10 +17,11 @@ from torch import Tensor
 
 from undim.data.reading import read_rgb
 from undim.data.sets import find_pairs
+from undim.metrics.networks import to_tensor
 from undim.nets.backbone import Backbone
 from undim.nets.thumbnail import make_thumbnail
 from undim.nets.view import look_at_views
-from undim.study.measures import spread_evenly, to_tensor
+from undim.training.samples import spread_evenly
 from undim.weights.files import load_model
 
 

@@ -49,6 +49,37 @@ def test_crops_are_contiguous_windows(pairs):
         assert rows.max() < 40
 
 
+def ranges(picture):
+    """Rows and columns that a picture of the fixture shows: ((first, last), (first, last))."""
+    seen = (picture[:2] * 255).flatten(1)
+    return tuple(zip(seen.min(1).values.round().int().tolist(), seen.max(1).values.round().int().tolist(), strict=True))
+
+
+def test_a_part_stands_for_the_whole_picture_and_holds_the_crop(pairs):
+    batch = crops_of(pairs, least_frame=0.5, turn=0).batch(0, 64, 16)
+    frames = [ranges(context) for context in batch.context]
+    for frame, low, whole in zip(frames, batch.low, ((40, 60),) * 64, strict=True):
+        for (first, last), (start, end), side in zip(frame, ranges(low), whole, strict=True):
+            assert first <= start < end <= last
+            assert last - first + 1 >= side // 2
+    heights = [rows[1] - rows[0] + 1 for rows, _ in frames]
+    assert min(heights) < 24 and max(heights) > 36
+    assert len({frame[0][0] for frame in frames}) > 5  # begins at different rows
+    assert torch.allclose(batch.high, batch.low * 2, atol=1e-6)
+
+
+def test_a_part_is_never_smaller_than_the_crop(pairs):
+    batch = crops_of(pairs, least_frame=0.5, turn=0).batch(0, 32, 32)
+    assert min(rows[1] - rows[0] + 1 for rows, _ in map(ranges, batch.context)) == 32
+
+
+@pytest.mark.parametrize("kind", ["identity", "darken"])
+def test_well_lit_pictures_and_what_is_computed_from_them_stay_whole(pairs, kind):
+    part, whole = (crops_of(pairs, least_frame=share, **{kind: 1.0}).batch(0, 8, 16) for share in (0.5, 1))
+    assert torch.equal(part.context, whole.context)
+    assert torch.equal(part.low, whole.low)
+
+
 def test_views_show_the_whole_picture_as_the_crop_lies(pairs):
     batch = crops_of(pairs, view=16, turn=0.5, jitter=0.3).batch(1, 16, 16)
     plain = crops_of(pairs, turn=0.5, jitter=0.3).batch(1, 16, 16)

@@ -55,6 +55,7 @@ def test_kernels_come_from_the_whole_picture_if_the_recipe_says_so(recipe):
         ({"model.adr": "null"}, "needs generated kernels"),
         ({"model.adr": "{kernel: static}"}, "needs generated kernels"),
         ({"data.mixup": "1.2"}, "mixup exclude each other"),
+        ({"data.least_frame": "0.5"}, "least_frame exclude each other"),
         ({"compile": "true"}, "compile exclude each other"),
     ],
 )

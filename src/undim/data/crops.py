@@ -81,6 +81,9 @@ class Sampling:
     """Beta of the distribution by which half of the batches blend pairs of samples; 0 for none."""
     turn: float = 0.25
     """Probability that a sample's rows and columns are exchanged."""
+    least_frame: float = 1.0
+    """In (0, 1]: the part of a picture that a sample takes for the whole has sides of this share or more of the
+    picture's, all shares alike often. Not of well-lit pictures, nor of what is computed from them, nor with `view`."""
     forgive_clipped: bool = False
     """Whether pixels that are clipped in the target and not in the dark picture count nothing in the loss."""
     view: int = 0
@@ -235,7 +238,10 @@ class PairCrops:
         height, width = self.highs[index].shape[:2]
         if min(height, width) < crop:
             raise DataError(f"Crops of {crop} need larger pictures than {width} x {height}.")
-        top, left = int(rng.integers(height - crop + 1)), int(rng.integers(width - crop + 1))
+        frame = self._draw_frame((height, width), crop, rng, kind)
+        rows, columns = frame or (slice(0, height), slice(0, width))
+        top = rows.start + int(rng.integers(rows.stop - rows.start - crop + 1))
+        left = columns.start + int(rng.integers(columns.stop - columns.start - crop + 1))
         turned, upside_down, mirrored = rng.random() < self.sampling.turn, rng.random() < 0.5, rng.random() < 0.5
         gain = np.float32(np.exp(self.sampling.jitter * rng.standard_normal()))
         window = (slice(top, top + crop), slice(left, left + crop))
@@ -258,7 +264,7 @@ class PairCrops:
             views = [darken(view, at_window(stops, view.shape[:2]), draw, None) for view in views]
         else:
             low = self.lows[index][window].astype(np.float32) / np.float32(255)
-            context = self.thumbnail(index, well_lit=False, turned=turned)
+            context = self.thumbnail(index, well_lit=False, turned=turned, frame=frame)
             if self.sampling.jitter:
                 low, context, *views = ((part * gain).clip(0, 1) for part in (low, context, *views))
             if self.sampling.phone and rng.random() < self.sampling.phone:
@@ -270,6 +276,21 @@ class PairCrops:
             if flipped:
                 parts = tuple(np.flip(part, axis) for part in parts)
         return parts
+
+    def _draw_frame(
+        self, size: tuple[int, int], crop: int, rng: np.random.Generator, kind: float
+    ) -> tuple[slice, slice] | None:
+        """Rows and columns of the part of a picture of that size that a sample takes for the whole; None: all of it.
+
+        The corner of a well-lit picture may look like a dark picture, which is not to be left alone.
+        """
+        if self.sampling.least_frame == 1 or kind < self.sampling.identity + self.sampling.darken:
+            return None
+        shares = rng.uniform(self.sampling.least_frame, 1, 2)
+        sides = [max(crop, round(share * whole)) for share, whole in zip(shares, size, strict=True)]
+        starts = [int(rng.integers(whole - side + 1)) for side, whole in zip(sides, size, strict=True)]
+        rows, columns = (slice(start, start + side) for start, side in zip(starts, sides, strict=True))
+        return rows, columns
 
     def _relight(
         self, index: int, window: tuple[slice, slice], rng: np.random.Generator, *, turned: bool
@@ -303,19 +324,23 @@ class PairCrops:
             self._surroundings[index] = found, make_thumbnail(image)[0, 0].numpy()
         return self._surroundings[index]
 
-    def thumbnail(self, index: int, *, well_lit: bool, turned: bool) -> Floats:
+    def thumbnail(
+        self, index: int, *, well_lit: bool, turned: bool, frame: tuple[slice, slice] | None = None
+    ) -> Floats:
         """`make_thumbnail` of one picture, 64 x 96 x 3 in [0, 1].
 
         Args:
             index: of the pair.
             well_lit: of the reference, not of the dark picture.
             turned: of the picture with rows and columns exchanged.
+            frame: rows and columns of the part that stands for the whole; None: all of it.
         """
+        pixels = (self.highs if well_lit else self.lows)[index]
+        if frame is not None:
+            return _reduce(pixels[frame], turned=turned)
         key = (index, well_lit, turned)
         if key not in self._thumbnails:
-            pixels: Floats = (self.highs if well_lit else self.lows)[index].astype(np.float32) / np.float32(255)
-            image = _to_tensor([pixels.swapaxes(0, 1) if turned else pixels])
-            self._thumbnails[key] = make_thumbnail(image)[0].permute(1, 2, 0).numpy()
+            self._thumbnails[key] = _reduce(pixels, turned=turned)
         return self._thumbnails[key]
 
     def _view(self, index: int, *, well_lit: bool, turned: bool) -> Floats:
@@ -329,6 +354,15 @@ class PairCrops:
             self._views[key] = small.numpy().astype(np.float16)  # finer than 8 bit in the dark, at half the memory
         view: Floats = self._views[key].astype(np.float32)
         return view.swapaxes(0, 1) if turned else view
+
+
+def _reduce(pixels: Bytes, *, turned: bool) -> Floats:
+    """`make_thumbnail` of H x W x 3, 8 bit, or of it with rows and columns exchanged."""
+    picture: Floats = pixels.astype(np.float32) / np.float32(255)
+    thumbnail: Floats = (
+        make_thumbnail(_to_tensor([picture.swapaxes(0, 1) if turned else picture]))[0].permute(1, 2, 0).numpy()
+    )
+    return thumbnail
 
 
 def _places(size: tuple[int, int]) -> tuple[Floats, Floats]:

@@ -12,6 +12,11 @@ from undim.arrays import Bytes
 from undim.errors import ModelError
 
 
+def to_tensor(pixels: Bytes, device: torch.device | None = None) -> Tensor:
+    """H x W x 3 8-bit RGB to 1 x 3 x H x W in [0, 1], float32, on that device or the CPU."""
+    return torch.from_numpy(pixels.copy()).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
+
+
 def network_enhancer(model: nn.Module) -> Callable[[Bytes], Bytes]:
     """Wrap a network: N x 3 x H x W in [0, 1] to the same shape becomes H x W x 3 8-bit RGB to the same.
 
@@ -27,7 +32,7 @@ def network_enhancer(model: nn.Module) -> Callable[[Bytes], Bytes]:
 
     @torch.no_grad()
     def enhance(pixels: Bytes) -> Bytes:
-        image = torch.from_numpy(pixels.copy()).to(device).permute(2, 0, 1).unsqueeze(0).float() / 255
+        image = to_tensor(pixels, device)
         output = model(image.contiguous(memory_format=torch.channels_last))
         if not isinstance(output, Tensor) or output.shape != image.shape:
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__

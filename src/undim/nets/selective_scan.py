@@ -155,7 +155,8 @@ class _Layout:
     def _fold(self, part: Tensor) -> Tensor:
         """B x G x D x (K c) as c x G x D x (B K), filled with zeros: a step of no length changes no state."""
         padded = F.pad(part, (0, -part.shape[-1] % self.chunk)).unflatten(-1, (-1, self.chunk))
-        return padded.permute(4, 1, 2, 0, 3).flatten(-2).contiguous()
+        folded: Tensor = padded.permute(4, 1, 2, 0, 3).flatten(-2).contiguous()  # of one picture, flatten gives a view
+        return folded
 
     def unfold(self, folded: Tensor, batch: int, length: int) -> Tensor:
         """The way back, without what was filled."""

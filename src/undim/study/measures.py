@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 from undim.arrays import Bytes
@@ -16,7 +15,7 @@ from undim.data.reading import read_rgb
 from undim.data.sets import Pair, Split
 from undim.errors import DataError
 from undim.metrics.evaluation import Case, check_cases, evaluate_cases
-from undim.metrics.networks import network_enhancer
+from undim.metrics.networks import network_enhancer, to_tensor
 from undim.nets import Backbone, count_flops
 from undim.nets.adr import Adr
 from undim.nets.dynamic_conv import DynamicKernel, GeneratedConv2d
@@ -111,11 +110,6 @@ def cut_middle(pixels: Bytes, side: int | None) -> Bytes:
         return pixels
     top, left = (max(0, (whole - side) // 2) for whole in pixels.shape[:2])
     return pixels[top : top + side, left : left + side]
-
-
-def to_tensor(pixels: Bytes) -> Tensor:
-    """H x W x 3 8-bit RGB to 1 x 3 x H x W in [0, 1]."""
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
 
 
 def read_curve(metrics: Path) -> tuple[LearningCurve, list[float], float]:

@@ -215,6 +215,7 @@ def drawn_on_host(sampling: Sampling) -> str:
     found = {
         "light that follows the scene": sampling.darken * sampling.scene_light,
         "a phone's processing": sampling.phone,
+        "parts of pictures taken for the whole": sampling.least_frame < 1,
         "views of whole pictures": sampling.view,
     }
     return " and ".join(name for name, share in found.items() if share)

@@ -140,6 +140,9 @@ class DataSection(DataFolders):
     """Beta of the distribution by which every second batch blends samples; 0 for none."""
     turn: float = Field(default=0.25, ge=0, le=1)
     """Share of samples whose rows and columns are exchanged."""
+    least_frame: float = Field(default=1.0, gt=0, le=1)
+    """Below 1, a sample takes a random part of its picture for the whole, with sides of this share of the picture's or
+    more: its crop lies in it, and the network is told of no more."""
     forgive_clipped: bool = False
     """Whether pixels that are clipped in the reference alone count nothing in L1 and Charbonnier."""
     kernels_from_whole: int = Field(default=0, ge=0)
@@ -284,6 +287,8 @@ class Recipe(Section):
                 raise ValueError("data.kernels_from_whole and compile exclude each other")
             if self.data.scene_light:
                 raise ValueError("data.kernels_from_whole and data.scene_light exclude each other")
+            if self.data.least_frame < 1:
+                raise ValueError("data.kernels_from_whole and data.least_frame exclude each other")
         return self
 
     @model_validator(mode="after")

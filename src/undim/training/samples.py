@@ -37,6 +37,7 @@ def load_crops(recipe: Recipe) -> PairCrops:
         jitter=data.jitter,
         mixup=data.mixup,
         turn=data.turn,
+        least_frame=data.least_frame,
         forgive_clipped=data.forgive_clipped,
         view=data.kernels_from_whole,
     )

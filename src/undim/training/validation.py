@@ -11,7 +11,7 @@ from PIL import Image
 from torch import nn
 
 from undim.arrays import Bytes
-from undim.metrics.networks import network_enhancer
+from undim.metrics.networks import network_enhancer, to_tensor
 from undim.metrics.quality import brightness_error, log_brightness_ratio, psnr, psnr_gt_mean, ssim
 from undim.nets import Backbone
 from undim.nets.thumbnail import make_thumbnail
@@ -54,8 +54,7 @@ def sees_nothing(model: Backbone, pairs: Sequence[tuple[Bytes, Bytes]]) -> bool:
     """Whether the network makes the same of the whole of all these dark pictures (`Backbone.sees_nothing`)."""
     if not model.sees_whole or not pairs:
         return False
-    pictures = (torch.from_numpy(low.copy()).permute(2, 0, 1).unsqueeze(0).float() / 255 for low, _ in pairs)
-    thumbnails = torch.cat([make_thumbnail(picture) for picture in pictures])
+    thumbnails = torch.cat([make_thumbnail(to_tensor(low)) for low, _ in pairs])
     return model.sees_nothing(thumbnails.to(next(model.parameters()).device))
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, overload
 
-import torch
 from torch import Tensor, nn
 
 from undim.atomic import write_text
@@ -19,6 +18,7 @@ from undim.data.entries import SETS, PairedSet
 from undim.data.reading import read_rgb
 from undim.errors import DataError, ModelError, UndimError
 from undim.metrics.evaluation import FOLDER, Case, find_cases
+from undim.metrics.networks import to_tensor
 from undim.metrics.report import versions
 from undim.redundancy import Initialisation, WalkSettings
 from undim.redundancy.tables import make_markdown
@@ -178,7 +178,7 @@ def read_tensor(path: Path | None) -> Tensor:
     """A picture as 1 x 3 x H x W in [0, 1]."""
     if path is None:
         raise DataError("There is no dark picture to run the network on.")
-    return torch.from_numpy(read_rgb(path).copy()).permute(2, 0, 1).unsqueeze(0).float() / 255
+    return to_tensor(read_rgb(path))
 
 
 @contextmanager
