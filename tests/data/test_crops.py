@@ -63,7 +63,8 @@ def test_a_part_stands_for_the_whole_picture_and_holds_the_crop(pairs):
             assert first <= start < end <= last
             assert last - first + 1 >= side // 2
     heights = [rows[1] - rows[0] + 1 for rows, _ in frames]
-    assert min(heights) < 24 and max(heights) > 36
+    assert min(heights) < 24
+    assert max(heights) > 36
     assert len({frame[0][0] for frame in frames}) > 5  # begins at different rows
     assert torch.allclose(batch.high, batch.low * 2, atol=1e-6)
 

@@ -14,10 +14,12 @@ import pytest
 from stand_in import TOKEN
 
 from undim import Enhancer
+from undim.atomic import write_text
 from undim.cli.main import main
 from undim.errors import HubError, ModelError, UsageError
 from undim.hub import Reference, pull, push
 from undim.hub.finding import find_model_file
+from undim.hub.store import record, settle
 from undim.shipped import MODELS_FOLDER
 from undim.weights.subjects import find_subject
 
@@ -272,7 +274,8 @@ def test_a_file_that_changed_since(hub, home):
     (home / NIGHT / commit / "SHA256SUMS").unlink()
     with pytest.raises(ModelError, match="has changed"):
         Enhancer(name)
-    (home / NIGHT / "revisions.json").write_text("[")
+    (record,) = (home / NIGHT / "revisions").iterdir()
+    record.write_text("[")
     pull(NIGHT)
     Enhancer(f"hf:{NIGHT}").close()
 
@@ -312,7 +315,26 @@ def test_two_at_once(hub, home):
     for thread in threads:
         thread.join()
     assert failures == []
-    assert {name.split("/")[2] for name in kept(home)} == {commit, "revisions.json"}
+    assert {name.split("/")[2] for name in kept(home)} == {commit, "revisions"}
+
+
+def test_revisions_pulled_at_once_are_all_remembered(hub, home, monkeypatch):
+    commit = hub.add(NIGHT, repository())
+    pull(f"{NIGHT}@{commit}")
+    ready = threading.Barrier(4)  # none writes before all have read what is known
+
+    def write(path, text):
+        ready.wait(timeout=60)
+        write_text(path, text)
+
+    monkeypatch.setattr("undim.hub.store.write_text", write)
+    wanted = [Reference.read(f"{NIGHT}@v{number}") for number in range(4)]
+    threads = [threading.Thread(target=record, args=(one, commit)) for one in wanted]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [settle(one) for one in wanted] == [Reference.read(f"{NIGHT}@{commit}")] * 4
 
 
 def test_weights_alone(hub, dark):

@@ -95,6 +95,19 @@ def test_a_file_that_would_differ_is_not_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_that_onnx_runtime_cannot_run_is_not_written(tmp_path, monkeypatch):
+    def unknown(proto):
+        proto.opset_import.add(domain="nowhere", version=1)
+        proto.graph.node[0].domain = "nowhere"
+
+    monkeypatch.setattr(export, "speed_up", unknown)
+    with pytest.raises(CheckpointError, match="ONNX Runtime cannot run the ONNX form of Candela, so nothing") as caught:
+        export_onnx(make("candela_tiny"), tmp_path / "net.onnx")
+    assert "nowhere" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_command_line(tmp_path, capsys):
     spec = ModelSpec("candela_tiny", adr=AdrSpec(embedding=8), notes={"data": "none"})
     save_model(spec, spec.build(), tmp_path / "full.safetensors")

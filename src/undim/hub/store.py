@@ -1,7 +1,7 @@
 """Where pulled models lie: a folder for each commit, which appears whole or not at all, and a record of revisions.
 
 Below `undim.machine.cache_folder`: `hub/OWNER/NAME/COMMIT/` holds `MODEL_FILES`, `CARD` and the checksums;
-`hub/OWNER/NAME/revisions.json` says which commit each revision was when it was pulled.
+`hub/OWNER/NAME/revisions/` holds a file for each revision, which says what commit it was when it was pulled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from undim.shipped import CHECKSUMS, ONNX, WEIGHTS
 MODEL_FILES = {ONNX: "model.onnx", WEIGHTS: "model.safetensors"}
 """By suffix, the one name that each kind of file has in a repository."""
 CARD = "README.md"
-_RECORD = "revisions.json"
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 
 
@@ -35,7 +34,7 @@ def folder_of(reference: Reference) -> Path:
 
 def settle(reference: Reference) -> Reference | None:
     """The commit that a reference meant when it was pulled; None if it never was."""
-    pinned = reference if reference.is_pinned else reference.at(_recall(reference).get(reference.revision, ""))
+    pinned = reference if reference.is_pinned else reference.at(_recall(reference))
     return pinned if pinned.is_pinned and folder_of(pinned).is_dir() else None
 
 
@@ -70,8 +69,10 @@ def is_whole(reference: Reference) -> bool:
 
 def record(reference: Reference, commit: str) -> None:
     """Remember which commit a revision was."""
-    known = _recall(reference) | {reference.revision: commit}
-    write_text(folder_of(reference.at("")) / _RECORD, f"{json.dumps(known, indent=1, sort_keys=True)}\n")
+    known = {"revision": reference.revision, "commit": commit}
+    target = _record_of(reference)
+    target.parent.mkdir(exist_ok=True)
+    write_text(target, f"{json.dumps(known, indent=1)}\n")
 
 
 @contextlib.contextmanager
@@ -121,10 +122,17 @@ def write_checksums(files: Mapping[str, Path]) -> str:
     return "".join(f"{checksum(path)}  {name}\n" for name, path in sorted(files.items()))
 
 
-def _recall(reference: Reference) -> dict[str, str]:
-    """Commits by revision; none if nothing was pulled or the record is damaged."""
+def _record_of(reference: Reference) -> Path:
+    """The file that says which commit a revision was; revisions may hold what names of files may not."""
+    name = hashlib.sha256(reference.revision.encode()).hexdigest()[:16]
+    return folder_of(reference.at("")) / "revisions" / f"{name}.json"
+
+
+def _recall(reference: Reference) -> str:
+    """The commit that a revision was; "" if it was not pulled or the record is damaged."""
     try:
-        known = json.loads((folder_of(reference.at("")) / _RECORD).read_text(encoding="utf-8"))
+        known = json.loads(_record_of(reference).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
-    return {key: value for key, value in known.items() if isinstance(value, str)} if isinstance(known, dict) else {}
+        return ""
+    commit = known.get("commit") if isinstance(known, dict) else None
+    return commit if isinstance(commit, str) else ""

@@ -184,11 +184,13 @@ def _example(default: torch.Tensor) -> torch.Tensor:
 
 
 def _check(data: bytes, frozen: Backbone, tiles: TileNetwork | None, numbers: torch.Generator) -> None:
-    session = onnxruntime.InferenceSession(data, _silent(), providers=["CPUExecutionProvider"])
+    with _running(frozen):
+        session = onnxruntime.InferenceSession(data, _silent(), providers=["CPUExecutionProvider"])
 
     def compare(image: torch.Tensor, expected: torch.Tensor, feeds: dict[str, torch.Tensor]) -> None:
         inputs = {name: value.numpy() for name, value in {INPUT: image, **feeds}.items()}
-        got = session.run([OUTPUT], inputs)[0]
+        with _running(frozen):
+            got = session.run([OUTPUT], inputs)[0]
         difference = float(np.abs(got - expected.numpy()).max())
         if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
             raise CheckpointError(
@@ -211,6 +213,18 @@ def _check(data: bytes, frozen: Backbone, tiles: TileNetwork | None, numbers: to
         compare(image, expected, dict(zip(TILE_INPUTS, feeds, strict=True)))
         feeds = [torch.tensor(GIVEN), inner[:1], inner[:1], weights[:1], thumbnail, statistics]
         compare(image, tiles(image, *feeds)[0], dict(zip(TILE_INPUTS, feeds, strict=True)))
+
+
+@contextmanager
+def _running(network: nn.Module) -> Iterator[None]:
+    """ONNX Runtime's failures in one line."""
+    try:
+        yield
+    except Exception as error:  # they share no base class of their own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f"ONNX Runtime cannot run the ONNX form of {type(network).__name__}, so nothing was written: {reason}"
+        ) from error
 
 
 def _name_axes(info: onnx.ValueInfoProto, name: str) -> None:
