@@ -204,6 +204,12 @@ def test_gradients_are_finite_also_where_pictures_are_black_or_white(name):
     assert all(gradient.isfinite().all() for gradient in found)
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 36, 52), (1, 3, 37, 53), (2, 1, 37, 53)])
+def test_an_attention_of_another_shape_is_refused(shape):
+    with pytest.raises(ShapeError, match=r"attention must have the shape \(1, 1, 37, 53\)"):
+        build("enlightengan")(torch.rand(1, 3, 37, 53), torch.rand(shape))
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_other_shapes_are_refused(name):
     with pytest.raises(ShapeError, match=r"Got \(1, 1, 16, 16\)"):
@@ -270,6 +276,7 @@ def test_settings_out_of_range_are_refused():
         ("kind", {"ratio": -1}),
         ("ruas", {"variant": "lot"}),
         ("snr_net_small", {"resize": (400, 600)}),
+        ("snr_net_small", {"resize": (400,)}),
         ("retinexmamba_small", {"num_blocks": (1, 2)}),
     ):
         with pytest.raises(ModelError):

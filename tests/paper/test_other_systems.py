@@ -2,6 +2,7 @@
 
 import pytest
 
+from undim.errors import UsageError
 from undim.paper.measured import Measurements
 from undim.paper.networks import SMALL_STUDIES, SYSTEMS
 from undim.paper.redundancy_tables import make_table4
@@ -19,13 +20,13 @@ def rows_of(page):
 def measured(tmp_path):
     """What `undim evaluate` leaves of a converted checkpoint, on a paired and on an unpaired set."""
     for data, figures in (("lol-v1", {"psnr": 16.5, "ssim": 0.5}), ("dicm", {"psnr": None, "ssim": None})):
-        for network in ("ruas", "zero_dce"):
+        for network, whose in (("ruas", "RUAS (Liu et al.)"), ("zero_dce", "Zero-DCE (Guo et al.)")):
             folder = tmp_path / network / data
             folder.mkdir(parents=True)
             ScoresDocument(
                 data=data,
                 split="test" if data == "lol-v1" else None,
-                weights_of="RUAS (Liu et al.), licence: none stated",
+                weights_of=f"{whose}, licence: none stated",
                 niqe=4.5,
                 images=(ScoredPicture(name="1"),),
                 **figures,
@@ -39,8 +40,25 @@ def test_a_converted_checkpoint_fills_its_row_and_the_row_says_whose_weights_the
     assert rows["RUAS", PSNR].paper == 18.23
     assert "measured with the authors' weights (RUAS (Liu et al.), licence: none stated)" in rows["RUAS", PSNR].protocol
     assert rows["Zero-DCE", PSNR].ours == 16.5
-    assert ("RUAS upe", PSNR) not in rows
+    assert rows["RUAS upe", PSNR].ours == 11.37  # measured elsewhere, with other weights
     assert rows_of(make_table10(measured))["Zero-DCE", "DICM"].ours == 4.5
+
+
+def test_a_folder_with_other_settings_fills_its_own_row(measured, tmp_path):
+    folder = tmp_path / "ruas_upe" / "lol-v1"
+    folder.mkdir(parents=True)
+    content = (tmp_path / "ruas" / "lol-v1" / "results.json").read_text()
+    (folder / "results.json").write_text(content.replace("16.5", "11.5"))
+    rows = rows_of(make_table6(Measurements([tmp_path])))
+    assert (rows["RUAS", PSNR].ours, rows["RUAS upe", PSNR].ours) == (16.5, 11.5)
+    assert "outside this project" not in rows["RUAS upe", PSNR].protocol
+
+
+def test_figures_of_one_system_do_not_fill_the_row_of_another(measured, tmp_path):
+    (tmp_path / "kind").mkdir()
+    (tmp_path / "ruas" / "lol-v1").rename(tmp_path / "kind" / "lol-v1")
+    with pytest.raises(UsageError, match=r"holds figures of RUAS \(Liu et al\.\), and its folder says kind"):
+        Measurements([tmp_path])
 
 
 def test_scores_of_a_run_elsewhere_say_so():

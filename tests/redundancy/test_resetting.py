@@ -55,6 +55,27 @@ def test_every_layer_of_every_backbone_is_drawn_anew_and_comes_back(name, kind):
         assert same(model, before)
 
 
+def test_lists_of_constants_get_each_its_own_back():
+    model = create_model("rsfnet")
+    built = snapshot(model)
+    with torch.no_grad():
+        for parameter in model.factNet.parameters():
+            parameter.add_(0.37)
+    with reset(model, "factNet", 0):
+        for name, parameter in model.named_parameters():
+            assert not name.startswith("factNet") or torch.equal(parameter, built[name]), name
+    assert torch.equal(model.factNet.step[0][0], torch.tensor(1.37))
+
+
+def test_a_kind_that_a_network_does_not_have_is_told_with_those_that_it_has():
+    with pytest.raises(ModelError, match="has no 'attention' layer with parameters. Kind 'all' takes every layer"):
+        layers(create_model("zero_dce"))
+    with pytest.raises(ModelError) as raised:
+        layers(create_model("kind"))
+    names = str(raised.value).rpartition("as of ")[2].rstrip(".").split(", ")
+    assert all(layers(create_model("kind"), f"^{name}$") for name in names)
+
+
 def test_standard_layers_get_their_types_default_and_bare_parameters_their_constructors():
     torch.manual_seed(0)
     model = create_model("restormer_small")

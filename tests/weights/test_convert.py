@@ -94,7 +94,7 @@ def test_a_foreign_network_is_refused(tmp_path):
     assert_refused(
         {"conv.weight": torch.ones(3)},
         tmp_path,
-        "not a checkpoint of restormer, retinexformer, cidnet.* nearest, .*begins with",
+        "not a checkpoint of restormer, retinexformer, cidnet.* They begin with conv.weight",
     )
 
 
@@ -139,6 +139,19 @@ def test_a_truncated_checkpoint_gives_one_line(weights, tmp_path):
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(CheckpointError, match="damaged"):
         convert(path, tmp_path / "ours.safetensors")
+
+
+def test_a_folder_is_told_apart_from_a_file_that_is_absent(tmp_path):
+    with pytest.raises(CheckpointError, match="is a folder: give the checkpoint in it"):
+        convert(tmp_path, tmp_path / "ours.safetensors")
+
+
+def test_a_pickle_that_is_refused_costs_one_line(tmp_path, recwarn):
+    path = tmp_path / "public.pth"
+    path.write_bytes(pickle.dumps(Trap(), protocol=4))
+    with pytest.raises(CheckpointError):
+        convert(path, tmp_path / "ours.safetensors")
+    assert not recwarn.list
 
 
 def test_an_absent_checkpoint_is_named(tmp_path):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from undim.errors import UsageError
 from undim.weights.convert import convert as convert_checkpoint
 
 
@@ -16,11 +18,26 @@ def convert(
         typer.Argument(help="Public checkpoint of a network that `undim models` lists; several files if it has parts."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The .safetensors file to write.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value that the weights do not tell, such as variant=upe of RUAS; repeatable."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
 ) -> None:
     """Convert a public checkpoint to an Undim file of weights. Nothing in the checkpoint is executed."""
-    spec = convert_checkpoint(checkpoint, output, overwrite=overwrite)
-    settings = ", ".join(f"{key}={value}" for key, value in spec.overrides.items())
-    typer.echo(f"{output}: {spec.architecture} ({settings}). The weights keep the licence they came with.")
+    spec = convert_checkpoint(checkpoint, output, settings=dict(map(_read, settings or ())), overwrite=overwrite)
+    told = ", ".join(f"{key}={value}" for key, value in spec.overrides.items())
+    typer.echo(f"{output}: {spec.architecture} ({told}). The weights keep the licence they came with.")
     for name, text in spec.notes.items():
         typer.echo(f"{name}: {text}")
+
+
+def _read(setting: str) -> tuple[str, object]:
+    """Key and value of `key=value`, the value being JSON's or else text."""
+    key, equals, text = setting.partition("=")
+    if not (key and equals):
+        raise UsageError(f"--set takes key=value. Got {setting!r}.")
+    try:
+        return key, json.loads(text)
+    except ValueError:
+        return key, text

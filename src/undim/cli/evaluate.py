@@ -146,10 +146,11 @@ def _guarded(enhance: Callable[[Bytes], Bytes], model: str, pixels: Bytes) -> By
 
 
 def _weights_of(notes: Mapping[str, str]) -> str | None:
-    """The system and the licence of weights that `undim convert` made of somebody's checkpoint."""
+    """The system, the licence and the files of weights that `undim convert` made of somebody's checkpoint."""
     if "system" not in notes or "iterations" in notes or "steps" in notes:  # trained on here
         return None
-    return f"{notes['system']}, licence: {notes.get('licence', 'unknown')}"
+    told = f"{notes['system']}, licence: {notes.get('licence', 'unknown')}"
+    return f"{told}, read from {notes['read from']}" if "read from" in notes else told
 
 
 def _number(note: str | None) -> int | None:

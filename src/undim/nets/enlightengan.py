@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from undim.errors import ShapeError
 from undim.nets.convolutional import Convolutional
 from undim.nets.padding import reflect
 from undim.nets.registry import Variant, register
@@ -68,12 +69,14 @@ class EnlightenGan(Convolutional):
             N x 3 x H x W, not clamped.
 
         Raises:
-            ShapeError: if the shape of the pictures is another one.
+            ShapeError: if the shape of the pictures or of `attention` is another one.
         """
         self.check(image)
         if attention is None:
             attention = 1 - self.luma(image)
         height, width = image.shape[-2:]
+        if attention.shape != (expected := (image.shape[0], 1, height, width)):
+            raise ShapeError(f"The attention must have the shape {expected}. Got {tuple(attention.shape)}.")
         top, left = -height % self.multiple_of // 2, -width % self.multiple_of // 2
         bottom, right = -height % self.multiple_of - top, -width % self.multiple_of - left
         both = reflect(torch.cat([image, attention], dim=1), left, right, top, bottom)

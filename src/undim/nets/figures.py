@@ -43,9 +43,11 @@ def _figures(name: str) -> dict[str, object]:
 
 
 def _cost(model: Backbone) -> dict[str, int]:
+    """Parameters; FLOPs by the rule of the published figure, and by fvcore's, which serves to compare networks."""
     return {
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         "flops": count_flops(model, SIZE, model.flops_rule),
+        "flops_by_fvcore": count_flops(model, SIZE, "fvcore"),
     }
 
 

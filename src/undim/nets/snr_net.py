@@ -185,7 +185,7 @@ class SnrNet(Backbone):
         resize: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        if resize is not None and any(side < 1 or side % self.multiple_of for side in resize):
+        if resize is not None and (len(resize) != 2 or any(side < 1 or side % self.multiple_of for side in resize)):
             raise ModelError(f"The size to resize to must be two multiples of {self.multiple_of}. Got {resize}.")
         self.luma = RgbWeights()
         self.resize = None if resize is None else tuple(resize)

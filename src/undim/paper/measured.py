@@ -18,7 +18,7 @@ from typing import Generic, TypeVar
 
 from undim.errors import UsageError
 from undim.paper.commands import MeasuredKind
-from undim.paper.networks import ABLATION_DATA
+from undim.paper.networks import ABLATION_DATA, SYSTEMS, label_of
 from undim.paper.precision import find_caution
 from undim.results.document import Document, load_json
 from undim.results.laboratory import DiversityDocument, DmrDocument, PoiDocument, PruneDocument, ResetDocument
@@ -219,6 +219,11 @@ class Measurements:
         document = kind.parse(content, path)
         match = _SEED.fullmatch(name)
         network = match["network"] if match else name
+        of = document.weights_of if isinstance(document, ScoresDocument) else None
+        label = label_of(network)
+        if of is not None and label in SYSTEMS and not of.startswith(f"{label} ("):
+            whose, _, _ = of.partition(", licence")
+            raise UsageError(f"{path} holds figures of {whose}, and its folder says {network}.")
         seed = int(match["seed"]) if match else document.seed
         self._findings.setdefault((network, data, kind), []).append(Finding(seed, document))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -62,8 +62,9 @@ def make_table6(ours: Measurements) -> Page:
                     figure = _measured_elsewhere(elsewhere.get((label, measure)), measure)
                 making = Measurement(ScoresDocument, network, data)
                 entries.append(make_entry(label, column_of(name, measure), row[data][measure], figure, making))
-    entries += _rows_elsewhere(ours, {label for label, _ in elsewhere} - paper.keys())
-    known = set(map(network_of, paper))
+    beside = [row for row in others["authors_weights"]["rows"] if row["label"] not in paper]
+    entries += _rows_elsewhere(ours, beside)
+    known = {*map(network_of, paper), *(row["network"] for row in beside)}
     entries += [
         make_entry(
             label_of(network), column_of(DATA[data], measure), None, ours.figure(network, data, ScoresDocument, of)
@@ -96,7 +97,7 @@ def make_table6(ours: Measurements) -> Page:
         ),
         *([PIECES] if ours.published_sizes() else []),
         (
-            "FLOPs of ours: convolutions, linear layers and matrix products, by fvcore's rule norms too, at 256 x 256,"
+            "FLOPs of ours: convolutions, linear layers, matrix products and norms, by fvcore's rule, at 256 x 256,"
             " one for each multiply-add, / 2^30. The printed column mixes rules and sizes, so compare ours only."
         ),
         *(f"FLOPs printed of {label}: {text}." for label, text in others["flops"].items()),
@@ -114,14 +115,18 @@ def _measured_elsewhere(row: Mapping[str, Any] | None, measure: str) -> Figure |
     return Figure(row[measure], None, (), None, f"{weights} on {told['on']}, by {told['by']}")
 
 
-def _rows_elsewhere(ours: Measurements, labels: Collection[str]) -> Iterator[Entry]:
-    """Rows of such scores that the paper does not have."""
-    name = DATA[ABLATION_DATA]
-    for row in other_systems()["authors_weights"]["rows"]:
-        if row["label"] in labels and not ours.findings(row["network"], ABLATION_DATA, ScoresDocument):
-            yield make_entry(row["label"], "FLOPs, G", None, _count(row["network"]))
-            for measure in SCORES:
-                yield make_entry(row["label"], column_of(name, measure), None, _measured_elsewhere(row, measure))
+def _rows_elsewhere(ours: Measurements, rows: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
+    """Rows that the paper does not have: what was measured here, or else elsewhere."""
+    for row in rows:
+        network = row["network"]
+        yield make_entry(row["label"], "FLOPs, G", None, _count(row.get("architecture", network)))
+        for data, name in DATA.items():
+            for measure, of in SCORES.items():
+                figure = ours.figure(network, data, ScoresDocument, of)
+                if figure is None and data == ABLATION_DATA:
+                    figure = _measured_elsewhere(row, measure)
+                if figure is not None:
+                    yield make_entry(row["label"], column_of(name, measure), None, figure)
 
 
 def make_table7(ours: Measurements) -> Page:
@@ -212,7 +217,9 @@ def _flops(label: str) -> Figure | None:
 
 def _count(name: str, kind: str = "base") -> Figure:
     figures = json.loads((files("undim") / "networks.json").read_text(encoding="utf-8"))[name]
-    return Figure(figures[kind]["flops"] / GIGA, None, (), None, f"FLOPs counted by {figures['rule']}'s rule")
+    by_fvcore, published = (figures[kind][key] / GIGA for key in ("flops_by_fvcore", "flops"))
+    other = "" if figures["rule"] == "fvcore" else f"; by {figures['rule']}'s, as published, {published:.2f} G"
+    return Figure(by_fvcore, None, (), None, f"FLOPs counted by fvcore's rule{other}")
 
 
 def _sweep(ours: Measurements, name: str, title: str, study: str, variants: Mapping[str, str]) -> Page:

@@ -51,7 +51,8 @@ class Initialisation:
             if re.search(pattern, name):
                 return torch.tensor(float(constant))
         if isinstance(model, Backbone):
-            constant_of = _constructed(type(model)).get((type(owner).__qualname__, name.rpartition(".")[2]))
+            known = _constructed(type(model))
+            constant_of = known.get((type(owner).__qualname__, name.rpartition(".")[2]), known.get(("", name)))
             if constant_of is not None:
                 return torch.tensor(constant_of)
         if self._fresh is not None and self._draws():
@@ -286,6 +287,7 @@ def _apply_masks(module: nn.Module) -> None:
 def _constructed(kind: type[Backbone]) -> dict[tuple[str, str], float]:
     """Constructor's values of a registered backbone's parameters that are constant: (class, attribute) -> value.
 
+    A list of parameters has no attributes of its own: there ("", full name) -> value.
     Read off its smallest variant, made anew: what a parameter starts at does not depend on the width.
     """
     variants = [variant for variant in REGISTRY.values() if variant.build is kind]
@@ -299,8 +301,10 @@ def _constructed(kind: type[Backbone]) -> dict[tuple[str, str], float]:
     with torch.random.fork_rng(devices=[]):
         model = smallest.build(**{**smallest.settings, **kind.switched_on})
     seen: dict[tuple[str, str], set[float]] = {}
-    for module in model.modules():
+    for path, module in model.named_modules():
+        listed = isinstance(module, nn.ParameterList)
         for name, parameter in module.named_parameters(recurse=False):
             low, high = (float(parameter.min()), float(parameter.max())) if parameter.numel() else (0.0, 1.0)
-            seen.setdefault((type(module).__qualname__, name), set()).update((low, high))
+            key = ("", f"{path}.{name}") if listed else (type(module).__qualname__, name)
+            seen.setdefault(key, set()).update((low, high))
     return {key: values.pop() for key, values in seen.items() if len(values) == 1}

@@ -101,8 +101,9 @@ def select(
     if not alive:
         place = "" if stage is None else f" in its stage {stage!r}"
         raise ModelError(
-            f"{type(model).__name__} has no {kind!r} layer with parameters{place}. Give a regular expression for module"
-            f" names, such as those of {', '.join(name for name, _ in _some_names(model)) or 'another network'}."
+            f"{type(model).__name__} has no {kind!r} layer with parameters{place}. Kind 'all' takes every layer, and a"
+            f" regular expression those with such names, as of"
+            f" {', '.join(name for name, _ in _some_names(model)) or 'another network'}."
         )
     if adr == "keep":
         alive = [replace(layer, kept=("adr",)) if _has_adr(layer.module) else layer for layer in alive]
@@ -204,4 +205,5 @@ def _of_stage(model: nn.Module, found: list[Layer], stage: str) -> list[Layer]:
 
 
 def _some_names(model: nn.Module, shown: int = 5) -> list[tuple[str, nn.Module]]:
-    return [(name, module) for name, module in model.named_modules() if name and name.count(".") < 2][:shown]
+    named = ((name, module) for name, module in model.named_modules() if name and name.count(".") < 2)
+    return [(name, module) for name, module in named if any(True for _ in module.parameters())][:shown]

@@ -10,6 +10,7 @@ import hashlib
 import math
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,12 +23,12 @@ from torch import Tensor
 
 from undim.errors import CheckpointError, ModelError, UndimError
 from undim.nets import create_model
-from undim.weights.files import ModelSpec, check_state, save_model
+from undim.weights.files import ModelSpec, check_state, is_own, load_model, read_spec, save_model
 from undim.weights.systems import SYSTEMS
 
 State = dict[str, Tensor]
 
-WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model")
+WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model_state", "model", "generator", "net")
 """Keys under which training scripts keep the weights, most wanted first."""
 PREFIXES = ("module.", "_orig_mod.")
 """What data-parallel and compiled modules put before each name."""
@@ -37,13 +38,20 @@ LEFTOVERS = ("total_ops", "total_params")
 """Last part of names that thop leaves in networks it has counted."""
 
 
-def convert(checkpoint: Path | Sequence[Path], output: Path, *, overwrite: bool = False) -> ModelSpec:
+def convert(
+    checkpoint: Path | Sequence[Path],
+    output: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> ModelSpec:
     """Convert a public checkpoint to an Undim file.
 
     Args:
         checkpoint: a pickle of PyTorch (.pth, .pt, .ckpt, ...) or a .safetensors file, or several that hold the parts
-            of one network.
+            of one network. An Undim file keeps its own settings and notes.
         output: the .safetensors file to write.
+        settings: constructor arguments of the network that its weights do not tell, such as {"variant": "upe"} of RUAS.
         overwrite: whether `output` may be replaced.
 
     Returns:
@@ -52,9 +60,36 @@ def convert(checkpoint: Path | Sequence[Path], output: Path, *, overwrite: bool 
 
     Raises:
         CheckpointError: if the checkpoint is unreadable, unsafe or of another architecture, or writing fails.
+        ModelError: if the network has no such setting, or the weights tell another value.
         UsageError: if `output` exists.
     """
-    files = [checkpoint] if isinstance(checkpoint, str | Path) else list(checkpoint)
+    files = [Path(checkpoint)] if isinstance(checkpoint, str | Path) else [Path(file) for file in checkpoint]
+    if len(files) == 1 and (own := _read_own(files[0])) is not None:
+        spec, state = own
+    else:
+        spec, state = _read_public(files)
+    spec = replace(spec, overrides={**spec.overrides, **(settings or {})})
+    model = spec.build()
+    shapes, wanted = ({name: tensor.shape for name, tensor in part.items()} for part in (state, model.state_dict()))
+    if shapes != wanted:
+        raise ModelError(
+            f"{', '.join(f'{key}={value}' for key, value in (settings or {}).items())}: the weights of"
+            f" {spec.architecture} are of another size, which their shapes tell. Leave that setting out."
+        )
+    model.load_state_dict(state)
+    save_model(spec, model, output, overwrite=overwrite)
+    return spec
+
+
+def _read_own(file: Path) -> tuple[ModelSpec, State] | None:
+    """What is in an Undim file; None if it is another one."""
+    if file.suffix != ".safetensors" or not is_own(file):
+        return None
+    return read_spec(file), dict(load_model(file).state_dict())
+
+
+def _read_public(files: Sequence[Path]) -> tuple[ModelSpec, State]:
+    """The network in public checkpoints that hold its parts, and its weights."""
     state: State = {}
     for file in files:
         part = read_checkpoint(file)
@@ -65,14 +100,8 @@ def convert(checkpoint: Path | Sequence[Path], output: Path, *, overwrite: bool 
             )
         state |= part
     spec = recognise(state, ", ".join(map(str, files)))
-    read = ", ".join(
-        f"{Path(file).name} (sha256 {hashlib.sha256(Path(file).read_bytes()).hexdigest()})" for file in files
-    )
-    spec = replace(spec, notes=spec.notes | {"read from": read})
-    model = spec.build()
-    model.load_state_dict(state)
-    save_model(spec, model, output, overwrite=overwrite)
-    return spec
+    read = ", ".join(f"{file.name} (sha256 {hashlib.sha256(file.read_bytes()).hexdigest()})" for file in files)
+    return replace(spec, notes=spec.notes | {"read from": read}), state
 
 
 def read_checkpoint(path: Path) -> State:
@@ -82,6 +111,8 @@ def read_checkpoint(path: Path) -> State:
         CheckpointError: if there are none, they are not finite, or the file is absent, damaged or unsafe.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder: give the checkpoint in it.")
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}.")
     if path.suffix == ".safetensors":
@@ -101,7 +132,8 @@ def read_checkpoint(path: Path) -> State:
 
 def _unpickle(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of the pickle's protocol; what is refused is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found:
@@ -152,10 +184,9 @@ def recognise(state: State, owner: str) -> ModelSpec:
     nearest = max(candidates, key=lambda candidate: candidate.likeness)
     if not nearest.likeness:
         names = ", ".join(family.architecture for family in FAMILIES)
-        missing = ", ".join(list(nearest.expected)[:3])
         raise CheckpointError(
-            f"{owner} is not a checkpoint of {names}: no name of its weights is known. The nearest,"
-            f" {nearest.spec.architecture}, begins with {missing}."
+            f"{owner} is not a checkpoint of {names}: no name of its weights is known. They begin with"
+            f" {', '.join(list(state)[:3])}."
         )
     if nearest.absent is not None:
         raise CheckpointError(

@@ -128,6 +128,15 @@ def read_spec(path: Path) -> ModelSpec:
     return _spec(_read(Path(path), weights=False)[0], path)
 
 
+def is_own(path: Path) -> bool:
+    """Whether a safetensors file is one that Undim writes; not of one that is absent or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            return HEADER in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def check_state(weights: dict[str, Tensor], expected: dict[str, Tensor], owner: str) -> None:
     """Compare names and shapes of weights, both ways.
 
