@@ -73,6 +73,11 @@ def test_long_steps_forget_and_nothing_overflows():
     assert all(part.grad.isfinite().all() for part in parts)
 
 
+def find_kernel():
+    """As in a new process."""
+    return module._find_kernel.__wrapped__()
+
+
 def test_the_kernel_of_mamba_ssm_is_given_groups_and_channels_as_one_axis(monkeypatch):
     def kernel(inputs, steps, decay, to_state, from_state):
         split = [part.unflatten(1, (4, -1)) for part in (inputs, steps)]
@@ -81,7 +86,16 @@ def test_the_kernel_of_mamba_ssm_is_given_groups_and_channels_as_one_axis(monkey
     fake = types.ModuleType("mamba_ssm.ops.selective_scan_interface")
     fake.selective_scan_fn = kernel
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: name)
     parts = draw(2, 4, 3, 5, 20)
-    found = module._by_kernel(module._find_kernel(), *parts)
+    found = module._by_kernel(find_kernel(), *parts)
     torch.testing.assert_close(found, one_by_one(*parts))
+
+
+def test_a_mamba_ssm_that_cannot_be_imported_is_done_without(monkeypatch, tmp_path):
+    package = tmp_path / "mamba_ssm" / "ops"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    (package / "selective_scan_interface.py").write_text("import selective_scan_cuda_of_another_version")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert find_kernel() is None

@@ -10,10 +10,10 @@ third and a fourth for the gradients, with the states of one stretch of chunks h
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -51,11 +51,13 @@ def selective_scan(inputs: Tensor, steps: Tensor, decay: Tensor, to_state: Tenso
     return scanned
 
 
+@cache
 def _find_kernel() -> Callable[..., Tensor] | None:
-    """`mamba_ssm`'s scan, if it is there."""
-    if importlib.util.find_spec("mamba_ssm") is None:
+    """`mamba_ssm`'s scan, if it is there and fits this PyTorch."""
+    try:
+        module = importlib.import_module("mamba_ssm.ops.selective_scan_interface")
+    except ImportError:
         return None
-    module = importlib.import_module("mamba_ssm.ops.selective_scan_interface")
     kernel: Callable[..., Tensor] = module.selective_scan_fn
     return kernel
 
