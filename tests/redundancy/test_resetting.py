@@ -68,7 +68,7 @@ def test_lists_of_constants_get_each_its_own_back():
 
 
 def test_a_kind_that_a_network_does_not_have_is_told_with_those_that_it_has():
-    with pytest.raises(ModelError, match="has no 'attention' layer with parameters. Kind 'all' takes every layer"):
+    with pytest.raises(ModelError, match=r"has no 'attention' layer with parameters\. Kind 'all' takes every layer"):
         layers(create_model("zero_dce"))
     with pytest.raises(ModelError) as raised:
         layers(create_model("kind"))
