@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from undim.errors import UsageError
+from undim.cli.changes import parse_changes
 from undim.weights.convert import convert as convert_checkpoint
 
 
@@ -25,19 +25,17 @@ def convert(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
 ) -> None:
     """Convert a public checkpoint to an Undim file of weights. Nothing in the checkpoint is executed."""
-    spec = convert_checkpoint(checkpoint, output, settings=dict(map(_read, settings or ())), overwrite=overwrite)
+    values = {key: _read(text) for key, text in parse_changes(settings).items()}
+    spec = convert_checkpoint(checkpoint, output, settings=values, overwrite=overwrite)
     told = ", ".join(f"{key}={value}" for key, value in spec.overrides.items())
     typer.echo(f"{output}: {spec.architecture} ({told}). The weights keep the licence they came with.")
     for name, text in spec.notes.items():
         typer.echo(f"{name}: {text}")
 
 
-def _read(setting: str) -> tuple[str, object]:
-    """Key and value of `key=value`, the value being JSON's or else text."""
-    key, equals, text = setting.partition("=")
-    if not (key and equals):
-        raise UsageError(f"--set takes key=value. Got {setting!r}.")
+def _read(text: str) -> object:
+    """A value of JSON, or else text."""
     try:
-        return key, json.loads(text)
+        return json.loads(text)
     except ValueError:
-        return key, text
+        return text

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from undim.cli.training import Changes, DryRun, Minutes, Resume, parse_changes, run_recipe
+from undim.cli.changes import parse_changes
+from undim.cli.training import Changes, DryRun, Minutes, Resume, run_recipe
 from undim.shipped import find_plan
 from undim.training.continuing import DEFAULTS, model_section
 from undim.training.recipe import make_recipe, read_tree

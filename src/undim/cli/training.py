@@ -61,21 +61,6 @@ def _resumes(output: Path, resume: bool) -> bool:
     return (resume or again) and (output / "recipe.yaml").is_file()
 
 
-def parse_changes(changes: list[str] | None) -> dict[str, str]:
-    """Split each key=value.
-
-    Raises:
-        UsageError: if one has no sign of equality or no key.
-    """
-    pairs = {}
-    for change in changes or []:
-        key, sign, value = change.partition("=")
-        if not sign or not key:
-            raise UsageError(f"--set takes key=value. Got {change!r}.")
-        pairs[key] = value
-    return pairs
-
-
 @contextmanager
 def _reporting(steps: int, *, visible: bool) -> Iterator[Callable[[Progress], None]]:
     console = Console(stderr=True)

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from undim.cli.changes import parse_changes
 from undim.cli.lines import put
 from undim.cli.redundancy.experiment import Experiment, open_experiment
 from undim.cli.redundancy.measures import find_dmr, find_harm, score
 from undim.cli.redundancy.options import Draws, Source
-from undim.cli.training import Changes, Minutes, parse_changes, run_recipe
+from undim.cli.training import Changes, Minutes, run_recipe
 from undim.errors import UsageError
 from undim.nets import count_flops
 from undim.nets.backbone import Backbone
