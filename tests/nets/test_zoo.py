@@ -8,6 +8,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 from torch import nn
+from torch.nn import functional as F
 from zoo import SMALL, SYSTEMS, WITHOUT_ATTENTION, Fixture, compare_case, fixture_and_network, load, official, relative
 
 from undim.errors import ModelError, ShapeError
@@ -277,6 +278,7 @@ def test_settings_out_of_range_are_refused():
         ("ruas", {"variant": "lot"}),
         ("snr_net_small", {"resize": (400, 600)}),
         ("snr_net_small", {"resize": (400,)}),
+        ("enlightengan", {"halve_above": -1}),
         ("retinexmamba_small", {"num_blocks": (1, 2)}),
     ):
         with pytest.raises(ModelError):
@@ -298,6 +300,22 @@ def test_settings_act():
         assert not torch.allclose(model(image), usual)
         with pytest.raises(ShapeError, match="map must have the shape"):
             model(image, torch.rand(1, 1, 8, 8))
+
+
+def test_enlightengan_halves_wide_pictures_if_asked():
+    torch.manual_seed(0)
+    model = build("enlightengan")
+    wide, narrow = torch.rand(1, 3, 40, 66), torch.rand(1, 3, 66, 40)
+    with torch.no_grad():
+        plain = model(narrow)
+        mean = sum(wide[..., row::2, column::2] for row in (0, 1) for column in (0, 1)) / 4
+        attention = 1 - model.luma(wide)
+        weight = sum(attention[..., row::2, column::2] for row in (0, 1) for column in (0, 1)) / 4
+        expected = F.interpolate(model(mean, weight), (40, 66), mode="bilinear")
+        model.halve_above = 65
+        torch.testing.assert_close(model(wide), expected)
+        assert torch.equal(model(narrow), plain)
+        assert model(torch.rand(1, 3, 41, 67)).shape == (1, 3, 41, 67)
 
 
 def test_bilateral_blur_keeps_flat_parts_and_edges():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undim.errors import ShapeError
+from undim.errors import ModelError, ShapeError
 from undim.nets.convolutional import Convolutional
 from undim.nets.padding import reflect
 from undim.nets.registry import Variant, register
@@ -29,13 +29,21 @@ class EnlightenGan(Convolutional):
         width: channels of the first level; level l has `width * 2**l`.
         align_corners: how features are enlarged. The authors' weights were trained with a PyTorch that aligned corners;
             run with one of today, their code does not.
+        halve_above: width in pixels; wider pictures are halved (means of 2 x 2), and the result is doubled (bilinear).
+            2200 in the authors' evaluation; 0 for never.
+
+    Raises:
+        ModelError: if `halve_above` is negative.
     """
 
     multiple_of: ClassVar[int] = 16
 
-    def __init__(self, width: int = 32, align_corners: bool = False) -> None:
+    def __init__(self, width: int = 32, align_corners: bool = False, halve_above: int = 0) -> None:
         super().__init__()
+        if halve_above < 0:
+            raise ModelError(f"The width above which pictures are halved must not be negative. Got {halve_above}.")
         self.align_corners = align_corners
+        self.halve_above = halve_above
         self.luma = RgbWeights()
         widths = [width * 2**level for level in range(5)]
         for level, (inputs, outputs) in enumerate(zip((4, *widths[:-1]), widths, strict=True), start=1):
@@ -74,9 +82,16 @@ class EnlightenGan(Convolutional):
         self.check(image)
         if attention is None:
             attention = 1 - self.luma(image)
-        height, width = image.shape[-2:]
-        if attention.shape != (expected := (image.shape[0], 1, height, width)):
+        if attention.shape != (expected := (image.shape[0], 1, *image.shape[-2:])):
             raise ShapeError(f"The attention must have the shape {expected}. Got {tuple(attention.shape)}.")
+        if not self.halve_above or image.shape[-1] <= self.halve_above:
+            return self._pad_and_generate(image, attention)
+        half = (F.avg_pool2d(part, 2, ceil_mode=True, count_include_pad=False) for part in (image, attention))
+        size = image.shape[-2:]
+        return F.interpolate(self._pad_and_generate(*half), size, mode="bilinear", align_corners=self.align_corners)
+
+    def _pad_and_generate(self, image: Tensor, attention: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
         top, left = -height % self.multiple_of // 2, -width % self.multiple_of // 2
         bottom, right = -height % self.multiple_of - top, -width % self.multiple_of - left
         both = reflect(torch.cat([image, attention], dim=1), left, right, top, bottom)

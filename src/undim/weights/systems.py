@@ -92,7 +92,7 @@ SYSTEMS = {
     "enlightengan": System(
         "EnlightenGAN (Jiang et al., TIP 2021)",
         "BSD style",
-        "pictures wider than 2200 pixels are halved",
+        "pictures wider than 2200 pixels are halved (halve_above=2200)",
         ((17.48, 0.650), (18.23, 0.617), (16.57, 0.734)),
     ),
     "snr_net": System(
