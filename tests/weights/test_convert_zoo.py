@@ -92,15 +92,16 @@ def test_an_undim_file_keeps_its_settings_and_where_its_weights_come_from(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("name", "settings", "message"),
     [
-        (["variant=night"], "variant"),
-        (["tone=3"], "tone"),
-        (["variant"], "--set takes key=value. Got 'variant'"),
+        ("ruas", ["variant=night"], "variant"),
+        ("ruas", ["tone=3"], "tone"),
+        ("ruas", ["variant"], "--set takes key=value. Got 'variant'"),
+        ("pairlie", ["exponent=NaN"], "exponent"),
     ],
 )
-def test_settings_that_do_not_fit_give_one_line(settings, message, tmp_path, capsys):
-    torch.save(create_model("ruas").state_dict(), tmp_path / "public.pth")
+def test_settings_that_do_not_fit_give_one_line(name, settings, message, tmp_path, capsys):
+    torch.save(create_model(name).state_dict(), tmp_path / "public.pth")
     options = [part for one in settings for part in ("--set", one)]
     assert main(["convert", str(tmp_path / "public.pth"), "-o", str(tmp_path / "ours.safetensors"), *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -34,8 +34,8 @@ def convert(
 
 
 def _read(text: str) -> object:
-    """A value of JSON, or else text."""
+    """A value of JSON, or else text; no setting is NaN or infinite."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=str)
     except ValueError:
         return text
