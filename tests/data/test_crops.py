@@ -10,6 +10,7 @@ from PIL import Image
 from undim.data.crops import PairCrops, Sampling, Source
 from undim.data.sets import Pair
 from undim.errors import DataError
+from undim.metrics.networks import to_tensor
 from undim.nets.thumbnail import make_thumbnail
 
 
@@ -97,7 +98,7 @@ def test_views_show_the_whole_picture_as_the_crop_lies(pairs):
 
 def test_thumbnail_is_flipped_as_the_crop_is(pairs):
     crops = crops_of(pairs)
-    wholes = [torch.from_numpy(low.copy()).permute(2, 0, 1)[None].float() / 255 for low in crops.lows]
+    wholes = [to_tensor(low) for low in crops.lows]
     batch = crops.batch(1, 16, 16)
     for crop, context in zip(batch.low, batch.context, strict=True):
         whole = wholes[int(crop[2, 0, 0] * 255 + 0.5) - 10]
@@ -264,6 +265,6 @@ def test_a_network_with_memory_is_taught_the_dark_thumbnails_and_the_references(
     recorder, crops = Recorder(), crops_of(pairs)
     crops.teach(recorder)
     crops.teach(object())
-    whole = torch.from_numpy(crops.lows[3].copy()).permute(2, 0, 1)[None].float() / 255
+    whole = to_tensor(crops.lows[3])
     assert torch.allclose(recorder.thumbnails[3], make_thumbnail(whole)[0], atol=1e-6)
     assert recorder.references[3].tolist() == pytest.approx((crops.highs[3].reshape(-1, 3).mean(0) / 255).tolist())

@@ -13,7 +13,7 @@ from undim import Enhancer
 from undim.data.reading import read_rgb
 from undim.data.sets import find_pairs, find_pictures
 from undim.luma import REC601
-from undim.metrics.networks import network_enhancer
+from undim.metrics.networks import network_enhancer, to_tensor
 from undim.metrics.protocol import score
 from undim.metrics.quality import psnr, ssim
 from undim.nets.candela import TARGET_LUMA
@@ -69,8 +69,7 @@ def test_each_has_adr_with_pog(name):
 def test_the_whole_picture_is_seen(name):
     """Its branch once was silent for every picture: the network knew the mean of the whole and no more."""
     pictures = [load_example("cat.png"), load_example("cat.png") // 3, load_example("coffee.png")]
-    images = [torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255 for pixels in pictures]
-    thumbnails = torch.cat([make_thumbnail(image) for image in images])
+    thumbnails = torch.cat([make_thumbnail(to_tensor(pixels)) for pixels in pictures])
     model = load_model(MODELS_FOLDER / f"{name}.safetensors").eval()
     assert not model.sees_nothing(thumbnails)
     luma = model.luma(thumbnails).mean((2, 3), keepdim=True)

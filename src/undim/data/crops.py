@@ -335,12 +335,12 @@ class PairCrops:
             turned: of the picture with rows and columns exchanged.
             frame: rows and columns of the part that stands for the whole; None: all of it.
         """
-        pixels = (self.highs if well_lit else self.lows)[index]
+        store = self.highs if well_lit else self.lows
         if frame is not None:
-            return _reduce(pixels[frame], turned=turned)
+            return _reduce(store[index][frame], turned=turned)
         key = (index, well_lit, turned)
         if key not in self._thumbnails:
-            self._thumbnails[key] = _reduce(pixels, turned=turned)
+            self._thumbnails[key] = _reduce(store[index], turned=turned)
         return self._thumbnails[key]
 
     def _view(self, index: int, *, well_lit: bool, turned: bool) -> Floats:
@@ -359,9 +359,8 @@ class PairCrops:
 def _reduce(pixels: Bytes, *, turned: bool) -> Floats:
     """`make_thumbnail` of H x W x 3, 8 bit, or of it with rows and columns exchanged."""
     picture: Floats = pixels.astype(np.float32) / np.float32(255)
-    thumbnail: Floats = (
-        make_thumbnail(_to_tensor([picture.swapaxes(0, 1) if turned else picture]))[0].permute(1, 2, 0).numpy()
-    )
+    image = _to_tensor([picture.swapaxes(0, 1) if turned else picture])
+    thumbnail: Floats = make_thumbnail(image)[0].permute(1, 2, 0).numpy()
     return thumbnail
 
 
