@@ -20,7 +20,7 @@ from undim.errors import CheckpointError, ModelError
 from undim.nets import Backbone, freeze
 from undim.nets.thumbnail import THUMBNAIL
 from undim.nets.tile_network import TileNetwork, can_tile
-from undim.weights.files import write_whole
+from undim.weights.files import first_line, write_whole
 from undim.weights.onnx_rewriting import speed_up
 
 OPSET = 20
@@ -171,8 +171,9 @@ def _trace(
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f"PyTorch cannot turn {type(network).__name__} into an ONNX file: {reason}") from error
+        raise CheckpointError(
+            f"PyTorch cannot turn {type(network).__name__} into an ONNX file: {first_line(error)}"
+        ) from error
     if program is None:
         raise CheckpointError(f"PyTorch gave no ONNX program for {type(network).__name__}.")
     return program.model_proto
@@ -221,9 +222,9 @@ def _running(network: nn.Module) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # they share no base class of their own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"ONNX Runtime cannot run the ONNX form of {type(network).__name__}, so nothing was written: {reason}"
+            f"ONNX Runtime cannot run the ONNX form of {type(network).__name__}, so nothing was written:"
+            f" {first_line(error)}"
         ) from error
 
 

@@ -203,7 +203,7 @@ def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, Any], dict[str
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()} if weights else {}  # noqa: SIM118 - no dict
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file or is damaged: {_first_line(error)}.") from error
+        raise CheckpointError(f"{path} is not a safetensors file or is damaged: {first_line(error)}.") from error
     try:
         header = json.loads(metadata[HEADER])
         known = header["format"] == FORMAT
@@ -228,5 +228,6 @@ def _spec(header: dict[str, Any], path: Path) -> ModelSpec:
     return spec
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+def first_line(error: BaseException) -> str:
+    """What an exception of a library says first, without a full stop; its name if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
