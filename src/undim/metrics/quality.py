@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from skimage import metrics  # whose measures load with the first call: they take SciPy's statistics along
 
 from undim.arrays import Bytes, Doubles
 from undim.errors import ShapeError
@@ -18,7 +18,7 @@ def psnr(output: Bytes, reference: Bytes) -> float:
     _check(output, reference)
     if np.array_equal(output, reference):
         return math.inf
-    return float(peak_signal_noise_ratio(reference, output, data_range=255))
+    return float(metrics.peak_signal_noise_ratio(reference, output, data_range=255))
 
 
 def ssim(output: Bytes, reference: Bytes) -> float:
@@ -33,7 +33,7 @@ def ssim(output: Bytes, reference: Bytes) -> float:
     if min(reference.shape[:2]) < 11:
         raise ShapeError(f"SSIM needs at least 11 x 11 pixels. Got {reference.shape[0]} x {reference.shape[1]}.")
     return float(
-        structural_similarity(
+        metrics.structural_similarity(
             output,
             reference,
             channel_axis=2,
@@ -78,7 +78,7 @@ def psnr_gt_mean(output: Bytes, reference: Bytes) -> float:
     scaled: Doubles = np.clip(output / 255.0 * scale, 0, 1)
     if np.array_equal(scaled, reference / 255.0):
         return math.inf
-    return float(peak_signal_noise_ratio(reference / 255.0, scaled, data_range=1.0))
+    return float(metrics.peak_signal_noise_ratio(reference / 255.0, scaled, data_range=1.0))
 
 
 def _check(output: Bytes, reference: Bytes) -> None:

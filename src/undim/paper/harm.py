@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from scipy import stats
+import scipy
 
 from undim.paper.commands import Measurement
 from undim.paper.measured import Figure, Measurements
@@ -72,7 +72,7 @@ def _over_seeds(
     for column, count in counts.items():
         yield Entry(label, column, None, count, None, seeds, steps, protocol)
     alike = [
-        float(stats.spearmanr(list(one.values()), [other[name] for name in one]).statistic)
+        float(scipy.stats.spearmanr(list(one.values()), [other[name] for name in one]).statistic)
         for one, other in combinations(changes, 2)
         if min(len(set(one.values())), len(set(other.values()))) > 1
     ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
+import scipy
 from torch import Tensor, nn
 
 from undim.arrays import Bytes
@@ -267,7 +267,7 @@ def correlate_harm(psnr: Sequence[float], changes: Sequence[Sequence[Sequence[fl
     level = [before + change / 2 for before, change in zip(psnr, mean, strict=True)]
     if len(mean) < 3 or len(set(mean)) == 1 or len(set(level)) == 1:
         return None
-    found = stats.spearmanr(level, mean)
+    found = scipy.stats.spearmanr(level, mean)
     return None if math.isnan(found.statistic) else (float(found.statistic), float(found.pvalue))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from scipy import stats
+import scipy
 from torch import Tensor, nn
 
 from undim.redundancy.journal import Journal
@@ -225,9 +225,8 @@ def confidence_interval(values: Sequence[float]) -> tuple[float, float] | None:
     if len(values) < 2:
         return None
     mean = statistics.fmean(values)
-    reach = (
-        float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))
-    )
+    critical = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+    reach = critical * statistics.stdev(values) / math.sqrt(len(values))
     return mean - reach, mean + reach
 
 

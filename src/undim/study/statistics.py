@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+import scipy
 
 from undim.redundancy.ratios import CONFIDENCE, confidence_interval
 
@@ -63,15 +63,15 @@ def smallest_detectable(spread: float, pairs: int) -> float:
         pairs: how many seeds, at least 2.
     """
     freedom = pairs - 1
-    critical = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    critical = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
     # The power, averaged over what the spread may come out as; SciPy's non-central t fails far from zero.
     chances = (np.arange(CHANCES) + 0.5) / CHANCES
-    limits = critical * stats.chi.ppf(chances, freedom) / math.sqrt(freedom)
+    limits = critical * scipy.stats.chi.ppf(chances, freedom) / math.sqrt(freedom)
 
     def missing(shift: float) -> float:
-        return float(np.mean(stats.norm.sf(limits - shift) + stats.norm.cdf(-limits - shift))) - POWER
+        return float(np.mean(scipy.stats.norm.sf(limits - shift) + scipy.stats.norm.cdf(-limits - shift))) - POWER
 
-    return float(optimize.brentq(missing, 0.0, 10 * critical)) * spread / math.sqrt(pairs)
+    return float(scipy.optimize.brentq(missing, 0.0, 10 * critical)) * spread / math.sqrt(pairs)
 
 
 def mean_and_spread(values: Sequence[float]) -> tuple[float, float | None]:

@@ -5,20 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import math
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event  # type: ignore[import-untyped]
-from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[import-untyped]
-from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
 from undim.atomic import write_text
 from undim.training.validation import FIGURES
 
 COLUMNS = ("step", "loss", "rate", "seconds", "images_per_second", *FIGURES, "best_step")
+PLOTTED = tuple(name for name in COLUMNS if name not in ("step", "seconds", "best_step"))
+"""Those that TensorBoard receives."""
 EVERY = 50
 """Steps from one row to the next, validations apart."""
 
@@ -65,7 +63,9 @@ class MetricsFile:
         if resume_at is not None and path.is_file():
             with path.open(newline="") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_at]
-        self._events = EventFile(path.parent / "tensorboard", self.rows)
+        from undim.training.event_file import EventFile  # TensorBoard, which no help page waits for
+
+        self._events = EventFile(path.parent / "tensorboard", PLOTTED, self.rows)
 
     def add(self, progress: Progress) -> None:
         """Note one step."""
@@ -106,44 +106,3 @@ class MetricsFile:
     def close(self) -> None:
         """Close the events' file."""
         self._events.close()
-
-
-class EventFile:
-    """One TensorBoard file of the whole run, written anew when it is resumed: no step is in it twice.
-
-    Not torch's SummaryWriter: its thread would meet a full disk where nobody can catch the error.
-
-    Args:
-        folder: receives the file; older ones of its kind are removed.
-        rows: what the run has noted so far.
-    """
-
-    def __init__(self, folder: Path, rows: Iterable[dict[str, str]]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("events.out.tfevents.*"):
-            old.unlink()
-        now = time.time()
-        self._file = (folder / f"events.out.tfevents.{now:.0f}.undim").open("wb")
-        self._records = RecordWriter(self._file)
-        self._records.write(Event(wall_time=now, file_version="brain.Event:2").SerializeToString())
-        self.add(rows)
-
-    def add(self, rows: Iterable[dict[str, str]]) -> None:
-        """Append the numbers of some rows of metrics.csv."""
-        now = time.time()
-        for row in rows:
-            values = [
-                Summary.Value(tag=name, simple_value=float(row[name]))
-                for name in COLUMNS
-                if name not in ("step", "seconds", "best_step") and row.get(name)
-            ]
-            event = Event(wall_time=now, step=int(row["step"]), summary=Summary(value=values))
-            self._records.write(event.SerializeToString())
-
-    def flush(self) -> None:
-        """Hand what was added to the system."""
-        self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-import lightning_fabric
 import torch
-from lightning_fabric.strategies.ddp import DDPStrategy
-from lightning_fabric.strategies.strategy import Strategy
 from torch import Tensor, nn
 
 from undim.data.crops import Batch
-from undim.errors import CheckpointError, RecipeError
-from undim.nets import Backbone
+from undim.errors import CheckpointError
 from undim.nets.cidnet import ColourTransform
 from undim.nets.view import look_at_views, told
 from undim.training.losses import Constants, recipe_loss
 from undim.training.network import build_model, parameter_groups, start_from, update_average
-from undim.training.precision import Precision, fast_precision
+from undim.training.precision import fast_precision
 from undim.training.recipe import Recipe
 
 
@@ -40,9 +35,11 @@ class Stepper:
     """
 
     def __init__(self, recipe: Recipe, state: dict[str, Any] | None = None, *, fused: bool = False) -> None:
+        from undim.training.processes import join, seed  # it takes seconds to import: no help page waits for it
+
         self.recipe = recipe
         self.accumulate = recipe.accumulate
-        lightning_fabric.seed_everything(recipe.seed, verbose=False)
+        seed(recipe.seed)
         self.network = build_model(recipe.model)
         if state is None and recipe.model.start is not None:
             section = recipe.model
@@ -53,7 +50,7 @@ class Stepper:
             lay_out(self.network)
 
         self.precision = fast_precision() if recipe.precision == "auto" else recipe.precision
-        self.fabric = make_fabric(recipe, self.network, self.precision)
+        self.fabric = join(recipe, self.network, self.precision)
         self.average.to(self.fabric.device).requires_grad_(requires_grad=False)
         settings = recipe.optimiser
         kind = torch.optim.AdamW if settings.name == "adamw" else torch.optim.Adam
@@ -145,26 +142,3 @@ def lay_out(network: nn.Module) -> None:
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def make_fabric(recipe: Recipe, network: Backbone, precision: Precision) -> lightning_fabric.Fabric:
-    """Devices and processes as the environment says: one process, or those that `torchrun` started.
-
-    Raises:
-        RecipeError: if a batch does not split evenly over the processes and their micro-batches.
-    """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    for batch in {recipe.batch, *(stage.batch for stage in recipe.progressive)}:
-        if batch % (world * recipe.accumulate):
-            raise RecipeError(
-                f"A batch of {batch} does not split evenly over {world} processes with {recipe.accumulate}"
-                " micro-batches each: choose another batch."
-            )
-    strategy: str | Strategy = "auto"
-    if world > 1:
-        # Parameters that nothing reads get no gradient, which DDP has to be told.
-        strategy = DDPStrategy(find_unused_parameters=bool(network.unread))
-    fabric = lightning_fabric.Fabric(precision=precision, devices=here, num_nodes=world // here, strategy=strategy)
-    fabric.launch()
-    return fabric
