@@ -3,8 +3,11 @@ FROM python:3.12-slim-bookworm AS build
 WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY src ./src
+COPY recipes ./recipes
+COPY studies ./studies
+COPY docs/undim.1 ./docs/undim.1
 RUN python -m venv /opt/undim \
-    && /opt/undim/bin/pip install --no-cache-dir --no-compile -c constraints.txt ".[heic,serve]"
+    && /opt/undim/bin/pip install --no-cache-dir --no-compile -c constraints.txt ".[heic,raw,serve]"
 
 FROM python:3.12-slim-bookworm
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin undim

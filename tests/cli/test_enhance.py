@@ -405,13 +405,35 @@ def test_watch_enhances_what_arrives_until_stopped(folder, gain):
             time.sleep(0.5)
             file.write(content[200:])
         Path("in/bad.png").write_bytes(b"no picture")
+        Path("in/empty.png").touch()
         wait_for(lambda: "late.png" in files_below("out"))
         process.send_signal(signal.SIGINT)
         err = process.communicate(timeout=20)[1].splitlines()
     assert process.returncode == 1
     assert files_below("out") == ["a.png", "b.jpg", "deep/c.webp", "late.png"]
     assert sum("bad.png" in line for line in err) == 1
-    assert err[-1] == "undim: 4 done, 0 skipped, 1 failed"
+    assert sum("empty.png" in line for line in err) == 1
+    assert err[-1] == "undim: 4 done, 0 skipped, 2 failed"
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"), [("in", "is the folder that is watched"), ("in/a.png", "is not a folder")]
+)
+def test_watch_says_at_once_where_it_cannot_write(folder, undim, output, reason):
+    status, _, err = undim("in", "-o", output, "--watch")
+    assert status == 2
+    assert len(err) == 1
+    assert reason in err[0]
+
+
+def test_a_folder_in_the_place_of_an_output_is_no_output(folder, undim, gain):
+    Path("out/a.png").mkdir(parents=True)
+    status, _, err = undim("in/a.png", "-o", "out", "--model", str(gain))
+    assert status == 1
+    assert err == [
+        "undim: failed: in/a.png: cannot be written: 'out/a.png' is a folder",
+        "undim: 0 done, 0 skipped, 1 failed",
+    ]
 
 
 @pytest.mark.parametrize("words", [("in/a.png",), ("in", "in/a.png"), ("in", "--series"), ("in", "--json")])

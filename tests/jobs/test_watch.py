@@ -49,3 +49,15 @@ def test_what_vanishes_and_comes_back_is_new(arrivals, tmp_path):
     (tmp_path / "a.png").write_bytes(b"1")
     assert arrivals.ready() == []
     assert names(arrivals.ready()) == ["a.png"]
+
+
+def test_what_cannot_come_to_rest_is_left(arrivals, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"1")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing")
+    arrivals.ready()
+    assert names(arrivals.ready()) == ["a.png"]
+    assert names(arrivals.left()) == ["empty.png", "gone.png"]
+    (tmp_path / "empty.png").write_bytes(b"1")
+    arrivals.ready()
+    assert names(arrivals.left()) == ["gone.png"], "one that is being written is neither"

@@ -70,6 +70,11 @@ def _ask(path, *words):
     return json.loads(done.stdout)
 
 
+def duration(path):
+    """Seconds that the container tells."""
+    return float(_ask(path, "-show_format")["format"]["duration"])
+
+
 def packet_times(path, stream):
     """When a stream's packets begin, in seconds."""
     listed = _ask(path, "-select_streams", stream, "-show_packets")["packets"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ffmpeg_program import PATTERN, TONE, make, needed, packets, pixels, probe
+from ffmpeg_program import PATTERN, TONE, duration, make, needed, packets, pixels, probe
 
 av = pytest.importorskip("av")
 
@@ -238,3 +238,24 @@ def test_difficult_files_keep_their_frames(tmp_path):
         summary = copy(path, tmp_path / path.name)
         assert summary.frames == len(probe(tmp_path / path.name).times) > 1
         assert summary.codec == probe(path).codec
+
+
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mpg", "mpeg2video"), ("a.ts", "libx264")])
+def test_frames_from_damaged_data_are_told(tmp_path, name, codec):
+    path = make(tmp_path / name, "-f", "lavfi", "-i", "testsrc2=s=160x120:r=25:d=2", "-c:v", codec, "-g", "50")
+    assert copy(path, tmp_path / "whole.mkv").whole
+    content = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    numbers = np.random.default_rng(1)
+    for place in numbers.integers(len(content) // 3, 2 * len(content) // 3, 10):
+        content[place : place + 20] = numbers.integers(0, 256, 20)
+    path.write_bytes(content.tobytes())
+    summary = copy(path, tmp_path / "b.mkv")
+    assert not summary.whole
+    assert any("damaged" in note for note in summary.notes)
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mp4", "a.mkv"])
+def test_an_avi_is_as_long_as_its_frames(tmp_path, name):
+    path = make(tmp_path / name, "-f", "lavfi", "-i", "testsrc2=s=96x64:r=10:d=1.5", "-c:v", "libx264")
+    copy(path, tmp_path / "b.avi")
+    assert duration(tmp_path / "b.avi") == pytest.approx(1.5, abs=0.01)

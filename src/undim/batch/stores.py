@@ -96,7 +96,8 @@ class LocalStore:
 
     def exists(self, address: str) -> bool:
         """See `Store.exists`."""
-        return os.path.lexists(local_path(address))
+        path = local_path(address)
+        return os.path.lexists(path) and not path.is_dir()
 
     def read(self, address: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `Store.read`."""

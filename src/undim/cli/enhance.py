@@ -22,7 +22,7 @@ from undim.errors import PictureError, UsageError
 from undim.hub.finding import find_model_file
 from undim.images import FORMATS, MAX_PIXELS
 from undim.jobs.options import EnhanceOptions, open_enhancer
-from undim.jobs.plan import STREAM, Task, plan
+from undim.jobs.plan import STREAM, Task, check_output_folder, plan
 from undim.jobs.run import Outcome, run_tasks
 from undim.jobs.series import check_series, find_common_look
 from undim.jobs.watch import PAUSE, Arrivals
@@ -183,7 +183,9 @@ def report(outcomes: Sequence[Outcome]) -> dict[str, object]:
 
 def _watch(paths: Sequence[str], output: str, options: EnhanceOptions, jobs: int) -> int:
     """Enhance what arrives until Ctrl-C; the exit status."""
-    enhancer = open_enhancer(options, expect_many=True)
+    if Path(output).resolve() == Path(paths[0]).resolve():
+        raise UsageError(f"The output {output!r} is the folder that is watched; give another one.")
+    check_output_folder(Path(output), is_file=False)
     outcomes: list[Outcome] = []
     given: dict[str, Path] = {}
     told = ""
@@ -192,15 +194,17 @@ def _watch(paths: Sequence[str], output: str, options: EnhanceOptions, jobs: int
         nonlocal told
         try:
             tasks = plan(paths, output, options.form, overwrite=options.overwrite, given=given)
-        except UsageError as error:  # the folder is empty, say
-            if str(error) != told and outcomes:
+        except UsageError as error:
+            if error.code not in ("no-picture", "video") and str(error) != told:  # not yet is no news
                 say(f"waiting: {tell(error)}")
             told = str(error)
             return []
         given.update((task.source, task.target) for task in tasks if task.target is not None)
+        told = ""
         return tasks
 
     arrivals = Arrivals(there)
+    enhancer = open_enhancer(options, expect_many=True)
     say("watching; Ctrl-C stops")
     with suppress(KeyboardInterrupt):
         while True:
@@ -208,6 +212,7 @@ def _watch(paths: Sequence[str], output: str, options: EnhanceOptions, jobs: int
                 outcomes += _run(tasks, enhancer, options, jobs)
                 say(summary(outcomes))
             time.sleep(PAUSE)
+    outcomes += _run(arrivals.left(), enhancer, options, jobs)
     say(summary(outcomes))
     return 1 if any(outcome.status == "failed" for outcome in outcomes) else 0
 

@@ -168,7 +168,9 @@ def _find(inputs: Sequence[str], output: str, on_video: Callable[[str], None]) -
             raise UsageError(f"There is no file or folder {text!r}.", subject=text)
     if not found:
         but = f", but {len(videos)} {'video' if len(videos) == 1 else 'videos'}" if videos else ""
-        raise UsageError(f"There is no picture in {', '.join(map(repr, inputs))}{but}.", code="video" if videos else "")
+        raise UsageError(
+            f"There is no picture in {', '.join(map(repr, inputs))}{but}.", code="video" if videos else "no-picture"
+        )
     return found
 
 

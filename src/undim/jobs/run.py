@@ -206,6 +206,8 @@ def _run(task: Task, enhancer: Enhances, options: EnhanceOptions, call: Call, cl
     if task.refusal is not None:
         raise PictureError(task.refusal, code=task.code)
     if task.target is not None and not options.overwrite and os.path.lexists(task.target):
+        if task.target.is_dir():
+            raise PictureError(f"cannot be written: {os.fspath(task.target)!r} is a folder")
         return Outcome(task, "skipped", "the output exists", "output-exists")
     stream = call.read_stream if task.source == STREAM else None
     source = task.source if stream is None else stream()

@@ -28,16 +28,21 @@ class Arrivals:
         self._look = look
         self._seen: dict[str, _Signature] = {}
         self._handed_on: dict[str, _Signature] = {}
+        self._there: dict[str, Task] = {}
 
     def ready(self) -> list[Task]:
         """Look now."""
-        tasks = {task.source: task for task in self._look()}
+        tasks = self._there = {task.source: task for task in self._look()}
         now = {source: signature for source in tasks if (signature := _sign(source)) is not None}
         rested = {source for source, signature in now.items() if self._seen.get(source) == signature}
         fresh = [source for source in tasks if source in rested and self._handed_on.get(source) != now[source]]
         self._seen = now
         self._handed_on.update((source, now[source]) for source in fresh)
         return [tasks[source] for source in fresh]
+
+    def left(self) -> list[Task]:
+        """What was there at the last look and cannot come to rest: empty files, links to nothing, pipes."""
+        return [task for source, task in self._there.items() if source not in self._handed_on and _sign(source) is None]
 
 
 def _sign(path: str) -> _Signature | None:

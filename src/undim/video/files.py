@@ -56,7 +56,7 @@ class Summary:
 
     frames: int
     damaged: int
-    """Packets that could not be decoded and were left out."""
+    """Packets that could not be decoded and were left out, and frames that were made from damaged ones."""
     codec: str
     """FFmpeg's name of the codec that was written."""
     notes: tuple[str, ...] = ()
@@ -135,7 +135,12 @@ class _Copy:
         self._others = Others()
         self._waiting: list[Any] = []
         """Packets of other streams that came before the first frame, when the streams' headers are not written yet."""
-        self._damaged = 0
+        self._left_out = 0
+        """Packets that could not be decoded."""
+        self._broken = 0
+        """Packets that came in damaged."""
+        self._smeared = 0
+        """Frames that the decoder could not make as they were."""
         self._seen, self._sound = _Seen(), _Sound()
         self._order: dict[int, int] = {}
         """Stream -> time stamp of its last packet."""
@@ -174,17 +179,20 @@ class _Copy:
         missing = self._missing()
         notes = (*output.notes, *self._others.notes, *_alpha_notes(output), *self._seen.notes())
         notes += (*self._sound.notes(), *self._damage(missing))
-        return Summary(output.frames, self._damaged, output.choice.codec, notes, missing)
+        damaged = self._left_out + max(self._broken, self._smeared)
+        return Summary(output.frames, damaged, output.choice.codec, notes, missing)
 
     def _decode(self, packet: Any) -> list[VideoFrame]:  # noqa: ANN401 - PyAV's type of packets is generic
+        self._broken += packet.is_corrupt
         try:
             decoded: list[VideoFrame] = self._decoder.decode(packet)
         except av.error.InvalidDataError:
-            self._damaged += 1
+            self._left_out += 1
             return []
         except av.error.EOFError:
             return []
         self._times.decoded(packet)
+        self._smeared += sum(frame.is_corrupt for frame in decoded)
         return decoded
 
     def _pass_on(self, packet: Any) -> None:  # noqa: ANN401 - PyAV's type of packets is generic
@@ -275,8 +283,11 @@ class _Copy:
 
     def _damage(self, missing: float) -> list[str]:
         notes = []
-        if self._damaged:
-            notes.append(f"{self._damaged} packets are damaged and were left out")
+        if self._left_out:
+            notes.append(f"{self._left_out} packets are damaged and were left out")
+        if smeared := max(self._broken, self._smeared):
+            come = "1 frame comes" if smeared == 1 else f"{smeared} frames come"
+            notes.append(f"{come} from damaged data: these, and those that build on them, are not as they were")
         if missing:
             notes.append(
                 f"is cut off: it ends {missing:.1f} s before the time that its header says; what is there was written"

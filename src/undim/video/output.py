@@ -143,10 +143,10 @@ class Output:
         made.pict_type = 0  # the input's would be forced on the encoder
         if self.choice.pixel_format == _PALETTE:
             made = frames.in_palette(made)
-        duration = frame.duration
+        keeps = self.grid is None and not self.choice.encoder.counts  # else one step of the grid, in its units
+        duration = frame.duration if keeps else 0
         made.pts, made.time_base = self._stamp(frame)
-        if duration and self.grid is None and not self.choice.encoder.counts:
-            made.duration = duration
+        made.duration = duration
         self._encode(made)
         self.frames += 1
 

@@ -95,6 +95,8 @@ def run_tasks(
     for task in tasks:
         if task.target is None:
             yield VideoOutcome(task, "failed", task.refusal)
+        elif task.target.is_dir():
+            yield VideoOutcome(task, "failed", f"cannot be written: {task.target} is a folder")
         elif not options.overwrite and os.path.lexists(task.target):
             yield VideoOutcome(task, "skipped", "the output exists")
         else:
