@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 PROJECT = Path(__file__).parents[1]
 CARDS = PROJECT / "src" / "undim" / "models"
+DESCRIBED = 160
+"""Characters of a page's description that search engines show."""
 ROOT = {"changelog.md": "CHANGELOG.md", "contributing.md": "CONTRIBUTING.md", "security.md": "SECURITY.md"}
 
 
@@ -27,3 +30,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = re.sub(r"\]\(docs/", "](", text).replace("](CHANGELOG.md)", "](changelog.md)")
         files.append(File.generated(config, name, content=text))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
+    """Describe each page to search engines by its first paragraph, where it says nothing else."""
+    first = next((part for part in re.split(r"\n\s*\n", markdown) if re.match(r"\s*[\w*`\[(]", part)), "")
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)|[*`]", r"\1", " ".join(first.split()))
+    if plain:
+        page.meta.setdefault("description", plain if len(plain) <= DESCRIBED else f"{plain[: DESCRIBED - 1]}…")
+    return markdown

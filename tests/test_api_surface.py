@@ -15,7 +15,7 @@ import pytest
 from undim.deprecation import UndimDeprecationWarning, deprecated, resolve_renamed
 
 SURFACE = Path(__file__).with_name("api_surface.json")
-ROOMS = ("undim", "undim.hub", "undim.images", "undim.nets", "undim.redundancy")
+ROOMS = ("undim", "undim.deprecation", "undim.hub", "undim.images", "undim.nets", "undim.redundancy")
 """Those whose `__init__` exports names; the rest of Undim is not public."""
 WITHOUT_EXAMPLE = {
     "undim.__version__": "text",
@@ -29,13 +29,15 @@ WITHOUT_EXAMPLE = {
     "undim.redundancy.Proposal": "what propose returns, whose example shows it",
 }
 """Names that need no example of their own, and why."""
-EXAMPLES_ELSEWHERE = ("undim.hub.contents", "undim.hub.store", "undim.installed", "undim.shipped", "undim.deprecation")
+EXAMPLES_ELSEWHERE = ("undim.hub.contents", "undim.hub.store", "undim.installed", "undim.shipped")
 
 
 def describe(name, value):
     """What must not change unseen: its kind, and its parameters in order, with which may be left out."""
     if not callable(value):
         return {"kind": type(value).__name__}
+    if inspect.isclass(value) and issubclass(value, Warning):
+        return {"kind": "warning"}
     kind = "class" if inspect.isclass(value) else "function"
     told = [
         f"{'*' * (part.kind == part.VAR_POSITIONAL)}{'**' * (part.kind == part.VAR_KEYWORD)}{part.name}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -56,6 +57,27 @@ def test_contents(wheel):
     assert package == {name for name in source | plans if "__pycache__" not in name}
     assert any(name.endswith("share/man/man1/undim.1") for name in names)
     assert {"LICENSE", "NOTICE"} <= {Path(name).name for name in names if "licenses/" in name}
+
+
+@pytest.mark.slow
+def test_the_wheel_is_built_from_what_the_container_gets(wheel, tmp_path):
+    """Without Docker: the paths that .dockerignore lets through and the first stage of the Dockerfile copies."""
+    let_through = {line[1:] for line in (PROJECT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    stage = (PROJECT / "Dockerfile").read_text().split("\nFROM ")[1]
+    copied = [word for line in stage.splitlines() if line.startswith("COPY ") for word in line.split()[1:-1]]
+    assert set(copied) == let_through
+    for name in copied:
+        target = tmp_path / "context" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (PROJECT / name).is_dir():
+            shutil.copytree(PROJECT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(PROJECT / name, target)
+    done = run("-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "d", cwd=tmp_path / "context", path="")
+    assert done.returncode == 0, done.stderr
+    (built,) = (tmp_path / "d").glob("*.whl")
+    with zipfile.ZipFile(built) as ours, zipfile.ZipFile(wheel) as whole:
+        assert set(ours.namelist()) == set(whole.namelist())
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+__all__ = ["UndimDeprecationWarning"]
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
