@@ -20,7 +20,9 @@ from undim.redundancy.sites import Layer
 
 T_contra = TypeVar("T_contra", contravariant=True)
 TOLERANCE = 1e-6
-"""Largest difference between a replayed and a plain output, both clamped to [0, 1], before the plain loop is taken."""
+"""Largest difference between a replayed and a plain output, absolute and relative, before the plain loop is taken."""
+SAME = 1e-4
+"""Likewise between two plain outputs, before the network counts as one that gives others each time."""
 
 
 @dataclass(frozen=True)
@@ -108,12 +110,14 @@ class ResetWalk:
 
         The network is as before once the iterator is closed or at its end: whoever may leave it early closes it.
         """
-        device = next((tensor.device for tensor in chain(self.model.parameters(), self.model.buffers())), None)
+        held = list(chain(self.model.parameters(), self.model.buffers()))
+        device = held[0].device if held else None
+        kind = next((tensor.dtype for tensor in held if tensor.is_floating_point()), None)
         with (
             evaluating(self.model),
             Replay(self.model, [each.layers for each in self.targets], self.settings.budget) as replay,
         ):
-            rehearsed = not self.settings.fast
+            rehearsed = False
             for image in grouped(images, self.settings.batch):
                 numbers = range(self.pictures, self.pictures + image.shape[0])
                 self.pictures = numbers.stop
@@ -123,7 +127,9 @@ class ResetWalk:
                     if not all(self.skip(number, target.name) for number in numbers)
                 ]
                 if due:
-                    placed = image if device is None else image.to(device)
+                    placed = image.to(device=device, dtype=kind)
+                    if placed.is_inference():
+                        placed = placed.clone()
                     if not rehearsed:
                         self._rehearse(replay, placed)
                         rehearsed = True
@@ -167,26 +173,42 @@ class ResetWalk:
             return checked(self.model(image), image)
 
     def _rehearse(self, replay: Replay, image: Tensor) -> None:
-        """Compare each target's replay with the plain loop on a crop, and see which activations are of use."""
+        """Compare each target's replay with the plain loop on a crop, and see which activations are of use.
+
+        Raises:
+            ModelError: if the network does not give the same again, whatever is reset.
+        """
         crop = crop_for_rehearsal(image)
         with torch.no_grad():
             try:
-                replay.record(crop)
+                output = self.model(crop)
             except Exception:  # a network may refuse small pictures in any way
-                crop = image[:1]
-                replay.record(crop)
+                crop = crop_for_rehearsal(image, max(image.shape[2:]))
+                output = self.model(crop)
+            again = checked(self.model(crop), crop)
+            if not torch.allclose(checked(output, crop), again, rtol=SAME, atol=SAME, equal_nan=True):
+                raise ModelError(
+                    "The network gives different outputs for the same picture in evaluation mode, so resets cannot be"
+                    " told from that: fix what is random in it, or what it remembers from call to call."
+                )
+            if not self.settings.fast:
+                return
+            replay.record(crop)
             replay.rehearse()
             for index, target in enumerate(self.targets):
+                if _is_shared(self.model, target):
+                    self.plain[target.name] = "its parameters are read outside of its own calls"
+                    continue
                 with reset(
                     self.model, target.layers, self.settings.seeds[0], initialisation=self.settings.initialisation
                 ):
-                    expected = self.model(crop)
+                    expected = checked(self.model(crop), crop)
                     try:
-                        got = replay.run(crop, index)
+                        got = checked(replay.run(crop, index), crop)
                     except ReplayError as error:
                         self.plain[target.name] = str(error)
                         continue
-                if not torch.allclose(got.clamp(0, 1), expected.clamp(0, 1), rtol=0, atol=TOLERANCE, equal_nan=True):
+                if not torch.allclose(got, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
                     self.plain[target.name] = "its parameters are read outside of its own calls"
             replay.plan(pixels_of(image), pixels_of(crop))
 
@@ -265,7 +287,8 @@ def measure_resets(
     ledger = Ledger(journal, question, pictures, measure.take_checksums)
     walk = ResetWalk(model, targets, settings, lambda picture, name: (picture, name) in ledger.readings, done)
     partial: dict[tuple[int, str], list[Reading]] = {}
-    with closing(walk.over(measure.take_dark(ledger.pictures()))) as outcomes:
+    dark = measure.take_dark(ledger.pictures())
+    with torch.inference_mode(mode=False), closing(walk.over(dark)) as outcomes:
         for outcome in outcomes:
             key = outcome.picture, outcome.target.name
             if key in ledger.readings:  # beside one in its batch that was not
@@ -276,6 +299,18 @@ def measure_resets(
     if not walk.pictures:
         raise ModelError("There are no pictures to measure on.")
     return Readings(ledger.readings, walk.pictures, tuple(walk.notes()))
+
+
+def _is_shared(model: nn.Module, target: Target) -> bool:
+    """Whether a module outside the target holds a parameter that its reset changes, too."""
+    inside = {module for layer in target.layers for _, module in layer.modules()}
+    reset_there = {parameter for module in inside for parameter in module.parameters(recurse=False)}
+    return any(
+        parameter in reset_there
+        for module in model.modules()
+        if module not in inside
+        for parameter in module.parameters(recurse=False)
+    )
 
 
 def grouped(images: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
@@ -318,11 +353,22 @@ def checked(output: object, image: Tensor) -> Tensor:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a network in evaluation mode; afterwards each module is in the mode it was in."""
+    """Put a network in evaluation mode; afterwards each module is in the mode it was in, and so are all buffers."""
     modes = {module: module.training for module in model.modules()}
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     try:
         model.eval()
         yield
     finally:
+        with torch.no_grad():
+            for module, name, buffer, before in buffers:
+                module._buffers[name] = buffer
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
         for module, mode in modes.items():
             module.training = mode

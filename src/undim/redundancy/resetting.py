@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from undim.errors import ModelError, suggest
+from undim.errors import ModelError, UsageError, suggest
 from undim.nets.backbone import Backbone
 from undim.nets.dynamic_conv import GeneratedConv2d
 from undim.nets.pog import FrozenPogKernel
@@ -30,6 +30,9 @@ class Initialisation:
         fresh: makes the network with its constructor's values; called anew for each layer and seed.
         values: regular expression, searched in the parameter's full name -> the constant that it starts at.
 
+    Raises:
+        UsageError: if an expression is none, or a constant is not finite.
+
     Examples:
         >>> from undim.redundancy import Initialisation
         >>> start = Initialisation(values={"temperature$": 1.0})  # what your network's constructor gives it
@@ -38,6 +41,13 @@ class Initialisation:
     def __init__(self, fresh: Callable[[], nn.Module] | None = None, values: Mapping[str, float] | None = None) -> None:
         self._fresh = fresh
         self._values = dict(values or {})
+        for pattern, constant in self._values.items():
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise UsageError(f"{pattern!r} is not a regular expression: {error}.") from error
+            if not math.isfinite(constant):
+                raise UsageError(f"A parameter cannot start at {constant}: give {pattern!r} a finite number.")
         self._known: dict[tuple[str, int], Tensor] = {}
         self._random: bool | None = None
 
@@ -58,7 +68,10 @@ class Initialisation:
         if self._fresh is not None and self._draws():
             if (name, seed) not in self._known:
                 with _seeded(derive_seed(seed, name)):
-                    self._known[name, seed] = dict(self._fresh().named_parameters())[name].detach().cpu()
+                    made = dict(self._fresh().named_parameters(remove_duplicate=False))
+                if name not in made:
+                    raise ModelError(f"{name} cannot be re-initialised: the network that was made anew has none.")
+                self._known[name, seed] = made[name].detach().cpu()
             return self._known[name, seed]
         raise ModelError(
             f"{name} cannot be re-initialised: no reset_parameters draws it, and its constructor's value is not known."
@@ -120,7 +133,7 @@ def reset(
     source = initialisation or Initialisation()
     undo: list[Callable[[], None]] = []
     try:
-        with torch.no_grad():
+        with torch.inference_mode(mode=False), torch.no_grad():
             for each in chosen:
                 with _seeded(derive_seed(seed, each.name)):
                     _reinitialise(model, each, seed, source, undo)
@@ -199,6 +212,8 @@ def _reinitialise(
 ) -> None:
     touched = list(layer.modules())
     for path, module in touched:
+        if isinstance(module, torch.jit.ScriptModule):
+            raise ModelError(f"{layer.name} is a ScriptModule: give the network before torch.jit.script or trace.")
         if parametrize.is_parametrized(module):
             raise ModelError(f"{layer.name}.{path} is parametrized: only plain parameters can be re-initialised.")
         if isinstance(module, FrozenPogKernel):
@@ -207,12 +222,19 @@ def _reinitialise(
     owners: dict[nn.Parameter, tuple[str, nn.Module]] = {}
     for path, module in touched:
         for name, parameter in module.named_parameters(recurse=False):
-            if parameter not in drafts and parameter.is_floating_point():
-                undo.append(functools.partial(setattr, parameter, "data", parameter.data))
-                drafts[parameter] = parameter.data
-                owners[parameter] = (".".join(filter(None, (layer.name, path, name))), module)
-                # NaN shows afterwards what nothing has drawn.
-                parameter.data = torch.full(parameter.shape, math.nan)
+            if parameter in drafts:
+                continue
+            full_name = ".".join(filter(None, (layer.name, path, name)))
+            if parameter.is_inference():
+                raise ModelError(f"{full_name} was made in inference mode: build the network outside of it.")
+            if not (parameter.is_floating_point() or parameter.is_complex()):
+                raise ModelError(f"{full_name} cannot be re-initialised: it holds {parameter.dtype}.")
+            undo.append(functools.partial(setattr, parameter, "data", parameter.data))
+            drafts[parameter] = parameter.data
+            owners[parameter] = full_name, module
+            # NaN shows afterwards what nothing has drawn.
+            kind = torch.complex64 if parameter.is_complex() else torch.float32
+            parameter.data = torch.full(parameter.shape, math.nan, dtype=kind)
     for _, module in reversed(touched):  # children first, as in constructors
         with _in_place(module), _through_masks(module, undo):
             _draw(module)

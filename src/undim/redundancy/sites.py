@@ -11,6 +11,7 @@ from typing import Literal
 from torch import nn
 
 from undim.errors import ModelError, suggest
+from undim.nets.adr import Adr
 from undim.nets.backbone import Backbone, FeedForwardBase, QkvAttention
 
 AdrChoice = Literal["reset", "keep"]
@@ -36,7 +37,7 @@ class Layer:
     stage: str = ""
     """Of registered backbones, the stage that it stands in, such as "latent"; "" outside all of them."""
     kept: tuple[str, ...] = ()
-    """Paths inside the layer that a reset leaves alone: "adr", or nothing."""
+    """Paths inside the layer that a reset leaves alone: of each `undim.nets.Adr`, or nothing."""
 
     def modules(self) -> Iterator[tuple[str, nn.Module]]:
         """The modules that a reset touches, with their path inside the layer, parents first."""
@@ -106,13 +107,13 @@ def select(
             f" {', '.join(name for name, _ in _some_names(model)) or 'another network'}."
         )
     if adr == "keep":
-        alive = [replace(layer, kept=("adr",)) if _has_adr(layer.module) else layer for layer in alive]
+        alive = [replace(layer, kept=_adrs(layer.module)) for layer in alive]
     notes = tuple(f"{layer.name} is left out: nothing reads its output" for layer in dead)
     return Selection(tuple(alive), notes)
 
 
-def _has_adr(module: nn.Module) -> bool:
-    return isinstance(module, QkvAttention) and module.adr is not None
+def _adrs(module: nn.Module) -> tuple[str, ...]:
+    return tuple(name for name, inner in module.named_modules() if name and isinstance(inner, Adr))
 
 
 def _find(model: nn.Module, kind: str) -> list[tuple[str, nn.Module]]:

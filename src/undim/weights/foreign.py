@@ -100,7 +100,7 @@ class PaddedNetwork(nn.Module):
         down, right = -height % self.multiple_of, -width % self.multiple_of
         mode = "reflect" if down < height and right < width else "replicate"
         output: Tensor = self.network(F.pad(image, (0, right, 0, down), mode=mode))
-        return output[..., :height, :width]
+        return output[..., :height, :width] if isinstance(output, Tensor) else output
 
     def extra_repr(self) -> str:
         """What printing tells: figures depend on it, and no weight does."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,8 +87,8 @@ class Scope:
                 values[pattern] = float(number)
             except ValueError as error:
                 raise UsageError(f"--bare takes REGEX=NUMBER. Got {entry!r}.") from error
-            if not sign or not pattern:
-                raise UsageError(f"--bare takes REGEX=NUMBER. Got {entry!r}.")
+            if not sign or not pattern or not math.isfinite(values[pattern]):
+                raise UsageError(f"--bare takes REGEX=NUMBER, a finite one. Got {entry!r}.")
         return values
 
 
