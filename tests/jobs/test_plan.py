@@ -96,6 +96,10 @@ def test_output_file_or_folder(tree):
 
 
 def test_contradictions(tree):
+    with pytest.raises(UsageError, match="input is an empty name"):
+        plan(["a.jpg", ""], "out")
+    with pytest.raises(UsageError, match="output is an empty name"):
+        plan(["a.jpg"], "")
     with pytest.raises(UsageError, match="contradicts"):
         plan(["in/a.jpg"], "clear.png", "jpg")
     with pytest.raises(UsageError, match=r"does not write \.gif"):

@@ -100,6 +100,7 @@ def plan(
     """
     if not inputs:
         raise UsageError("No input. Give files, folders, patterns in quotes, or - for standard input.")
+    check_named(inputs, output)
     if form is not None and form not in FORMATS:
         raise UsageError(f"There is no output format {form!r}; allowed: {', '.join(FORMATS)}.")
     if STREAM in inputs and len(inputs) > 1:
@@ -345,6 +346,14 @@ def _check_targets(tasks: Sequence[Task], *, overwrite: bool) -> None:
                 f"{above.source!r} would become the file {str(above.target)!r}, "
                 f"which {task.source!r} needs as a folder; rename one, or give them different output folders."
             )
+
+
+def check_named(inputs: Sequence[str], output: str) -> None:
+    """Raise UsageError for an empty name, as a variable of a shell gives that is not set: it means this very folder."""
+    if "" in inputs:
+        raise UsageError("An input is an empty name; give . for this folder.")
+    if not output:
+        raise UsageError("The output is an empty name; give . for this folder.")
 
 
 def check_output_folder(output: Path, *, is_file: bool) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from undim.errors import UsageError
+from undim.jobs.plan import check_named
 from undim.video.containers import CONTAINERS, ELSE, find_container, has_video_suffix
 
 _PASSED_OVER = ("__MACOSX",)
@@ -55,6 +56,7 @@ def plan(inputs: Sequence[str], output: str, *, overwrite: bool = False) -> Vide
         UsageError: for a path that does not exist, inputs without a video, or an output that does not fit them.
         VideoError: for the name of one output that is not a video's.
     """
+    check_named(inputs, output)
     lone = len(inputs) == 1 and not Path(inputs[0]).is_dir() and _names_a_file(output)
     if lone and (Path(inputs[0]).exists() or not glob.has_magic(inputs[0])):
         return VideoPlan((_lone_task(Path(inputs[0]), Path(output), overwrite=overwrite),), lone=True)
