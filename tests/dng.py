@@ -9,8 +9,8 @@ def ratios(values):
     return tuple(part for value in values for part in (round(value * 10000), 10000))
 
 
-def write_dng(path, cells, orientation=1):
-    """A DNG of red, green, green and blue cells whose colours are sRGB's."""
+def write_dng(path, cells, orientation=1, more=()):
+    """A DNG of red, green, green and blue cells whose colours are sRGB's; `more` are further tags for tifffile."""
     from_xyz = [3.2405, -1.5371, -0.4985, -0.9693, 1.8760, 0.0416, 0.0556, -0.2040, 1.0572]
     tags = [
         (50706, 1, 4, (1, 4, 0, 0), True),  # DNG version
@@ -25,5 +25,6 @@ def write_dng(path, cells, orientation=1):
         (50714, 4, 1, 0, True),
         (50778, 3, 1, 21, True),  # daylight
         (274, 3, 1, orientation, True),
+        *more,
     ]
     tifffile.imwrite(path, cells, photometric=32803, extratags=tags)

@@ -1,14 +1,16 @@
 """Camera raw: a DNG that tifffile wrote, with a sensor of four colours' cells."""
 
+import struct
 import sys
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from dng import WHITE, write_dng
 from undim.errors import PictureError
-from undim.images import read_picture
+from undim.images import read_picture, write_picture
 
 BRIGHT, DARK = 8000, 1000
 
@@ -64,3 +66,24 @@ def test_truncated_limit_and_missing_library(tmp_path, cells, monkeypatch):
     monkeypatch.setitem(sys.modules, "rawpy", None)
     with pytest.raises(PictureError, match=r'needs rawpy: pip install "undim\[raw\]"'):
         read_picture(tmp_path / "a.dng")
+
+
+XMP = (
+    b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#'>"
+    b"<rdf:Description xmlns:tiff='http://ns.adobe.com/tiff/1.0/' xmlns:xmp='http://ns.adobe.com/xap/1.0/' "
+    b"tiff:Orientation='%d' xmp:Rating='4'/></rdf:RDF></x:xmpmeta>"
+)
+IIM = b"\x1c\x02\x78\0\x0dA dark street"
+
+
+@pytest.mark.parametrize("place", [33723, 34377])
+def test_xmp_and_iptc_travel_and_the_orientation_is_that_of_the_turned_picture(tmp_path, cells, place):
+    resources = b"8BIM\x04\x04\0\0" + struct.pack(">I", len(IIM)) + IIM
+    iptc = IIM if place == 33723 else resources
+    more = [(700, 1, len(XMP % 6), XMP % 6, True), (place, 7, len(iptc), iptc, True)]
+    write_dng(tmp_path / "a.dng", cells, orientation=6, more=more)
+    write_picture(read_picture(tmp_path / "a.dng"), tmp_path / "a.tif", "tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        tags = file.pages[0].tags
+        assert (bytes(tags[700].value), bytes(tags[33723].value)) == (XMP % 1, IIM)
+        assert (file.pages[0].shape, tags[271].value) == ((80, 64, 3), "Maker")

@@ -105,6 +105,16 @@ def is_resolution_kept(data, form):
     return Image.open(io.BytesIO(data)).info.get("dpi") == pytest.approx((240, 240), rel=1e-3)
 
 
+def is_aspect_kept(data, form):
+    if form == "png":
+        return b"pHYs\0\0\0\2\0\0\0\1\0" in data
+    if form == "tif":
+        tags = tags_of(data)
+        return (tags.get(282), tags.get(283), tags.get(296)) == ((2, 1), (1, 1), 1)
+    info = Image.open(io.BytesIO(data)).info
+    return (info.get("jfif_unit"), info.get("jfif_density")) == (0, (2, 1))
+
+
 def are_geo_tags_kept(data, form):
     tags = tags_of(data) if form == "tif" else {}
     return {tag: tags.get(tag) for tag in GEO} == GEO and tags.get(34735) == GEO_KEYS
@@ -128,7 +138,12 @@ MADE = {
         "the IPTC caption and keywords are not kept",
     ),
     "text": (png((b"tEXt", TEXT)), is_in(b"tEXt" + TEXT), "the text chunks (author, description and the like) are not"),
-    "comments": (jpeg((0xFE, COMMENT)), is_in(COMMENT), "the JPEG comment is not kept"),
+    "chunks": (
+        png((b"sCAL", b"\x011.0\x002.0"), (b"prVt", b"of a program")),
+        is_in(b"sCAL\x011.0\x002.0", b"prVtof a program"),
+        "its further PNG chunks (sCAL, prVt) are not kept",
+    ),
+    "comments": (jpeg((0xFE, COMMENT)), is_in(COMMENT), "the comment is not kept"),
     "segments": (jpeg((0xE1, FLIR)), is_in(FLIR), "its further JPEG segments (APP1 FLIR) are not kept"),
     "geography": (geotiff(), are_geo_tags_kept, "the GeoTIFF tags are not kept"),
     "tags": (
@@ -137,6 +152,11 @@ MADE = {
         "its further TIFF tags (DocumentName, 65001) are not kept",
     ),
     "dpi": (jpeg(dpi=(240, 240)), is_resolution_kept, "the resolution of 240 dots per inch is not kept"),
+    "aspect": (
+        jpeg().replace(b"JFIF\0\1\1\0\0\1\0\1", b"JFIF\0\1\1\0\0\2\0\1"),
+        is_aspect_kept,
+        "that its pixels are not square (resolution 2 x 1 without a unit) is not kept",
+    ),
 }
 HDRGM = b" xmlns:hdrgm='http://ns.adobe.com/hdr-gain-map/1.0/' hdrgm:Version='1.0'"
 ITEMS = (

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from undim.images import Metadata, Picture, colour, encode_picture, read_picture
+from undim.images.exif import name_srgb
 from undim.srgb import decode_srgb
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -287,6 +288,96 @@ def test_profile_of_another_colour_model_is_left_out(rgb):
     grey = read_picture(encoded(Image.fromarray(rgb[..., 0]), "PNG", icc_profile=SRGB))
     assert grey.metadata.icc is None
     assert grey.notes == ("the colour profile is not kept: it is for another colour model",)
+
+
+def of_grey_palette(form, source):
+    indexes = np.random.default_rng(2).integers(0, 256, (8, 8), dtype=np.uint8)
+    stream = io.BytesIO()
+    if form == "tif":
+        ramp = np.arange(256, dtype=np.uint16) * 257
+        tag = (34675, 7, len(source), source, True)
+        options = {"photometric": "palette", "colormap": np.stack([ramp] * 3), "extratags": [tag]}
+        pytest.importorskip("tifffile").imwrite(stream, indexes, **options)
+    elif form == "png":
+        image = Image.fromarray(indexes, "P")
+        image.putpalette(np.arange(256, dtype=np.uint8).repeat(3).tobytes())
+        image.save(stream, "PNG", icc_profile=source)
+    else:
+        Image.fromarray(indexes).save(stream, "BMP")
+        data = bytearray(stream.getvalue())  # Pillow writes its palette, and no profile
+        start = 14 + 124
+        header = struct.pack("<I", 124) + data[18:54] + bytes(16) + struct.pack("<I48x", 0x4D424544)
+        header += struct.pack("<IIII", 4, 124 + 1024 + 64, len(source), 0)
+        head = struct.pack("<2sIHHI", b"BM", start + 1024 + 64 + len(source), 0, 0, start + 1024)
+        return indexes, head + header + bytes(data[54:]) + source
+    return indexes, stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["png", "tif", "bmp"])
+def test_grey_palette_keeps_an_rgb_profile_and_its_tones(form):
+    source = rgb_profile(SRGB_PRIMARIES, LINEAR)
+    indexes, data = of_grey_palette(form, source)
+    picture = read_picture(data)
+    grey = np.repeat(indexes[..., None], 3, axis=2)
+    assert (picture.notes, picture.metadata.icc, picture.toned) == ((), source, True)
+    np.testing.assert_allclose(picture.pixels / 257, by_lcms(Image.fromarray(grey), source), atol=1.01)
+    back, notes = written(picture, form)
+    assert notes == ()
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(back))), grey)
+
+
+ADOBE_PRIMARIES = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
+"""Of Adobe RGB (1998) under D50, as its profile has them."""
+
+
+def exif_colours(space, index):
+    """EXIF with a colour space and, if it is not None, an interoperability index."""
+    block = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x8769, 4, 1, 26, 0)
+    block += struct.pack("<HHHIHH", 1 + bool(index), 0xA001, 3, 1, space, 0)
+    if index:
+        block += struct.pack("<HHII", 0xA005, 4, 1, 56) + bytes(4) + struct.pack("<HHHI", 1, 1, 2, 4) + index + b"\0"
+    return block + bytes(4)
+
+
+def with_exif(form, rgb, exif):
+    if form == "JPEG":
+        return encoded(Image.fromarray(rgb), form, exif=b"Exif\0\0" + exif, quality=100, subsampling=0)
+    return written(Picture(rgb, metadata=Metadata(exif=exif)), "tif")[0]
+
+
+@pytest.mark.parametrize("form", ["JPEG", "TIFF"])
+def test_adobe_rgb_that_exif_alone_names_is_adobe_rgb(rgb, form):
+    data = with_exif(form, rgb, exif_colours(0xFFFF, b"R03"))
+    shown = Image.open(io.BytesIO(data))
+    adobe = rgb_profile(ADOBE_PRIMARIES, gamma(563 / 256))
+    picture = read_picture(data)
+    assert (picture.toned, picture.notes) == (True, ())
+    expected = by_lcms(shown, adobe, rgb_profile(ADOBE_PRIMARIES, SRGB_CURVE))
+    np.testing.assert_allclose(picture.pixels / 257, expected, atol=1.01)
+    again = Image.open(io.BytesIO(written(picture, "png")[0]))
+    np.testing.assert_array_equal(np.asarray(again), np.asarray(shown))
+    made = again.info["icc_profile"]
+    np.testing.assert_allclose(by_lcms(again, made).astype(int), by_lcms(shown, adobe), atol=1)
+
+
+@pytest.mark.parametrize(("space", "index"), [(1, b"R98"), (0xFFFF, b"R98"), (0xFFFF, None), (1, b"R03")])
+def test_other_colours_in_exif_are_srgb(rgb, space, index):
+    assert read_picture(with_exif("JPEG", rgb, exif_colours(space, index))).metadata.icc is None
+
+
+def test_a_profile_counts_before_exif_and_grey_has_no_primaries(rgb):
+    exif = b"Exif\0\0" + exif_colours(0xFFFF, b"R03")
+    data = encoded(Image.fromarray(rgb), "JPEG", exif=exif, icc_profile=SRGB)
+    assert read_picture(data).metadata.icc == SRGB
+    assert read_picture(encoded(Image.fromarray(rgb[..., 0]), "JPEG", exif=exif)).metadata.icc is None
+
+
+def test_exif_of_a_picture_that_became_srgb_says_so():
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + name_srgb(exif_colours(0xFFFF, b"R03")))
+    assert (kept.get_ifd(0x8769)[0xA001], kept.get_ifd(0xA005)[1]) == (1, "R98")
+    other = exif_colours(0xFFFF, None)
+    assert name_srgb(other) == other
 
 
 @pytest.mark.parametrize("cut", [10, 130, 140, 300])

@@ -61,7 +61,7 @@ FULL = b"".join(b"\0" + row.tobytes() for row in PIXELS)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_compressed_pixels_that_end_early_are_an_error(bits, share):
     full = b"".join(b"\0" + row.astype(">u2" if bits == 16 else np.uint8).tobytes() for row in PIXELS)
-    with pytest.raises(PictureError, match="damaged"):
+    with pytest.raises(PictureError, match=r"damaged.* its pixels are \d+ of" if bits == 16 else "damaged"):
         read_picture(png(rows=full[: int(len(full) * share)], bits=bits))
 
 
@@ -96,6 +96,80 @@ def test_without_its_end_marker_it_is_whole_and_noted():
     picture = read_picture(png(end=False))
     np.testing.assert_array_equal(picture.pixels, PIXELS)
     assert picture.notes == ("its end marker is missing, but all of the picture is there",)
+
+
+PLACING = ((b"oFFs", bytes(9)), (b"sCAL", b"\x011.0\x002.0"), (b"sTER", b"\0"), (b"vpAg", bytes(9)))
+SILENT = ((b"sBIT", b"\x08" * 3), (b"bKGD", bytes(6)), (b"tIME", bytes(7)), (b"iDOT", bytes(28)))
+
+
+def with_behind(data, *chunks):
+    return data[:-12] + b"".join(chunk(*item) for item in chunks) + data[-12:]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_chunks_that_are_still_true_keep_their_side_of_the_pixels(bits):
+    safe, twice = (b"prVt", b"of a program"), (b"prVt", b"again")
+    data = with_behind(png(*PLACING, *SILENT, safe, bits=bits), twice)
+    back, notes = written(read_picture(data))
+    names = [name for name, _ in in_order(back)]
+    assert notes == ()
+    assert names == [b"IHDR", *(name for name, _ in PLACING), b"prVt", b"IDAT", b"prVt", b"IEND"]
+    assert [body for name, body in in_order(back) if name == b"prVt"] == [safe[1], twice[1]]
+    assert dict(PLACING).items() <= chunks_of(back).items()
+
+
+def in_order(data):
+    """Names and contents of a PNG's chunks, those of pixels that follow each other as one."""
+    found, at = [], 8
+    while at < len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        if not found or (found[-1][0], data[at + 4 : at + 8]) != (b"IDAT", b"IDAT"):
+            found.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return found
+
+
+def test_chunks_that_hold_no_longer_are_named_in_one_note():
+    assert read_picture(png(*SILENT, (b"hIST", bytes(2)), (b"sPLT", bytes(9)))).notes == ()
+    picture = read_picture(png((b"pCAL", b"x"), *PLACING, (b"prVW", b"small"), (b"prVW", b"more")))
+    assert picture.notes == ("its chunks pCAL, prVW are not kept: they describe the picture as it was",)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = read_picture(png((b"eXIf", exif.tobytes()[6:]), PLACING[1], (b"prVt", b"x")))
+    assert picture.notes == ("its chunk sCAL is not kept: it describes the picture as it was",)
+    assert picture.metadata.chunks == ((b"prVt", b"x", False),)
+
+
+def test_unknown_critical_chunk_is_refused():
+    with pytest.raises(PictureError, match="has a chunk PrVt, without which it cannot be read"):
+        read_picture(png((b"PrVt", b"x")))
+
+
+def test_one_frame_of_an_animation_is_the_picture_or_refused():
+    with io.BytesIO() as stream:
+        Image.fromarray(PIXELS).save(
+            stream, "PNG", save_all=True, default_image=True, append_images=[Image.fromarray(255 - PIXELS)]
+        )
+        beside = stream.getvalue()
+    assert b"acTL\0\0\0\1" in beside
+    with pytest.raises(PictureError, match="is animated \\(1 frame besides the picture\\)"):
+        read_picture(beside)
+    control = (b"fcTL", struct.pack(">5IHHBB", 0, 56, 40, 0, 0, 1, 10, 0, 0))
+    picture = read_picture(png((b"acTL", struct.pack(">II", 1, 0)), control))
+    np.testing.assert_array_equal(picture.pixels, PIXELS)
+    assert picture.notes == ()
+
+
+@pytest.mark.parametrize("aspect", [(2, 1), (3, 4), (1e9, 2e9)])
+def test_shape_of_pixels_goes_from_png_to_jpeg_and_tiff(aspect):
+    picture = read_picture(png((b"pHYs", struct.pack(">IIB", *map(int, aspect), 0))))
+    info = Image.open(io.BytesIO(written(picture, "jpg")[0])).info
+    across, down = info["jfif_density"]
+    assert (info["jfif_unit"], across / down) == (0, pytest.approx(aspect[0] / aspect[1], rel=1e-4))
+    if max(aspect) < 65536:
+        assert (across, down) == aspect
+    tags = Image.open(io.BytesIO(written(picture, "tif")[0])).tag_v2
+    assert (float(tags[282]) / float(tags[283]), tags[296]) == (pytest.approx(aspect[0] / aspect[1]), 1)
 
 
 def by_lcms(pixels, profile):

@@ -158,6 +158,17 @@ def test_size_tags_change_places_with_a_quarter_turn(rgb):
     assert (kept.get_ifd(0x8769)[0xA002], kept.get_ifd(0x8769)[0xA003]) == (7, 9)
 
 
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_resolutions_in_exif_change_places_with_a_quarter_turn_alone(rgb, orientation):
+    exif = Image.Exif()
+    exif.update({0x0112: orientation, 0x011A: 300.0, 0x011B: 150.0})
+    exif.get_ifd(0x8769).update({0xA20E: 80.0, 0xA20F: 40.0})
+    kept = Image.Exif()
+    kept.load(b"Exif\0\0" + read_picture(encoded(Image.fromarray(rgb), "PNG", exif=exif)).metadata.exif)
+    found = (kept[0x011A], kept[0x011B], kept.get_ifd(0x8769)[0xA20E], kept.get_ifd(0x8769)[0xA20F])
+    assert found == ((150, 300, 40, 80) if orientation == 6 else (300, 150, 80, 40))
+
+
 def test_size_tags_change_places_in_a_tiff_too(rgb):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -192,6 +203,23 @@ def test_damaged_exif_does_not_lose_the_picture(rgb):
 def test_what_is_no_picture_gives_a_reason(data, reason):
     with pytest.raises(PictureError, match=reason):
         read_picture(data)
+
+
+@pytest.mark.parametrize(
+    ("bits", "masks"), [(16, (0xF00, 0xF0, 0xF)), (32, (0x3FF00000, 0xFFC00, 0x3FF)), (0, (0, 0, 0))]
+)
+def test_bmp_of_a_kind_that_is_not_read_is_not_called_damaged(bits, masks):
+    pixels = bytes(4 * max(bits // 8, 1))
+    header = struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, bits, 3 if bits else 4, len(pixels), 0, 0, 0, 0)
+    data = struct.pack("<2sIHHI", b"BM", 66 + len(pixels), 0, 0, 66) + header + struct.pack("<III", *masks) + pixels
+    with pytest.raises(PictureError, match=r"^is a BMP picture of a kind that is not read"):
+        read_picture(data)
+
+
+def test_comment_of_a_gif_is_called_a_comment(rgb):
+    data = encoded(Image.fromarray(rgb).quantize(8), "GIF", comment=b"at night")
+    stream = io.BytesIO()
+    assert encode_picture(read_picture(data), stream) == ("the comment is not kept: PNG files do not take it",)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF"])

@@ -69,6 +69,16 @@ def _further_segments(metadata: Metadata) -> str:
     return f"its further JPEG segments ({', '.join(dict.fromkeys(names))}) are"
 
 
+def _further_chunks(metadata: Metadata) -> str:
+    names = dict.fromkeys(name.decode("ascii") for name, _, _ in metadata.chunks)
+    return f"its further PNG chunks ({', '.join(names)}) are"
+
+
+def _aspect(metadata: Metadata) -> str:
+    across, down = metadata.aspect or (1.0, 1.0)
+    return f"that its pixels are not square (resolution {across:.4g} x {down:.4g} without a unit) is"
+
+
 def _printable(content: bytes) -> str:
     word = content[:12].split(b"\0")[0]
     return word.decode("ascii") if word.isascii() and word.decode("ascii").isprintable() else ""
@@ -86,11 +96,13 @@ CARRIED: tuple[Carried, ...] = (
     Carried("xmp_extension", "extended XMP", _always("the second part of the XMP data is"), "it"),
     Carried("photoshop", "IPTC, and Photoshop's other resources", _iptc),
     Carried("text", "PNG text", _always("the text chunks (author, description and the like) are")),
-    Carried("comments", "JPEG comments", _always("the JPEG comment is"), "it"),
+    Carried("chunks", "other PNG chunks", _further_chunks),
+    Carried("comments", "comments of JPEG and GIF files", _always("the comment is"), "it"),
     Carried("segments", "other JPEG segments", _further_segments),
     Carried("geography", "GeoTIFF tags", _always("the GeoTIFF tags are")),
     Carried("tags", "other TIFF tags", _further_tags),
     Carried("dpi", "resolution", _resolution, "it"),
+    Carried("aspect", "pixels that are not square", _aspect, "it"),
 )
 """In the order of their notes. Colour profiles, which are converted where they cannot be held, are not among them."""
 

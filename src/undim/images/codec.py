@@ -48,6 +48,8 @@ class Stored:
     """How a viewer would turn the stored picture: as in EXIF, 1 to 8."""
     turned: bool = False
     """Whether the library that decoded it has done so."""
+    palette: bool = False
+    """Whether the file has the colours in a palette, which is RGB also where all of them are grey."""
     lost: tuple[str, ...] = ()
     """What of the file no output takes: names of rows of `undim.images.carried.LOST`."""
 

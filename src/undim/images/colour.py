@@ -18,6 +18,7 @@ import io
 import struct
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -25,8 +26,10 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from undim.arrays import Bytes, Pixels
+from undim.images import profiles
 from undim.images.codecs.libvips import convert_to_srgb
-from undim.images.picture import full_scale
+from undim.images.exif import is_adobe_rgb
+from undim.images.picture import Metadata, full_scale
 from undim.srgb import decode_srgb, encode_srgb
 
 Curve = npt.NDArray[np.float64]
@@ -40,6 +43,14 @@ Gamma 2.2 is 8.6 levels of 255 off, in the shadows: a network takes such a pictu
 
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION
+
+
+def named_by_exif(metadata: Metadata) -> Metadata:
+    """The metadata of RGB pixels with the profile of Adobe RGB, where the file has none and its EXIF names that."""
+    if metadata.icc or not is_adobe_rgb(metadata.exif or b""):
+        return metadata
+    made = profiles.by_chromaticities(profiles.ADOBE_RGB, profiles.ADOBE_RGB_GAMMA, grey=False)
+    return replace(metadata, icc=made)
 
 
 def profile_fits(profile: bytes, *, grey: bool) -> bool:

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 ORIENTATION = 0x0112
 _RESOLUTION = 0x011A
+_COLOUR_SPACE, _INTEROPERABILITY, _INDEX = 0xA001, 0xA005, 0x0001
+_SRGB, _UNCALIBRATED = 1, 0xFFFF
 _EXIF_DIRECTORY = 0x8769
 _THUMBNAIL_START, _THUMBNAIL_LENGTH = 0x0201, 0x0202
-_SIZES = ((0x0100, 0x0101), (0xA002, 0xA003))
-"""Pairs of width and height tags: of the file, and of the EXIF directory."""
+_SIZES = ((0x0100, 0x0101), (_RESOLUTION, 0x011B))
+_INNER_SIZES = ((0xA002, 0xA003), (0xA20E, 0xA20F))
+"""Pairs of horizontal and vertical tags, sizes and resolutions: of the file, and of the EXIF directory."""
 _SHORT, _LONG = 3, 4
 _PREFIX = b"Exif\0\0"
 
@@ -55,7 +58,7 @@ def make_upright(block: bytes, *, transposed: bool) -> bytes:
 
     Args:
         block: EXIF from its TIFF header on. A damaged one is returned unchanged.
-        transposed: whether width and height changed places; the tags that name them then do so too.
+        transposed: whether width and height changed places; the tags that name them, and resolutions, then do so too.
     """
     changed = bytearray(block)
     try:
@@ -65,10 +68,10 @@ def make_upright(block: bytes, *, transposed: bool) -> bytes:
             entry = main.entries[ORIENTATION]
             struct.pack_into(f"{order}HIHH", changed, entry + 2, _SHORT, 1, 1, 0)
         if transposed:
-            _swap(changed, main, *_SIZES[0])
+            _swap(changed, main, _SIZES)
             if _EXIF_DIRECTORY in main.entries:
                 inner = _directory(block, order, _integer(block, order, main.entries[_EXIF_DIRECTORY]))
-                _swap(changed, inner, *_SIZES[1])
+                _swap(changed, inner, _INNER_SIZES)
     except (struct.error, ValueError):
         return bytes(changed)
     return _without_thumbnail(changed, order, main.link)
@@ -81,6 +84,26 @@ def has_resolution(block: bytes) -> bool:
         return _RESOLUTION in _directory(block, order, first).entries
     except (struct.error, ValueError):
         return False
+
+
+def is_adobe_rgb(block: bytes) -> bool:
+    """Whether the block names Adobe RGB: no colour space, and the index of DCF's option files (EXIF 2.32, 4.6.5)."""
+    try:
+        order, space, index = _colours(block)
+        return _integer(block, order, space) == _UNCALIBRATED and block[index + 8 : index + 11] == b"R03"
+    except (struct.error, ValueError, KeyError):
+        return False
+
+
+def name_srgb(block: bytes) -> bytes:
+    """The block for a picture that became sRGB: where it names Adobe RGB, it names sRGB."""
+    if not is_adobe_rgb(block):
+        return block
+    changed = bytearray(block)
+    order, space, index = _colours(block)
+    struct.pack_into(f"{order}HIHH", changed, space + 2, _SHORT, 1, _SRGB, 0)
+    changed[index + 8 : index + 11] = b"R98"
+    return bytes(changed)
 
 
 def is_sound(block: bytes) -> bool:
@@ -109,6 +132,15 @@ def _directory(block: bytes, order: str, start: int) -> _Directory:
     return _Directory(entries, start + 2 + 12 * count)
 
 
+def _colours(block: bytes) -> tuple[str, int, int]:
+    """The byte order, and the entries of the colour space and of the interoperability index."""
+    order, first = _header(block)
+    main = _directory(block, order, first).entries
+    inner = _directory(block, order, _integer(block, order, main[_EXIF_DIRECTORY])).entries
+    beside = _directory(block, order, _integer(block, order, inner[_INTEROPERABILITY])).entries
+    return order, inner[_COLOUR_SPACE], beside[_INDEX]
+
+
 def _integer(block: bytes, order: str, entry: int) -> int:
     (kind,) = struct.unpack_from(f"{order}H", block, entry + 2)
     if kind not in (_SHORT, _LONG):
@@ -117,10 +149,11 @@ def _integer(block: bytes, order: str, entry: int) -> int:
     return value
 
 
-def _swap(block: bytearray, directory: _Directory, width: int, height: int) -> None:
-    if width in directory.entries and height in directory.entries:
-        w, h = directory.entries[width] + 2, directory.entries[height] + 2
-        block[w : w + 10], block[h : h + 10] = block[h : h + 10], block[w : w + 10]
+def _swap(block: bytearray, directory: _Directory, pairs: tuple[tuple[int, int], ...]) -> None:
+    for width, height in pairs:
+        if width in directory.entries and height in directory.entries:
+            w, h = directory.entries[width] + 2, directory.entries[height] + 2
+            block[w : w + 10], block[h : h + 10] = block[h : h + 10], block[w : w + 10]
 
 
 def _without_thumbnail(block: bytearray, order: str, link: int) -> bytes:

@@ -41,7 +41,7 @@ class Metadata:
     text: tuple[tuple[bytes, bytes], ...] = ()
     """PNG's text chunks but for XMP: names and contents."""
     comments: tuple[bytes, ...] = ()
-    """JPEG's comments."""
+    """Comments of a JPEG or GIF file."""
     segments: tuple[tuple[int, bytes], ...] = ()
     """JPEG's application segments of other kinds: markers and contents."""
     geography: Directory | None = None
@@ -50,6 +50,10 @@ class Metadata:
     """TIFF's tags of other kinds that do not describe how the pixels are stored."""
     colour_chunks: tuple[tuple[bytes, bytes], ...] = ()
     """The PNG chunks that `icc` was made of, or that name sRGB: names and contents."""
+    aspect: tuple[float, float] | None = None
+    """Resolution without a unit, horizontal and vertical, of pixels that are not square."""
+    chunks: tuple[tuple[bytes, bytes, bool], ...] = ()
+    """PNG's chunks of other kinds that are still true: names, contents, and whether they stand behind the pixels."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,14 @@ class Picture:
         return image
 
 
+def whole_aspect(aspect: tuple[float, float], most: int) -> tuple[int, int]:
+    """The two as integers of 1 to `most` in the same ratio; they themselves, if they are such integers."""
+    across, down = aspect
+    if not (across.is_integer() and down.is_integer() and max(aspect) <= most):
+        across, down = (max(1.0, value * most / max(aspect)) for value in aspect)
+    return round(across), round(down)
+
+
 def full_scale(pixels: npt.NDArray[Any]) -> int:
     """The value of white: 255 or 65535."""
     return int(np.iinfo(pixels.dtype).max)
@@ -142,6 +154,11 @@ def to_8_bit(pixels: Pixels) -> Bytes:
 def to_16_bit(pixels: Pixels) -> Pixels:
     """As uint16; 8 bits are scaled."""
     return pixels if pixels.dtype == np.uint16 else pixels.astype(np.uint16) * np.uint16(257)
+
+
+def to_rgb(pixels: Pixels) -> Pixels:
+    """As H x W x 3; grey as three equal channels."""
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 def split_alpha(image: Image.Image) -> tuple[Pixels, Pixels | None]:

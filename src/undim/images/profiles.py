@@ -20,6 +20,8 @@ Chromaticities = tuple[Point, Point, Point, Point]
 
 D65 = (0.3127, 0.3290)
 SRGB: Chromaticities = (D65, (0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
+ADOBE_RGB: Chromaticities = (D65, (0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
+ADOBE_RGB_GAMMA = 563 / 256
 _PRIMARIES: dict[int, Chromaticities] = {
     1: SRGB,
     4: ((0.310, 0.316), (0.67, 0.33), (0.21, 0.71), (0.14, 0.08)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from undim.images import carried, colour, formats, xmp
 from undim.images.codec import CheckSize, Codec, Stored
 from undim.images.exif import make_upright
 from undim.images.formats import HEADER_BYTES, suffix_of
-from undim.images.picture import Picture, to_16_bit
+from undim.images.picture import Picture, to_16_bit, to_rgb
 
 MAX_PIXELS = 200_000_000
 """Default limit of width times height, against files that unpack to more than fits in memory."""
@@ -130,6 +131,9 @@ def _readable(codecs: tuple[Codec, ...]) -> str:
 def _finish(stored: Stored) -> Picture:
     """Turn a stored picture upright and give it colours that a network can take."""
     picture, turn = stored.picture, 1 if stored.turned else stored.orientation
+    icc = picture.metadata.icc
+    if stored.palette and icc and colour.profile_fits(icc, grey=False):
+        picture = replace(picture, pixels=to_rgb(picture.pixels))
     meta, notes = picture.metadata, (*picture.notes, *carried.notes_on(stored.lost))
     if meta.icc and not colour.profile_fits(meta.icc, grey=picture.grey):
         if not colour.is_cmyk(meta.icc):
@@ -140,14 +144,13 @@ def _finish(stored: Stored) -> Picture:
     curves = colour.tone_curves(meta.icc) if meta.icc else None
     if curves is not None:
         pixels, alpha = colour.give_srgb_tones(pixels, curves), None if alpha is None else to_16_bit(alpha)
-    dots = meta.dpi if meta.dpi and all(0 < value < _MOST_DPI for value in meta.dpi) else None
-    if dots and stored.orientation >= 5:
-        dots = dots[::-1]
+    transposed = stored.orientation >= 5
     meta = replace(
         meta,
-        exif=make_upright(meta.exif, transposed=stored.orientation >= 5) if meta.exif else None,
+        exif=make_upright(meta.exif, transposed=transposed) if meta.exif else None,
         xmp=xmp.make_upright(meta.xmp) if meta.xmp and stored.orientation != 1 else meta.xmp,
-        dpi=dots,
+        dpi=_resolution(meta.dpi, _MOST_DPI, transposed=transposed),
+        aspect=_resolution(meta.aspect, math.inf, transposed=transposed),
     )
     return replace(
         picture,
@@ -158,6 +161,13 @@ def _finish(stored: Stored) -> Picture:
         toned=curves is not None,
         bits=picture.exact_bits,
     )
+
+
+def _resolution(dots: tuple[float, float] | None, most: float, *, transposed: bool) -> tuple[float, float] | None:
+    """Of the upright picture; None for numbers that mean nothing."""
+    if dots is None or not all(0 < value < most for value in dots):
+        return None
+    return dots[::-1] if transposed else dots
 
 
 def turn_upright(pixels: Pixels, orientation: int) -> Pixels:

@@ -30,24 +30,31 @@ class Avif(Codec):
         return bool(isobmff.brands(header).intersection(isobmff.AVIF_BRANDS))
 
     def decode(self, stream: BinaryIO, check_size: CheckSize) -> Stored:
-        """Libvips turns the picture as the file says, Pillow as EXIF does."""
+        """Libvips turns and crops the picture as the file says; Pillow crops none, and says in EXIF how to turn it."""
         start = isobmff.read_properties(stream)
-        deep = isobmff.is_deep(start)
+        by_libvips = isobmff.is_deep(start) or isobmff.is_cropped(start)
         with pillow.opened(stream, "AVIF", check_size) as image:
             metadata = pillow.read_metadata(image)
-            if deep:
+            if by_libvips:
                 lazy = libvips.LazyPicture(stream, "heif")
                 pixels, alpha = split_channels(lazy.decode())
+                if isobmff.is_grey(start) and (pixels == pixels[..., :1]).all():
+                    pixels = np.ascontiguousarray(pixels[..., 0])
                 if alpha is not None and isobmff.is_premultiplied(start):  # Pillow divides by itself
                     pixels = divide_by_alpha(pixels, alpha)
             else:
                 lazy = None
                 pixels, alpha = pillow.decode(image)
         metadata, notes = name_colours(metadata, start, grey=pixels.ndim == 2)
-        if metadata.xmp:
-            metadata = replace(metadata, xmp=xmp.without_pointers(metadata.xmp))
+        turn = read_orientation(metadata.exif or b"")
+        metadata = replace(
+            metadata,
+            exif=metadata.exif if isobmff.has_exif(start) else None,
+            xmp=xmp.without_pointers(metadata.xmp or b"") or None,
+            aspect=isobmff.read_aspect(start),
+        )
         picture = Picture(pixels, alpha, metadata, self.name, notes=notes, bits=lazy.bits if lazy else None)
-        return Stored(picture, read_orientation(metadata.exif or b""), deep, isobmff.lost_parts(start))
+        return Stored(picture, turn, by_libvips, lost=isobmff.lost_parts(start))
 
     def encode(self, picture: Picture, stream: BinaryIO, quality: int | None) -> None:
         """Without chroma subsampling; 12 bits where the picture has more than 8."""

@@ -35,7 +35,8 @@ class Bmp(Codec):
             pixels, alpha = pillow.decode(image)
             dpi = pillow.read_metadata(image).dpi
         icc, notes = _read_colours(stream, grey=pixels.ndim == 2)
-        return Stored(Picture(pixels, alpha, Metadata(icc=icc, dpi=dpi), self.name, notes=notes))
+        picture = Picture(pixels, alpha, Metadata(icc=icc, dpi=dpi), self.name, notes=notes)
+        return Stored(picture, palette=True)  # grey has no other way into the file
 
     def encode(self, picture: Picture, stream: BinaryIO, quality: int | None) -> None:
         """Through Pillow, which writes neither alpha's masks nor profiles: those with a header of version 5."""

@@ -13,7 +13,8 @@ from undim.errors import PictureError
 from undim.images import ifd
 from undim.images.codec import CheckSize, Codec, Stored
 from undim.images.codecs import isobmff
-from undim.images.codecs.tiff_tags import read_exif
+from undim.images.codecs.tiff_tags import read_metadata
+from undim.images.exif import ORIENTATION, name_srgb
 from undim.images.picture import Metadata, Picture
 from undim.installed import add_extra
 
@@ -44,12 +45,16 @@ def decode_raw(stream: BinaryIO, check_size: CheckSize) -> Stored:
         PictureError: if rawpy is not installed, or the file is damaged, too large or of an unknown camera.
     """
     pixels = _develop(stream, check_size)
-    exif = None
+    metadata, turn = Metadata(), 1
     with suppress(Exception):  # not every raw file is a TIFF
         header, pages = ifd.read_directories(stream)
-        exif = read_exif(stream, header, pages[0])
-    notes = () if exif else ("its metadata was not read",)
-    return Stored(Picture(pixels, None, Metadata(exif=exif), "raw", notes=notes), 1, turned=True)
+        found = read_metadata(stream, header, pages[0])
+        exif = name_srgb(found.exif) if found.exif else None
+        metadata = Metadata(exif=exif, xmp=found.xmp, photoshop=found.photoshop)
+        turn = pages[0].integer(ORIENTATION, 1)
+        turn = turn if turn in range(1, 9) else 1
+    notes = () if metadata != Metadata() else ("its metadata was not read",)
+    return Stored(Picture(pixels, None, metadata, "raw", notes=notes), turn, turned=True)
 
 
 def _develop(stream: BinaryIO, check_size: CheckSize) -> Pixels:

@@ -46,6 +46,7 @@ class Heic(Codec):
         exif, packet = strip_prefix(image.info["exif"] or b""), image.info.get("xmp") or b""
         metadata = Metadata(exif or None, image.info.get("icc_profile"), xmp.without_pointers(packet) or None)
         metadata, notes = name_colours(metadata, start, grey=pixels.ndim == 2)
+        metadata = replace(metadata, aspect=isobmff.read_aspect(start))
         lost = list(isobmff.lost_parts(start))
         if xmp.tells_motion(packet):
             lost.append("motion")

@@ -32,6 +32,34 @@ def is_deep(start: bytes) -> bool:
     return at >= 0 and bool(start[at + 6 : at + 7]) and bool(start[at + 6] & 0x40)
 
 
+def is_grey(start: bytes) -> bool:
+    """Whether an AVIF file has no colours, as `av1C` says in the same byte."""
+    at = start.find(b"av1C")
+    return at >= 0 and bool(start[at + 6 : at + 7]) and bool(start[at + 6] & 0x10)
+
+
+def is_cropped(start: bytes) -> bool:
+    """Whether a part of the picture alone is to be shown: `clap` names it (ISO/IEC 14496-12, 12.1.4)."""
+    return b"\0\0\0\x28clap" in start
+
+
+def has_exif(start: bytes) -> bool:
+    """Whether there is an item of EXIF."""
+    return b"Exif" in start
+
+
+def read_aspect(start: bytes) -> tuple[float, float] | None:
+    """Resolution without a unit, horizontal and vertical, from `pasp`, which has a pixel's width and height.
+
+    None for square pixels.
+    """
+    at = start.find(b"\0\0\0\x10pasp")
+    if at < 0 or len(start) < at + 16:
+        return None
+    width, height = struct.unpack_from(">II", start, at + 8)
+    return None if width == height else (float(height), float(width))
+
+
 def is_premultiplied(start: bytes) -> bool:
     """Whether colours are multiplied by alpha: a reference `prem` from the picture to its alpha says so."""
     at = start.find(b"iref")

@@ -17,9 +17,9 @@ from undim.images import photoshop, xmp
 from undim.images.codec import CheckSize, Codec, Format, Stored
 from undim.images.codecs import jpeg_stream
 from undim.images.codecs.jpeg_stream import EOI, FRAMES, PROGRESSIVE, SOS, Segment
-from undim.images.colour import from_cmyk
+from undim.images.colour import from_cmyk, named_by_exif
 from undim.images.exif import read_orientation, strip_prefix, with_prefix
-from undim.images.picture import Metadata, Picture
+from undim.images.picture import Metadata, Picture, whole_aspect
 
 _APP0, _COMMENT = 0xE0, 0xFE
 _JFIF, _JFXX, _EXIF, _ICC, _MPF = b"JFIF\0", b"JFXX\0", b"Exif\0\0", b"ICC_PROFILE\0", b"MPF\0"
@@ -37,6 +37,8 @@ _UNREAD = {
 _CORRUPT = re.compile("corrupt|premature|huffman|restart|RST|arithmetic", re.IGNORECASE)
 """libjpeg's warnings that cost pixels; the others are on headers."""
 _DENSITY = {1: 1.0, 2: 2.54}
+_UNIT_PLACE = 13
+"""Where a JFIF file names the unit of its two resolutions, which follow."""
 _SMALLER = (0x010001, 0x010002)
 """Types of multi-picture files' images that are the first one at the size of a screen."""
 _VIDEO = re.compile(rb"ftyp(?:mp4|iso|qt|avc|M4V|3g|mmp4)")
@@ -57,6 +59,7 @@ class _Parts:
     comments: list[bytes] = field(default_factory=list)
     others: list[tuple[int, bytes]] = field(default_factory=list)
     dpi: tuple[float, float] | None = None
+    aspect: tuple[float, float] | None = None
     multi: tuple[int, bytes] | None = None
     """Offset of the multi-picture header in the file, and what it holds."""
     lost: list[str] = field(default_factory=list)
@@ -68,7 +71,7 @@ class Jpeg(Codec):
 
     name, title, suffixes = "jpg", "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo")
     writes = Format(
-        holds=frozenset(("exif", "icc", "xmp", "xmp_extension", "photoshop", "comments", "segments", "dpi")),
+        holds=frozenset(("exif", "icc", "xmp", "xmp_extension", "photoshop", "comments", "segments", "dpi", "aspect")),
         alpha=False,
         quality=95,
         side=65535,
@@ -103,6 +106,8 @@ class Jpeg(Codec):
             notes = (*notes, *more)
         elif samples.shape[2] == 1:
             pixels = samples[..., 0]
+        else:
+            metadata = named_by_exif(metadata)
         picture = Picture(pixels, None, metadata, self.name, notes=(*parts.notes, *notes))
         return Stored(picture, read_orientation(parts.exif), lost=tuple(parts.lost))
 
@@ -114,7 +119,10 @@ class Jpeg(Codec):
         picture.to_image().save(bare, "JPEG", quality=best, subsampling=0, **density)
         data = bare.getbuffer()
         behind_jfif = 4 + int.from_bytes(data[4:6])
-        stream.write(data[:behind_jfif])
+        jfif = bytearray(data[:behind_jfif])
+        if meta.aspect:
+            struct.pack_into(">BHH", jfif, _UNIT_PLACE, 0, *whole_aspect(meta.aspect, 65535))
+        stream.write(jfif)
         for marker, content in _segments(meta):
             stream.write(struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content)
         stream.write(data[behind_jfif:])
@@ -223,6 +231,7 @@ def _read_application(parts: _Parts, item: Segment) -> None:
     if number == 0 and content.startswith(_JFIF) and len(content) >= 12:
         unit, across, down = struct.unpack_from(">BHH", content, 7)
         parts.dpi = (across * _DENSITY[unit], down * _DENSITY[unit]) if unit in _DENSITY else None
+        parts.aspect = (float(across), float(down)) if unit == 0 and across != down else None
     elif number == 1 and content.startswith(_EXIF):
         parts.exif += strip_prefix(content)
     elif number == 1 and content.startswith(_XMP):
@@ -256,6 +265,7 @@ def _metadata(parts: _Parts) -> Metadata:
         icc=icc or None,
         xmp=xmp.without_pointers(parts.xmp) or None,
         dpi=parts.dpi,
+        aspect=parts.aspect,
         xmp_extension=tuple(parts.extension) if parts.xmp else (),
         photoshop=photoshop.without_thumbnails(parts.photoshop),
         comments=tuple(parts.comments),

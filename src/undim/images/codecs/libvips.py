@@ -172,6 +172,6 @@ def _told() -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    """The first line that a library wrote: libvips' own comes before it."""
+    """The first line that a library wrote: libvips' own, on what it was about to do, comes before it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for line in lines if not line.startswith("unable to call")), "libvips does not say why")
+    return next((line for line in lines if not line.startswith("unable to ")), "libvips does not say why")

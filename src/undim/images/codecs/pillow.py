@@ -42,6 +42,12 @@ def opened(stream: BinaryIO, plugin: str, check_size: CheckSize) -> Iterator[Ima
             image = Image.open(stream, formats=(plugin,))
         except UnidentifiedImageError as error:
             raise PictureError(f"is damaged, or a {plugin} picture of a kind that is not read") from error
+        except OSError as error:
+            if str(error).startswith("Unsupported"):
+                raise PictureError(
+                    f"is a {plugin} picture of a kind that is not read ({error}); convert it to PNG first"
+                ) from error
+            raise
         finally:
             Image.MAX_IMAGE_PIXELS = limit
     with image:

@@ -7,7 +7,8 @@ import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 import numpy as np
@@ -19,7 +20,7 @@ from undim.images import photoshop, profiles, xmp
 from undim.images.codec import CheckSize, Codec, Format, Stored
 from undim.images.codecs import libvips, pillow
 from undim.images.exif import read_orientation, strip_prefix
-from undim.images.picture import Metadata, Picture, split_channels
+from undim.images.picture import Metadata, Picture, split_channels, whole_aspect
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _FRAME = 12
@@ -27,6 +28,11 @@ _FRAME = 12
 _OF_THE_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _COLOURS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
 """What names the colours, the first that is there being the one that counts."""
+_READ = (*_COLOURS, b"eXIf", b"pHYs")
+_SILENT = (b"sBIT", b"bKGD", b"hIST", b"sPLT", b"tIME", b"iDOT", b"acTL", b"fcTL", b"fdAT")
+"""Chunks that nobody misses: how the old pixels were stored or shown, on what ground, and when they last changed."""
+_PLACING = (b"oFFs", b"sCAL", b"sTER", b"vpAg", b"caNv")
+"""Chunks that are true of any pixels of the same size, if the picture is not turned."""
 _TEXT = (b"tEXt", b"zTXt", b"iTXt")
 _XMP = b"XML:com.adobe.xmp"
 _RAW = re.compile(rb"Raw profile type (exif|APP1|iptc|8bim|xmp)")
@@ -50,7 +56,9 @@ class _Chunks:
     compressed: list[memoryview] = field(default_factory=list)
     """The contents of those that hold the pixels."""
     others: dict[bytes, bytes] = field(default_factory=dict)
-    """The first of each other name."""
+    """The first of each name of `_READ`, and of those that tell of an animation."""
+    further: list[tuple[bytes, bytes, bool]] = field(default_factory=list)
+    """Names and contents of chunks that are copied or named, and whether they stand behind the pixels."""
     texts: list[tuple[bytes, bytes]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -60,7 +68,7 @@ class Png(Codec):
     """PNG files."""
 
     name, title, suffixes = "png", "PNG", (".png",)
-    writes = Format(holds=frozenset(("exif", "icc", "xmp", "text", "dpi")), depth=16)
+    writes = Format(holds=frozenset(("exif", "icc", "xmp", "text", "dpi", "aspect", "chunks")), depth=16)
 
     def sniff(self, header: bytes, suffix: str) -> bool:
         """The signature."""
@@ -72,12 +80,14 @@ class Png(Codec):
         chunks = _read_chunks(memoryview(stream.read()), check_size)
         file = io.BytesIO(b"".join((_SIGNATURE, *chunks.pixels)))
         if chunks.header[8] == 16:
-            pixels, alpha = split_channels(libvips.LazyPicture(file, "png").decode())
+            pixels, alpha = _decode_16_bit(file, chunks)
         else:
             pixels, alpha = _decode_8_bit(file, chunks, check_size)
         metadata = _metadata(chunks, grey=pixels.ndim == 2)
+        turn = read_orientation(metadata.exif or b"")
+        metadata = replace(metadata, chunks=_still_true(chunks, turned=turn != 1))
         picture = Picture(pixels, alpha, metadata, self.name, notes=tuple(chunks.notes))
-        return Stored(picture, read_orientation(metadata.exif or b""), lost=tuple(chunks.lost))
+        return Stored(picture, turn, palette=chunks.header[9] == 3, lost=tuple(chunks.lost))
 
     def encode(self, picture: Picture, stream: BinaryIO, quality: int | None) -> None:
         """The bits that the pixels have; the chunks of the metadata stand behind the header."""
@@ -93,7 +103,11 @@ class Png(Codec):
         stream.write(data[:behind_header])
         for name, body in _chunks_of(picture.metadata):
             stream.write(_pack(name, body))
-        stream.write(memoryview(data)[start:])
+        stream.write(memoryview(data)[start:-_FRAME])
+        for name, body, behind in picture.metadata.chunks:
+            if behind:
+                stream.write(_pack(name, body))
+        stream.write(_pack(b"IEND", b""))
 
 
 def _pack(name: bytes, body: bytes) -> bytes:
@@ -142,16 +156,54 @@ def _sort_chunk(chunks: _Chunks, name: bytes, body: bytes, *, sound: bool) -> No
         chunks.notes.append(f"its chunk {_word(name)} is not kept: it is damaged")
     elif name == b"acTL" and int.from_bytes(body[:4]) > 1:
         raise PictureError(f"is animated ({int.from_bytes(body[:4])} frames); Undim enhances still pictures")
+    elif name == b"fdAT" and b"acTL" in chunks.others:
+        raise PictureError("is animated (1 frame besides the picture); Undim enhances still pictures")
     elif name in _TEXT:
         chunks.texts.append((name, body))
     elif name == b"caBX":
         chunks.lost.append("credentials")
-    else:
+    elif name in (*_READ, b"acTL"):
         chunks.others.setdefault(name, body)
+    elif name[:1].isupper():
+        raise PictureError(f"has a chunk {_word(name)}, without which it cannot be read, and which is not known")
+    elif name not in _SILENT:
+        chunks.further.append((name, body, bool(chunks.compressed)))
+
+
+def _still_true(chunks: _Chunks, *, turned: bool) -> tuple[tuple[bytes, bytes, bool], ...]:
+    """The further chunks that hold for other pixels, as a small fourth letter says of unknown ones; a note on the rest.
+
+    Args:
+        chunks: of the file.
+        turned: whether the picture is turned.
+    """
+    kept, gone = [], dict[bytes, None]()
+    for name, body, behind in chunks.further:
+        if not turned if name in _PLACING else name.isalpha() and name[3:].islower():
+            kept.append((name, body, behind))
+        else:
+            gone[name] = None
+    if gone:
+        words = ", ".join(map(_word, gone))
+        chunks.notes.append(
+            f"its chunks {words} are not kept: they describe the picture as it was"
+            if len(gone) > 1
+            else f"its chunk {words} is not kept: it describes the picture as it was"
+        )
+    return tuple(kept)
 
 
 def _word(name: bytes) -> str:
     return name.decode("ascii") if name.isalpha() else repr(name)[2:-1]
+
+
+def _decode_16_bit(file: BinaryIO, chunks: _Chunks) -> tuple[Pixels, Pixels | None]:
+    try:
+        return split_channels(libvips.LazyPicture(file, "png").decode())
+    except PictureError:
+        with suppress(KeyError):  # of a damaged header
+            _check_length(chunks)  # says more than libpng does
+        raise
 
 
 def _decode_8_bit(file: BinaryIO, chunks: _Chunks, check_size: CheckSize) -> tuple[Pixels, Pixels | None]:
@@ -194,6 +246,7 @@ def _metadata(chunks: _Chunks, *, grey: bool) -> Metadata:
     raw, texts, packet = _read_texts(chunks.texts)
     exif = chunks.others.get(b"eXIf") or raw.get(b"exif") or raw.get(b"APP1") or b""
     icc, colour_chunks = _read_colours(chunks, grey=grey)
+    dpi, aspect = _read_dots(chunks.others.get(b"pHYs", b""))
     resources = raw.get(b"8bim") or b""
     if raw.get(b"iptc"):
         iptc = raw[b"iptc"]
@@ -202,18 +255,22 @@ def _metadata(chunks: _Chunks, *, grey: bool) -> Metadata:
         exif=strip_prefix(exif) or None,
         icc=icc,
         xmp=xmp.without_pointers(packet or raw.get(b"xmp") or b"") or None,
-        dpi=_read_dpi(chunks.others.get(b"pHYs", b"")),
+        dpi=dpi,
+        aspect=aspect,
         photoshop=photoshop.without_thumbnails(resources),
         text=tuple(texts),
         colour_chunks=colour_chunks,
     )
 
 
-def _read_dpi(body: bytes) -> tuple[float, float] | None:
-    if len(body) != 9 or body[8] != 1:
-        return None
-    across, down = struct.unpack_from(">II", body)
-    return across * 0.0254, down * 0.0254
+def _read_dots(body: bytes) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """Dots per inch, or the resolution without a unit of pixels that are not square."""
+    if len(body) != 9:
+        return None, None
+    across, down, unit = struct.unpack(">IIB", body)
+    if unit == 1:
+        return (across * 0.0254, down * 0.0254), None
+    return None, (float(across), float(down)) if across != down else None
 
 
 def _read_texts(
@@ -315,9 +372,12 @@ def _chunks_of(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
         yield b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc)
     if metadata.dpi:
         across, down = (round(dots / 0.0254) for dots in metadata.dpi)
-        yield b"pHYs", across.to_bytes(4, "big") + down.to_bytes(4, "big") + b"\1"
+        yield b"pHYs", struct.pack(">IIB", across, down, 1)
+    elif metadata.aspect:
+        yield b"pHYs", struct.pack(">IIB", *whole_aspect(metadata.aspect, 2**31 - 1), 0)
     if metadata.exif:
         yield b"eXIf", metadata.exif
     if metadata.xmp:
         yield b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp
     yield from metadata.text
+    yield from ((name, body) for name, body, behind in metadata.chunks if not behind)

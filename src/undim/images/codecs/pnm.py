@@ -87,11 +87,15 @@ def _read_text(body: bytes, shape: tuple[int, int, int], *, bitmap: bool) -> tup
     count = shape[0] * shape[1] * shape[2]
     body = re.sub(rb"#[^\r\n]*", b"", body)
     # The digits of a bitmap need no space between them.
-    words: list[Any] = list(b"".join(body.split())[:count]) if bitmap else body.split(None, count)[:count]
+    packed = b"".join(body.split())[:count] if bitmap else b""
+    words = [packed[at : at + 1] for at in range(len(packed))] if bitmap else body.split(None, count)[:count]
     if len(words) < count:
         raise PictureError(f"is damaged or truncated: it has {len(words)} of {count} values")
-    values = np.array(words, np.uint8) - ord("0") if bitmap else np.array(words).astype(np.uint32)
-    return values.reshape(shape), b""
+    wrong = next((word for word in words if not bytes(word).isdigit()), None)
+    if wrong is not None:
+        raise PictureError(f"is damaged: it has {wrong[:16].decode('ascii', 'replace')!r} where a value should be")
+    numbers = np.minimum(np.array(words).astype(np.float64), 2**32 - 1)  # of any length
+    return numbers.astype(np.uint32).reshape(shape), b""
 
 
 def _read_binary(

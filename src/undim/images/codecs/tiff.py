@@ -29,11 +29,12 @@ from undim.images.codecs.tiff_tags import (
     read_metadata,
     write_tags,
 )
-from undim.images.colour import from_cmyk
+from undim.images.colour import from_cmyk, named_by_exif
 from undim.images.exif import ORIENTATION, is_sound
 from undim.images.picture import Metadata, Picture, divide_by_alpha, full_scale, join_channels, scale
 
-_EXTRA, _INK_SET, _COLOUR_MAP, _SUBSAMPLING = 338, 332, 320, 530
+_EXTRA, _INK_SET, _COLOUR_MAP, _DEPTH = 338, 332, 320, 32997
+_COEFFICIENTS, _SUBSAMPLING, _REFERENCES = 529, 530, 532
 _MAKER = 271
 _REDUCED, _MASK = 1, 4
 """Bits of NewSubfileType: a smaller copy of another page, and a transparency mask."""
@@ -57,7 +58,7 @@ class Tiff(Codec):
 
     name, title, suffixes = "tif", "TIFF", (".tif", ".tiff")
     writes = Format(
-        holds=frozenset(("exif", "icc", "xmp", "dpi", "photoshop", "geography", "tags")),
+        holds=frozenset(("exif", "icc", "xmp", "dpi", "photoshop", "geography", "tags", "aspect")),
         depth=16,
     )
 
@@ -73,6 +74,8 @@ class Tiff(Codec):
             return decode_raw(stream, check_size)
         check_size((page.integer(tiff_blocks.WIDTH, 0), page.integer(tiff_blocks.HEIGHT, 0)))
         layout = tiff_blocks.read_layout(page)
+        if page.integer(_DEPTH, 1) > 1:
+            raise PictureError(f"has {page.integer(_DEPTH, 1)} layers in depth; split it and enhance them one by one")
         if layout.photometric in _OTHER_COLOURS:
             raise PictureError(
                 f"has {_OTHER_COLOURS[layout.photometric]} colours, which are not read; convert it to RGB first"
@@ -89,7 +92,10 @@ class Tiff(Codec):
         if SUB_DIRECTORIES in page:
             lost = (*lost, "copies")
         lost = (*lost, *more, *(("layers",) if LAYERS in page else ()), *_gdal(page))
-        return Stored(Picture(pixels, alpha, metadata, self.name, notes=notes, bits=bits), turn, turned, lost)
+        if pixels.ndim == 3 and layout.photometric != _CMYK:
+            metadata = named_by_exif(metadata)
+        picture = Picture(pixels, alpha, metadata, self.name, notes=notes, bits=bits)
+        return Stored(picture, turn, turned, layout.photometric == _PALETTE, lost)
 
     def encode(self, picture: Picture, stream: BinaryIO, quality: int | None) -> None:
         """Strips of deflated horizontal differences (TIFF 6.0, section 14), of the bits that the pixels have."""
@@ -195,19 +201,21 @@ def _pixels(
         pixels = _from_palette(samples[..., 0], page, layout)
         alpha = None if alpha is None else _scaled(alpha, full_scale(alpha), deep=False)
     else:
-        pixels, more = _from_colours(_scaled(samples[..., :colours], top, deep=deep), layout, profile)
+        pixels, more = _from_colours(_scaled(samples[..., :colours], top, deep=deep), page, layout, profile)
         notes = (*notes, *more)
     if kind == _ASSOCIATED and alpha is not None and layout.photometric != _CMYK:
         pixels = divide_by_alpha(pixels, alpha)
     return pixels, alpha, notes, ("samples",) if layout.samples > wanted else ()
 
 
-def _from_colours(samples: Pixels, layout: Layout, profile: bytes | None) -> tuple[Pixels, tuple[str, ...]]:
+def _from_colours(
+    samples: Pixels, page: ifd.Directory, layout: Layout, profile: bytes | None
+) -> tuple[Pixels, tuple[str, ...]]:
     """Pixels of samples over the whole range of their type."""
     if layout.photometric == _CMYK:
         return from_cmyk(samples, profile)
     if layout.photometric == _YCBCR and layout.compression not in _CONVERTED:
-        return _from_ycbcr(samples), ()
+        return _from_ycbcr(samples, page, 2**layout.bits - 1), ()
     pixels = np.ascontiguousarray(samples[..., 0] if samples.shape[2] == 1 else samples)
     # A pixel of 1 bit in a mask is 1 inside it, as in black is zero.
     return (full_scale(pixels) - pixels if layout.photometric == _WHITE_IS_ZERO else pixels), ()
@@ -251,13 +259,34 @@ def _is_read_by_page(page: ifd.Directory, layout: Layout) -> bool:
     return layout.compression in _PILLOWS or (stored and page.integers(_SUBSAMPLING, 2, 2) != (1, 1))
 
 
-def _from_ycbcr(samples: Pixels) -> Pixels:
-    """By the coefficients of Rec. 601, as TIFF 6.0 (section 21) has them where a file names no others."""
-    top, middle = full_scale(samples), (full_scale(samples) + 1) // 2
-    luma, blue, red = (samples[..., index].astype(np.float64) for index in range(3))
-    blue, red = blue - middle, red - middle
-    rgb = np.stack((luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue), axis=-1)
-    return np.rint(rgb).clip(0, top).astype(samples.dtype)
+def _from_ycbcr(samples: Pixels, page: ifd.Directory, most: int) -> Pixels:
+    """As TIFF 6.0 (sections 20 and 21) says, by the file's coefficients of luma and its values of black and white.
+
+    Where it names none, they are those of Rec. 601 and the whole range.
+
+    Args:
+        samples: H x W x 3 of luma, blue and red, over the whole range of their type.
+        page: whose tags they are.
+        most: largest value of a sample in the file.
+    """
+    middle = (most + 1) // 2
+    weights = page.numbers(_COEFFICIENTS) or (0.299, 0.587, 0.114)
+    ends = page.numbers(_REFERENCES) or (0, most, middle, most, middle, most)
+    if len(weights) != 3 or len(ends) != 6 or not np.isfinite((*weights, *ends)).all():
+        raise PictureError("is damaged: what names its YCbCr colours means nothing")
+    spans = [white - black for black, white in zip(ends[::2], ends[1::2], strict=True)]
+    if min(weights) <= 0 or min(spans) <= 0:
+        raise PictureError("is damaged: what names its YCbCr colours means nothing")
+    ranges = (most, most // 2, most // 2)
+    stored = samples * (most / full_scale(samples))
+    luma, blue, red = (
+        (stored[..., index] - ends[2 * index]) * (ranges[index] / spans[index] / most) for index in range(3)
+    )
+    red, blue = luma + (2 - 2 * weights[0]) * red, luma + (2 - 2 * weights[2]) * blue
+    green = (luma - weights[0] * red - weights[2] * blue) / weights[1]
+    rgb = np.stack((red, green, blue), axis=-1).clip(0, 1)
+    pixels: Pixels = np.rint(rgb * full_scale(samples)).astype(samples.dtype)
+    return pixels
 
 
 def _by_pages(

@@ -49,12 +49,17 @@ def read_metadata(stream: BinaryIO, header: ifd.Header, page: ifd.Directory) -> 
     if page.data(_IPTC) and not photoshop.iptc_of(resources):
         resources += photoshop.of_iptc(page.data(_IPTC))
     known = {*_STORAGE, *_DESCRIBING, *_GEOGRAPHY, *GDAL, _X_RESOLUTION, _Y_RESOLUTION, _UNIT}
+    dpi, unitless = _read_resolution(page)
+    square = unitless is not None and unitless[0] == unitless[1]
+    if square:  # a scale that other tags tell the unit of, as ImageJ's do
+        known -= {_X_RESOLUTION, _Y_RESOLUTION, _UNIT}
     known |= {_XMP, _IPTC, _PHOTOSHOP, _ICC, LAYERS, EXIF_DIRECTORY, _GPS_DIRECTORY, _INTEROP_DIRECTORY}
     return Metadata(
         exif=read_exif(stream, header, page),
         icc=page.data(_ICC) or None,
         xmp=xmp.without_pointers(page.data(_XMP)).rstrip(b"\0") or None,
-        dpi=_read_dpi(page),
+        dpi=dpi,
+        aspect=None if square else unitless,
         photoshop=photoshop.without_thumbnails(resources),
         geography=_part(page, {tag for tag in page.entries if tag in _GEOGRAPHY}),
         tags=_part(page, {tag for tag in page.entries if tag not in known}),
@@ -106,11 +111,15 @@ def _append(block: bytearray, order: str, entries: Mapping[int, ifd.Entry], plac
     return start
 
 
-def _read_dpi(page: ifd.Directory) -> tuple[float, float] | None:
-    """Dots per inch where the resolution has a unit."""
-    per_inch = _PER_INCH.get(page.integer(_UNIT, 2))
+def _read_resolution(page: ifd.Directory) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+    """Dots per inch; and the resolution where it has no unit, but for 1 x 1, which says nothing."""
     across, down = page.numbers(_X_RESOLUTION), page.numbers(_Y_RESOLUTION)
-    return (across[0] * per_inch, down[0] * per_inch) if per_inch and across and down else None
+    if not across or not down:
+        return None, None
+    per_inch = _PER_INCH.get(page.integer(_UNIT, 2))
+    if per_inch is not None:
+        return (across[0] * per_inch, down[0] * per_inch), None
+    return None, (across[0], down[0]) if (across[0], down[0]) != (1, 1) else None
 
 
 def _part(page: ifd.Directory, tags: set[int]) -> ifd.Directory | None:
@@ -142,11 +151,12 @@ def write_tags(metadata: Metadata) -> tuple[str, bytes, dict[int, ifd.Entry], di
             for tag, entry in part.entries.items():
                 tags[tag] = ifd.reordered(entry, part.order, order)
                 placed.pop(tag, None)
-    if metadata.dpi:
-        for tag, dots in zip((_X_RESOLUTION, _Y_RESOLUTION), metadata.dpi, strict=True):
+    resolution = metadata.dpi or metadata.aspect
+    if resolution:
+        for tag, dots in zip((_X_RESOLUTION, _Y_RESOLUTION), resolution, strict=True):
             tags[tag] = ifd.rational(order, dots)
             placed.pop(tag, None)
-        tags[_UNIT] = ifd.shorts(order, 2)
+        tags[_UNIT] = ifd.shorts(order, 2 if metadata.dpi else 1)
     iptc = photoshop.iptc_of(metadata.photoshop)
     for tag, data, kind in (
         (_XMP, metadata.xmp, ifd.BYTE),
