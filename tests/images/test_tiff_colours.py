@@ -1,6 +1,8 @@
 """TIFF's YCbCr by the file's own numbers, against libtiff in OpenCV; resolutions without a unit; layers in depth."""
 
 import io
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -53,6 +55,48 @@ def test_ycbcr_is_converted_by_the_files_numbers(tmp_path, weights, ends):
     assert np.abs(pixels - by_libtiff).max() <= (3 if ends else 1)
 
 
+def write_cells(path, weights, ends, across, down, compression):
+    """A TIFF whose differences of colour stand there once for `across` x `down` pixels."""
+    samples = to_ycbcr(PIXELS / 255, weights or (0.299, 0.587, 0.114), ends or (0, 255, 128, 255, 128, 255))
+    cells = samples.reshape(48 // down, down, 64 // across, across, 3).swapaxes(1, 2)
+    luma = cells[..., 0].reshape(48 // down, 64 // across, down * across)
+    data = np.concatenate((luma, cells[:, :, 0, 0, 1:]), axis=2).tobytes()
+    data = zlib.compress(data) if compression == 8 else data
+    tags = [
+        (256, 4, 1, 64),
+        (257, 4, 1, 48),
+        (258, 3, 3, 400),
+        (259, 3, 1, compression),
+        (262, 3, 1, 6),
+        (273, 4, 1, 600),
+    ]
+    tags += [(277, 3, 1, 3), (278, 4, 1, 48), (279, 4, 1, len(data))]
+    tags += [(529, 5, 3, 420)] if weights else []
+    tags += [(530, 3, 2, across | down << 16)]
+    tags += [(532, 5, 6, 500)] if ends else []
+    file = b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    for place, values in ((400, struct.pack("<3H", 8, 8, 8)), (420, rationals(weights)), (500, rationals(ends))):
+        file = file.ljust(place, b"\0") + values
+    path.write_bytes(file.ljust(600, b"\0") + data)
+
+
+@pytest.mark.parametrize("weights", [None, REC_709])
+@pytest.mark.parametrize("ends", [None, STUDIO])
+@pytest.mark.parametrize(("across", "down"), [(2, 2), (2, 1), (4, 1)])
+def test_colours_stored_once_for_some_pixels(tmp_path, weights, ends, across, down):
+    path = tmp_path / "a.tif"
+    write_cells(path, weights, ends, across, down, 8)
+    np.testing.assert_allclose(read_picture(path).pixels.astype(int), cv2.imread(str(path))[..., ::-1], atol=1)
+    write_cells(path, weights, ends, across, down, 1)
+    with pytest.raises(PictureError, match="colours at less than full size without compression, which is not read"):
+        read_picture(path)
+
+
+def rationals(values):
+    parts = fractions(values or ())
+    return struct.pack(f"<{len(parts)}I", *parts)
+
+
 def test_ycbcr_of_16_bits(tmp_path):
     ends = tuple(256 * value for value in STUDIO)
     write(tmp_path / "a.tif", to_ycbcr(PIXELS / 255, REC_709, ends), REC_709, ends)
@@ -81,14 +125,15 @@ def resolution(data):
 
 
 @pytest.mark.parametrize(
-    ("dots", "turn", "shown"), [((3, 1), 1, (3, 1)), ((3, 1), 6, (1, 3)), ((1.5, 1.5), 6, (1.5, 1.5))]
+    ("dots", "turn", "shown"),
+    [((3, 1), 1, (3, 1)), ((3, 1), 6, (1, 3)), ((0.0123, 0.25), 6, (0.25, 0.0123)), ((1.5, 1.5), 6, (1.5, 1.5))],
 )
 def test_resolution_without_a_unit_is_kept(tmp_path, dots, turn, shown):
     options = {"resolution": dots, "resolutionunit": "NONE", "extratags": [(274, 3, 1, turn, True)]}
     tifffile.imwrite(tmp_path / "a.tif", PIXELS, photometric="rgb", **options)
     stream = io.BytesIO()
     assert encode_picture(read_picture(tmp_path / "a.tif"), stream) == ()
-    assert resolution(stream.getvalue()) == (*shown, 1)
+    assert resolution(stream.getvalue()) == pytest.approx((*shown, 1))
     (note,) = encode_picture(read_picture(tmp_path / "a.tif"), io.BytesIO(), "webp")
     assert note.startswith("its further TIFF tags (" if dots == (1.5, 1.5) else "that its pixels are not square (")
 

@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import BinaryIO
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
@@ -221,10 +222,8 @@ def longs(order: str, *values: int) -> Entry:
 
 def rational(order: str, value: float) -> Entry:
     """An entry of one positive fraction."""
-    below = 1 if value >= 1 << 20 else 1000
-    if value == int(value):
-        below = 1
-    return Entry(RATIONAL, 1, struct.pack(f"{order}II", round(value * below), below))
+    closest = Fraction(value).limit_denominator(max(1, (1 << 31) // (int(value) + 1)))
+    return Entry(RATIONAL, 1, struct.pack(f"{order}II", closest.numerator, closest.denominator))
 
 
 def octets(data: bytes, kind: int = UNDEFINED) -> Entry:

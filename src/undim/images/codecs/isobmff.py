@@ -44,8 +44,8 @@ def is_cropped(start: bytes) -> bool:
 
 
 def has_exif(start: bytes) -> bool:
-    """Whether there is an item of EXIF."""
-    return b"Exif" in start
+    """Whether there is an item of EXIF, or the list of items does not stand at the start."""
+    return b"Exif" in start or b"iinf" not in start
 
 
 def read_aspect(start: bytes) -> tuple[float, float] | None:

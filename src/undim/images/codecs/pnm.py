@@ -91,7 +91,7 @@ def _read_text(body: bytes, shape: tuple[int, int, int], *, bitmap: bool) -> tup
     words = [packed[at : at + 1] for at in range(len(packed))] if bitmap else body.split(None, count)[:count]
     if len(words) < count:
         raise PictureError(f"is damaged or truncated: it has {len(words)} of {count} values")
-    wrong = next((word for word in words if not bytes(word).isdigit()), None)
+    wrong = next((word for word in words if not word.isdigit()), None)
     if wrong is not None:
         raise PictureError(f"is damaged: it has {wrong[:16].decode('ascii', 'replace')!r} where a value should be")
     numbers = np.minimum(np.array(words).astype(np.float64), 2**32 - 1)  # of any length

@@ -80,6 +80,11 @@ class Tiff(Codec):
             raise PictureError(
                 f"has {_OTHER_COLOURS[layout.photometric]} colours, which are not read; convert it to RGB first"
             )
+        if layout.compression == 1 and _is_read_by_page(page, layout):
+            raise PictureError(
+                "has YCbCr colours at less than full size without compression, which is not read; "
+                "save it with deflate or LZW compression first"
+            )
         tiff_blocks.check_places(layout, stream.seek(0, os.SEEK_END))
         metadata = read_metadata(stream, header, page)
         pixels, alpha, notes, more = _pixels(stream, page, layout, metadata.icc, single=len(pages) == 1)
