@@ -1,6 +1,7 @@
 """Measure models on what people photograph, half-lit and dark, and print docs/results/mixed.md's table.
 
     UNDIM_DATA=... python docs/measure_mixed.py [MODEL ...] [--split val] [--rows mixed kept ...] [-o FILE.json]
+    UNDIM_DATA=... python docs/measure_mixed.py --references
 
 MODEL is what `undim enhance --model` takes, a run's .safetensors file, `untouched`, or `gamma0.6`.
 FILE keeps the figures, and what it holds is not measured again. The measures:
@@ -13,6 +14,9 @@ FILE keeps the figures, and what it holds is not measured again. The measures:
 - Halo: along the strong edges of the fused reference, how much further the two sides are driven apart than there (see
   `overshoot`), in grey levels.
 - JPEG: what the pairs lose, in dB, where the input was first encoded at quality 75.
+
+`--references` compares the references themselves: the PSNR, over the scenes that both have, of the mixed sets' fused
+reference against SICE's.
 """
 
 from __future__ import annotations
@@ -117,6 +121,24 @@ def measure_clipped(enhance: Enhance, data: str) -> Figures:
     return {"mean": float(np.mean(growth)), "worst": max(growth)}
 
 
+def compare_references() -> list[float]:
+    """PSNR in dB of the fused reference against SICE's, of each scene of any split that both sets have."""
+    splits = ("train", "val", "test")
+    sice = {pair.name: pair.high for split in splits for pair in find_pairs("sice", split)}
+    mixed = {pair.name: pair.high for split in splits for pair in find_pairs(MIXED[0], split)}
+    root = next(iter(mixed.values())).parents[1]
+    found = []
+    for scene in json.loads((root / "scenes.json").read_text()):
+        fused = mixed.get(str(scene["scene"]))
+        named = next((sice[name] for name in map(str, scene["sice_numbers"]) if name in sice), None)
+        if fused is None or named is None:
+            continue
+        reference = read_rgb(named)
+        height, width = reference.shape[:2]
+        found.append(psnr(cv2.resize(read_rgb(fused), (width, height), interpolation=cv2.INTER_AREA), reference))
+    return found
+
+
 Measure = Callable[[Enhance, str], Figures]
 
 
@@ -192,7 +214,12 @@ def main() -> None:
     parser.add_argument("--split", default="test", choices=["test", "val"])
     parser.add_argument("--rows", nargs="+", choices=["mixed", "sice", "kept", "lol", "clipped"])
     parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--references", action="store_true")
     options = parser.parse_args()
+    if options.references:
+        found = compare_references()
+        print(f"{len(found)} scenes: {np.mean(found):.2f} dB on average, {np.median(found):.2f} in the middle")
+        return
     known = json.loads(options.output.read_text()) if options.output and options.output.is_file() else {}
     for name in options.models:
         figures = known.setdefault(name, {})
