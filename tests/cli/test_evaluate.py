@@ -35,6 +35,16 @@ class Picky(Shift):
         if image.shape[-1] % 32:
             raise RuntimeError(f"no sides of {image.shape[-1]}")
         return super().forward(image)
+
+
+class Unsound(Shift):
+    def forward(self, image):
+        return image / 0
+
+
+class Listed(Shift):
+    def forward(self, image):
+        return [image]
 """
 
 
@@ -224,6 +234,20 @@ def test_a_factorys_failure_is_one_line_and_padding_mends_it(module, lol, tmp_pa
     assert f"{module}:Picky failed on a picture of 48 x 40: RuntimeError: no sides of 48 ({module}.py, line" in error
     assert not list((tmp_path / "out").iterdir())
     run(f"{module}:Picky", lol, tmp_path / "out", "--multiple-of", "32")
+
+
+def test_values_that_are_not_finite_name_the_picture(module, lol, tmp_path, capsys):
+    picture = lol / "eval15" / "low" / "5.png"
+    arguments = ["--data", "lol-v1", "--root", lol, "-o", tmp_path / "out"]
+    error = refused(["evaluate", f"{module}:Unsound", *arguments], capsys)
+    assert f"{picture}: The network returned values that are not finite." in error
+    error = refused(["evaluate", f"{module}:Listed", *arguments], capsys)
+    assert f"{picture}: The network returned list" in error
+    pixels = read(picture).copy()
+    pixels[0, 0] = 0
+    Image.fromarray(pixels).save(picture)
+    error = refused(["evaluate", save_unary(tmp_path / "log.onnx", "Log"), *arguments], capsys)
+    assert f"{picture} could not be enhanced: the network returned values that are not finite." in error
 
 
 def test_sets_without_references_have_niqe_and_clipping(gain, dark, tmp_path, capsys):

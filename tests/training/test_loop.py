@@ -1,12 +1,13 @@
 """The loop: it learns, resumes to the same weights, keeps its budget and fails well."""
 
 import itertools
+import math
 
 import pytest
 import torch
 from stopped_runs import rows_of
 
-from undim.errors import CheckpointError, RecipeError, TrainingError
+from undim.errors import CheckpointError, DataError, RecipeError, TrainingError
 from undim.nets import create_model
 from undim.training import loop
 from undim.training.checkpoints import load_checkpoint, save_checkpoint
@@ -86,6 +87,34 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(recipe, tmp_pa
     with pytest.raises(TrainingError, match=r"loss is nan at step 4 .* lower optimiser\.lr"):
         train_network(load_recipe(recipe), tmp_path / "run", resume=True)
     assert (tmp_path / "run" / "last" / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_validation_that_is_not_finite_tells_of_the_rate_and_the_checkpoint(recipe, tmp_path):
+    plan = load_recipe(recipe, {"steps": "2", "validate_every": "2", "checkpoint_every": "1"})
+
+    def spoil(step, average):
+        if step == 2:
+            next(average.parameters()).data.fill_(math.nan)
+
+    with pytest.raises(
+        TrainingError, match=r"After step 2: .* not finite\. Lower optimiser\.lr\. The last good .*last"
+    ):
+        train_network(plan, tmp_path / "run", inspect=spoil)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data.root": "/nowhere"},
+        {"data.name": "lol-v3"},
+        {"data.crop": "500"},
+        {"progressive": "[{steps: 7, crop: 16, batch: 2}, {steps: 1, crop: 500, batch: 2}]"},
+    ],
+)
+def test_a_run_whose_pictures_do_not_do_leaves_no_folder(recipe, tmp_path, changes):
+    with pytest.raises(DataError):
+        train_network(load_recipe(recipe, changes), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_resuming_needs_the_same_recipe_and_an_intact_checkpoint(recipe, tmp_path):

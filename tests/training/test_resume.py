@@ -117,6 +117,18 @@ def test_resuming_clears_away_drafts_of_a_killed_session(recipe, tmp_path):
     assert not draft.exists()
 
 
+@pytest.mark.parametrize("line", ["garbage,1", "4,much", "4,0.1\n\x00,2", "\udcff"])
+def test_a_damaged_table_is_named(recipe, tmp_path, line):
+    train_network(load_recipe(recipe, {"steps": "4"}), tmp_path / "run")
+    table = tmp_path / "run" / "metrics.csv"
+    with table.open("a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write(f"{line}\n")
+    with pytest.raises(CheckpointError, match=rf"metrics\.csv is damaged in line {3 + line.count(chr(10))}: remove"):
+        train_network(load_recipe(recipe), tmp_path / "run", resume=True)
+    table.unlink()
+    assert train_network(load_recipe(recipe), tmp_path / "run", resume=True)[1] == 8
+
+
 def steps_done(run):
     try:
         return load_checkpoint(run / "last")["step"]

@@ -107,12 +107,20 @@ class PairCrops:
         sources: the data sets.
         sampling: how samples are drawn.
         memory_gb: how much is held in memory, in units of 10^9 bytes; the rest lies in a file.
+        largest_crop: side in pixels of the largest crops that will be asked for.
 
     Raises:
-        DataError: if there is no pair, or the two pictures of one differ in size.
+        DataError: if there is no pair, the two pictures of one differ in size, or the largest crop does not fit.
     """
 
-    def __init__(self, sources: Sequence[Source], sampling: Sampling | None = None, *, memory_gb: float = 4.0) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        sampling: Sampling | None = None,
+        *,
+        memory_gb: float = 4.0,
+        largest_crop: int = 1,
+    ) -> None:
         if not sources or not all(source.pairs for source in sources):
             raise DataError("There is no picture to train on.")
         self.sampling = sampling or Sampling()
@@ -120,7 +128,8 @@ class PairCrops:
         self._starts = np.cumsum([0, *(len(source.pairs) for source in sources)])
         shares = np.array([source.share for source in sources], float)
         self._borders = np.cumsum(shares / shares.sum())
-        pairs = [pair for source in sources for pair in source.pairs]
+        pairs = self._pairs = [pair for source in sources for pair in source.pairs]
+        self._largest_crop = largest_crop
         budget = memory_gb * 1e9 / 2
         self.lows = PixelStore([partial(read_rgb, pair.low) for pair in pairs], budget)
         targets: list[Callable[[], Bytes]] = []
@@ -137,6 +146,7 @@ class PairCrops:
         low, high = self.lows[index], read_rgb(pair.high)
         if low.shape != high.shape:
             raise DataError(f"{pair.low} and {pair.high} differ in size: {low.shape[:2]} and {high.shape[:2]}.")
+        _check_fits(self._largest_crop, pair, low)
         return fuse_highlights(low, high) if fuse else high
 
     def __len__(self) -> int:
@@ -236,8 +246,7 @@ class PairCrops:
         rng = np.random.default_rng((self.sampling.seed, place))
         index, kind = self._index(place, rng), rng.random()
         height, width = self.highs[index].shape[:2]
-        if min(height, width) < crop:
-            raise DataError(f"Crops of {crop} need larger pictures than {width} x {height}.")
+        _check_fits(crop, self._pairs[index], self.highs[index])
         frame = self._draw_frame((height, width), crop, rng, kind)
         rows, columns = frame or (slice(0, height), slice(0, width))
         top = rows.start + int(rng.integers(rows.stop - rows.start - crop + 1))
@@ -354,6 +363,12 @@ class PairCrops:
             self._views[key] = small.numpy().astype(np.float16)  # finer than 8 bit in the dark, at half the memory
         view: Floats = self._views[key].astype(np.float32)
         return view.swapaxes(0, 1) if turned else view
+
+
+def _check_fits(crop: int, pair: Pair, pixels: Bytes) -> None:
+    height, width = pixels.shape[:2]
+    if min(height, width) < crop:
+        raise DataError(f"Crops of {crop} do not fit into {pair.low}, which is {width} x {height}.")
 
 
 def _reduce(pixels: Bytes, *, turned: bool) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from undim.data.sets import (
     numerically,
     refuse_folders,
 )
-from undim.errors import DataError, ModelError, UsageError
+from undim.errors import DataError, ModelError, PictureError, UndimError, UsageError
 from undim.images import Picture, write_picture
 from undim.metrics.protocol import PictureScores, Scores, measure
 
@@ -150,17 +150,28 @@ def check_cases(cases: Sequence[Case], done: Callable[[], None] = lambda: None) 
         DataError: naming the file that cannot be read, has another size than its reference, or is too small for SSIM.
     """
     for case in cases:
-        sizes = {
-            path: read_rgb(path).shape[:2] for path in (case.low, case.output, case.high) if path is not None
-        }  # (H, W)
-        first, *others = sizes
-        for path in others:
-            if sizes[path] != sizes[first]:
-                one, other = (f"{width} x {height}" for height, width in (sizes[first], sizes[path]))
-                raise DataError(f"{first} is {one} and {path} is {other}; they must be of one size.")
-        if case.high is not None and min(sizes[first]) < SMALLEST:
-            raise DataError(f"{first} has a side of {min(sizes[first])}; SSIM needs {SMALLEST} pixels.")
+        sizes = {path: read_rgb(path).shape[:2] for path in (case.low, case.output, case.high) if path is not None}
+        check_sizes(sizes, referenced=case.high is not None)
         done()
+
+
+def check_sizes(sizes: Mapping[Path, tuple[int, ...]], *, referenced: bool) -> None:
+    """Whether the pictures of one case can be measured.
+
+    Args:
+        sizes: of each file, (H, W).
+        referenced: whether a reference is among them, so that there will be SSIM.
+
+    Raises:
+        DataError: naming the file that has another size than the first, or is too small for SSIM.
+    """
+    first, *others = sizes
+    for path in others:
+        if sizes[path] != sizes[first]:
+            one, other = (f"{width} x {height}" for height, width in (sizes[first], sizes[path]))
+            raise DataError(f"{first} is {one} and {path} is {other}; they must be of one size.")
+    if referenced and min(sizes[first]) < SMALLEST:
+        raise DataError(f"{first} has a side of {min(sizes[first])}; SSIM needs {SMALLEST} pixels.")
 
 
 def evaluate_cases(
@@ -181,8 +192,8 @@ def evaluate_cases(
         done: called after each.
 
     Raises:
-        ModelError: if an output is of another size than its input.
-        PictureError: if a picture cannot be enhanced or written.
+        ModelError: naming the picture, if the network fails on it or its output is of another size.
+        PictureError: if a picture cannot be enhanced, naming it, or written.
     """
     scores: list[PictureScores] = []
     kept: list[tuple[float, Case, Bytes]] = []
@@ -232,4 +243,9 @@ def _output_of(case: Case, low: Bytes | None, enhance: Callable[[Bytes], Bytes] 
         return read_rgb(case.output)
     if low is None or enhance is None:
         raise UsageError(f"{case.name} has no output, and there is nothing to make one of.")
-    return enhance(low)
+    try:
+        return enhance(low)
+    except PictureError as error:
+        raise PictureError(f"{case.low} {error}.", code=error.code, subject=error.subject) from error
+    except UndimError as error:
+        raise ModelError(f"{case.low}: {error}", code=error.code, subject=error.subject) from error

@@ -9,14 +9,13 @@ from time import monotonic
 
 import torch
 
-from undim.data.reading import read_rgb
 from undim.errors import TrainingError
 from undim.machine import free_memory
 from undim.nets import count_flops
 from undim.nets.flops import GIGA
 from undim.training.precision import Precision
 from undim.training.recipe import Recipe
-from undim.training.samples import find_held_out, load_crops
+from undim.training.samples import load_crops, read_held_out
 from undim.training.schedule import mean_pixels, rate_at, stages_of
 from undim.training.stepper import Stepper
 
@@ -86,7 +85,7 @@ def rehearse(recipe: Recipe) -> Rehearsal:
     """
     crop, batch, _ = max(stages_of(recipe), key=lambda stage: stage[0] ** 2 * stage[1])
     stepper = Stepper(recipe)
-    held_out = find_held_out(recipe)
+    held_out = read_held_out(recipe)
     crops = load_crops(recipe)
     device = stepper.fabric.device
 
@@ -116,7 +115,7 @@ def rehearse(recipe: Recipe) -> Rehearsal:
     per_pixel = sum(steady) / len(steady) / pictures / crop**2
     measured = _peak(device)
     validated = math.ceil(recipe.steps / recipe.validate_every) * len(held_out)
-    pixels = validated * math.prod(read_rgb(held_out[0].low).shape[:2]) if held_out else 0
+    pixels = validated * math.prod(held_out[0][0].shape[:2]) if held_out else 0
     return Rehearsal(
         recipe=recipe,
         parameters=sum(p.numel() for p in stepper.network.parameters()),

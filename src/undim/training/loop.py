@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +17,17 @@ from typing import Any
 
 import torch
 
-from undim.data.reading import read_rgb
-from undim.errors import CheckpointError, TrainingError
+from undim.arrays import Bytes
+from undim.errors import CheckpointError, ModelError, TrainingError
 from undim.nets import Backbone
 from undim.training.device_stepper import ON_HOST, DeviceStepper, device_stream
 from undim.training.metrics_file import Progress
 from undim.training.recipe import Recipe
 from undim.training.run_folder import RunFolder, find_state
-from undim.training.samples import find_held_out, load_crops
+from undim.training.samples import load_crops, read_held_out
 from undim.training.stepper import Stepper
 from undim.training.steps import Taken, steps_of, steps_on_device
-from undim.training.validation import sees_nothing, validate
+from undim.training.validation import Validation, sees_nothing, validate
 
 LOST = 20
 """Steps in a row on a device that may be other than finite."""
@@ -68,10 +68,11 @@ def train_network(
         The network with its averaged weights, in evaluation mode, and the number of steps done.
 
     Raises:
-        TrainingError: if the loss or its gradient is not finite (on a device, 20 times in a row), or the disk is full;
-            the last checkpoint stays.
+        TrainingError: if the loss or its gradient is not finite (on a device, 20 times in a row), or the output at a
+            validation, or the disk is full; the last checkpoint stays.
         RecipeError: if the run folder holds a run already and `resume` is not set, or one of another recipe, or a batch
             does not split evenly over the processes.
+        DataError: if pictures are missing or cannot be used; nothing is written then.
         CheckpointError: if there is nothing to resume, what is there is damaged, or `model.start` does not fit.
     """
     state = find_state(recipe, run, resume=resume)
@@ -98,12 +99,11 @@ def _train(stepper: Stepper, state: dict[str, Any] | None, run: Path, wishes: _W
     report, notify, inspect = wishes.report, wishes.notify, wishes.inspect
     fabric.barrier()  # all have looked at the folder before the first one writes to it
     done, elapsed = (0, 0.0) if state is None else _position(state)
-    folder = RunFolder(run, recipe, state) if fabric.is_global_zero else None
+    held_out = read_held_out(recipe) if fabric.is_global_zero else []
+    crops = load_crops(recipe)
+    folder = RunFolder(run, recipe, state) if fabric.is_global_zero else None  # once the pictures are known to do
     if wishes.resume and state is None and notify is not None and folder is not None:
         notify(f"{run} has no checkpoint yet: the run starts from the beginning.")
-    pairs = [] if folder is None else find_held_out(recipe)
-    held_out = [(read_rgb(pair.low), read_rgb(pair.high)) for pair in pairs]
-    crops = load_crops(recipe)
     if recipe.model.freeze == "none":
         crops.teach(stepper.network, stepper.average)
 
@@ -142,7 +142,7 @@ def _train(stepper: Stepper, state: dict[str, Any] | None, run: Path, wishes: _W
                     one.pictures,
                     min(progress if done == last else share(done), 1.0),
                 )
-                validation = validate(stepper.average, held_out) if due and held_out else None
+                validation = _validate(stepper, held_out, done, folder) if due and held_out else None
                 step = folder.record(step, validation, stepper.average)
                 if validation is not None and notify is not None and not blind:
                     blind = sees_nothing(stepper.average, held_out)
@@ -159,6 +159,18 @@ def _train(stepper: Stepper, state: dict[str, Any] | None, run: Path, wishes: _W
         notify(f"{stepper.skipped} of {done} steps were not finite and left the weights as they were.")
     fabric.barrier()  # the process group lasts until the first process has written everything
     return stepper.average.eval(), done
+
+
+def _validate(stepper: Stepper, held_out: Sequence[tuple[Bytes, Bytes]], done: int, folder: RunFolder) -> Validation:
+    """`validate` the average.
+
+    Raises:
+        TrainingError: if its output is not finite, as after a last step that no later loss tells of.
+    """
+    try:
+        return validate(stepper.average, held_out)
+    except ModelError as error:
+        raise TrainingError(f"After step {done}: {error} Lower optimiser.lr. {folder.kept()}") from error
 
 
 def _count_lost(taken: list[Taken], done: int, lost: int, stepper: Stepper, folder: RunFolder | None) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from undim.atomic import write_text
+from undim.errors import CheckpointError
 from undim.training.validation import FIGURES
 
 COLUMNS = ("step", "loss", "rate", "seconds", "images_per_second", *FIGURES, "best_step")
@@ -51,18 +52,15 @@ class MetricsFile:
 
     Args:
         path: the file; a folder tensorboard/ beside it receives the same figures.
-        resume_at: keep the rows up to this step and append; `None` starts anew.
+        rows: what the run has noted so far, see `read_rows`.
         losses: of the steps up to there that no row holds yet.
     """
 
-    def __init__(self, path: Path, *, resume_at: int | None = None, losses: Sequence[float] = ()) -> None:
+    def __init__(self, path: Path, *, rows: Iterable[dict[str, str]] = (), losses: Sequence[float] = ()) -> None:
         self.path = path
         self.losses = list(losses)
         self._pictures, self._seconds = 0, 0.0
-        self.rows: list[dict[str, str]] = []
-        if resume_at is not None and path.is_file():
-            with path.open(newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resume_at]
+        self.rows = list(rows)
         from undim.training.event_file import EventFile  # TensorBoard, which no help page waits for
 
         self._events = EventFile(path.parent / "tensorboard", PLOTTED, self.rows)
@@ -106,3 +104,28 @@ class MetricsFile:
     def close(self) -> None:
         """Close the events' file."""
         self._events.close()
+
+
+def read_rows(path: Path, last: int) -> list[dict[str, str]]:
+    """The rows of a metrics.csv up to a step; none where there is no such file.
+
+    Raises:
+        CheckpointError: if it cannot be read or is damaged, naming the line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
+    rows: list[dict[str, str]] = []
+    table = csv.DictReader(io.StringIO(text))
+    try:
+        for row in table:
+            if int(row["step"]) <= last:
+                for name in PLOTTED:
+                    float(row.get(name) or 0)
+                rows.append(row)
+    except (csv.Error, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged in line {table.line_num}: remove that line, or the file.") from error
+    return rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,6 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from undim.errors import RecipeError, suggest
 from undim.nets.config import AdrConfig, ConvsConfig, NetworkSpec
 from undim.strict_yaml import load_yaml
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+BatchSize = Annotated[int, Field(ge=1, le=10**5)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+"""Of a moving average."""
 
 
 class Section(BaseModel):
@@ -134,9 +139,9 @@ class DataSection(DataFolders):
     """Of those, the share whose light follows what the picture shows, and that a phone processed."""
     phone: float = Field(default=0.0, ge=0, le=1)
     """Of the other pairs, the share whose dark picture goes through a phone's processing once more."""
-    jitter: float = Field(default=0.0, ge=0)
+    jitter: float = Field(default=0.0, ge=0, le=10)
     """Standard deviation of the natural logarithm of a random gain on the dark pictures."""
-    mixup: float = Field(default=0.0, ge=0)
+    mixup: float = Field(default=0.0, ge=0, le=100)
     """Beta of the distribution by which every second batch blends samples; 0 for none."""
     turn: float = Field(default=0.25, ge=0, le=1)
     """Share of samples whose rows and columns are exchanged."""
@@ -167,7 +172,7 @@ class DataSection(DataFolders):
 class Phase(Section):
     """One part of the learning rate's schedule."""
 
-    steps: int = Field(ge=1)
+    steps: Count
     """Its share of the schedule: the whole is stretched to the run's `steps`."""
     start: float | None = Field(default=None, ge=0, alias="from")
     """Rate at its beginning; without it, where the phase before ended (the first: `lr`)."""
@@ -188,7 +193,7 @@ class OptimiserSection(Section):
     name: Literal["adamw", "adam"] = "adamw"
     lr: float = Field(default=1e-3, gt=0)
     """Rate after the warm-up."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
     weight_decay: float = Field(default=1e-4, ge=0)
     """Apart from the gradient in AdamW, added to it in Adam; acts on kernels and matrices only."""
     warmup: int = Field(default=200, ge=0)
@@ -233,11 +238,11 @@ class LossSection(Section):
 class CropStage(Section):
     """One part of a run with its own size of crops, as Restormer grows them."""
 
-    steps: int = Field(ge=1)
+    steps: Count
     """Its share: the stages together are stretched to the run's `steps`."""
     crop: int = Field(ge=16)
     """Side in pixels."""
-    batch: int = Field(ge=1)
+    batch: BatchSize
 
 
 class Recipe(Section):
@@ -247,14 +252,14 @@ class Recipe(Section):
     data: DataSection = DataSection()
     optimiser: OptimiserSection = OptimiserSection()
     loss: LossSection = LossSection()
-    steps: int = Field(ge=1)
-    batch: int = Field(default=8, ge=1)
+    steps: Count
+    batch: BatchSize = 8
     """Pictures a step, over all processes and micro-batches together."""
     progressive: tuple[CropStage, ...] = ()
     """Sizes of crops and batches that replace `data.crop` and `batch` as the run goes on."""
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: Count = 1
     """Micro-batches that a process splits its share of a step into, where the whole does not fit in memory."""
-    ema: float = Field(default=0.999, ge=0, lt=1)
+    ema: Decay = 0.999
     """Decay of the exponential moving average of the weights, which is what is validated and shipped."""
     # No 16-mixed: half floats need a gradient scaler, one more state to resume exactly, and bfloat16 runs as fast.
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
@@ -267,12 +272,12 @@ class Recipe(Section):
     """Whether torch.compile builds the network's kernels; needs a C++ compiler."""
     channels_last: bool = True
     """Memory layout of the weights and so of the features."""
-    seed: int = Field(default=0, ge=0)
-    validate_every: int = Field(default=2000, ge=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    validate_every: Count = 2000
     """Steps."""
     validate_pictures: int | None = Field(default=None, ge=1)
     """At most so many pictures, spread evenly over the split, validate a run; None: all."""
-    checkpoint_every: int = Field(default=500, ge=1)
+    checkpoint_every: Count = 500
     """Steps."""
 
     @model_validator(mode="after")

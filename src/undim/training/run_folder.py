@@ -27,7 +27,7 @@ from undim.images import Picture, write_picture
 from undim.nets import Backbone
 from undim.training.checkpoints import NAME as CHECKPOINT
 from undim.training.checkpoints import load_checkpoint, save_checkpoint
-from undim.training.metrics_file import MetricsFile, Progress
+from undim.training.metrics_file import MetricsFile, Progress, read_rows
 from undim.training.network import spec_of
 from undim.training.recipe import Recipe, dump_recipe, find_difference, load_recipe
 from undim.training.validation import Validation
@@ -74,11 +74,13 @@ class RunFolder:
     Raises:
         TrainingError: from here and from all methods, if the disk is full or refuses otherwise; the last checkpoint
             stays as it was.
+        CheckpointError: if the table of a run that goes on is damaged.
     """
 
     def __init__(self, run: Path, recipe: Recipe, state: dict[str, Any] | None) -> None:
         self.run = run
         self.recipe = recipe
+        rows = [] if state is None else read_rows(run / "metrics.csv", state["step"])
         state = state or {}
         self.best: tuple[float, int | None] = state.get("best", (-math.inf, None))
         with self._writing():
@@ -86,7 +88,7 @@ class RunFolder:
             for draft in run.glob("**/.undim-*.tmp"):  # of a session that was killed while it wrote
                 draft.unlink()
             write_text(run / "recipe.yaml", dump_recipe(recipe))
-            self.metrics = MetricsFile(run / "metrics.csv", resume_at=state.get("step"), losses=state.get("losses", ()))
+            self.metrics = MetricsFile(run / "metrics.csv", rows=rows, losses=state.get("losses", ()))
 
     def record(self, progress: Progress, validation: Validation | None, average: Backbone) -> Progress:
         """Note a step; after a validation, also its sheet and, if it is the best so far, the weights.

@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from undim.arrays import Bytes
 from undim.data.crops import PairCrops, Sampling, Source
 from undim.data.entries import FOLDER
+from undim.data.reading import read_rgb
 from undim.data.sets import Pair, Split, find_pairs
 from undim.errors import DataError
+from undim.metrics.evaluation import check_sizes
 from undim.training.recipe import DataSection, Recipe
+from undim.training.schedule import stages_of
 
 HELD_OUT = 10
 """Of two folders of one's own, one pair in so many validates."""
@@ -20,7 +24,7 @@ def load_crops(recipe: Recipe) -> PairCrops:
     """Decode the training pictures of all data sets of a recipe.
 
     Raises:
-        DataError: if pictures are missing, unreadable or without partner.
+        DataError: if pictures are missing, unreadable, without partner or smaller than the largest crops of the run.
     """
     data = recipe.data
     learnt = [pair for split in data.splits for pair in find_split(data, split)]
@@ -41,7 +45,8 @@ def load_crops(recipe: Recipe) -> PairCrops:
         forgive_clipped=data.forgive_clipped,
         view=data.kernels_from_whole,
     )
-    return PairCrops(sources, sampling, memory_gb=data.memory_gb)
+    largest = max(crop for crop, *_ in stages_of(recipe))
+    return PairCrops(sources, sampling, memory_gb=data.memory_gb, largest_crop=largest)
 
 
 def find_split(data: DataSection, split: Split) -> list[Pair]:
@@ -67,6 +72,20 @@ def find_held_out(recipe: Recipe) -> list[Pair]:
     """The pairs that validate a run: of the split `val`, or none where that is learnt from."""
     pairs = find_split(recipe.data, "val") if recipe.data.validates else []
     return spread_evenly(pairs, recipe.validate_pictures)
+
+
+def read_held_out(recipe: Recipe) -> list[tuple[Bytes, Bytes]]:
+    """The dark picture and the reference of each of `find_held_out`, H x W x 3, 8 bit.
+
+    Raises:
+        DataError: naming the file that cannot be read, has another size than its reference, or is too small for SSIM.
+    """
+    pictures: list[tuple[Bytes, Bytes]] = []
+    for pair in find_held_out(recipe):
+        low, high = read_rgb(pair.low), read_rgb(pair.high)
+        check_sizes({pair.low: low.shape[:2], pair.high: high.shape[:2]}, referenced=True)
+        pictures.append((low, high))
+    return pictures
 
 
 def spread_evenly(pairs: Sequence[Pair], count: int | None) -> list[Pair]:
