@@ -1,5 +1,6 @@
 """ADR against equation 2 written with convolutions, and its addition to every registered backbone."""
 
+import onnxruntime
 import pytest
 import torch
 from official import RUNNABLE, build
@@ -29,6 +30,21 @@ def test_equals_equation_2_step_by_step(kind, layout):
         expected.append(f[None] + F.conv2d(squeezed, p2))
     out = adr(qkv.contiguous(memory_format=layout))
     assert torch.allclose(out, torch.cat(expected), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_traced_graph_takes_any_size(kind, layout, tmp_path):
+    torch.manual_seed(0)
+    adr = Adr(12, 3, kernel=kind, embedding=8).eval()
+    example = torch.rand(2, 12, 8, 10).contiguous(memory_format=layout)
+    free = {"qkv": {0: "batch", 2: "height", 3: "width"}}
+    path = tmp_path / "adr.onnx"
+    torch.onnx.export(adr, (example,), path, input_names=["qkv"], dynamo=False, dynamic_axes=free)
+    qkv = torch.rand(3, 12, 5, 7)
+    (found,) = onnxruntime.InferenceSession(path).run(None, {"qkv": qkv.numpy()})
+    assert torch.allclose(torch.from_numpy(found), adr(qkv), atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

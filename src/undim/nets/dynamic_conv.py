@@ -107,12 +107,13 @@ def _map_channels(images: Tensor, maps: Tensor, base: Tensor | None) -> Tensor:
         mixed = pixels @ kernels if base is None else torch.baddbmm(base.flatten(2).transpose(1, 2), pixels, kernels)
         return from_pixels(mixed, shape)
     planes = images.flatten(2)
-    return torch.unflatten(maps @ planes if base is None else torch.baddbmm(base.flatten(2), maps, planes), 2, shape)
+    mixed = maps @ planes if base is None else torch.baddbmm(base.flatten(2), maps, planes)
+    return mixed.view(*mixed.shape[:2], *shape)  # unflatten, in a traced graph, would fix the size
 
 
 def from_pixels(pixels: Tensor, size: Sequence[int]) -> Tensor:
     """B x HW x C to a view B x C x H x W, with strides that layers take for channels-last even where B is 1."""
-    return torch.unflatten(pixels, 1, size).permute(0, 3, 1, 2)
+    return pixels.view(pixels.shape[0], *size, pixels.shape[2]).permute(0, 3, 1, 2)
 
 
 def per_image_conv2d_unfolded(images: Tensor, kernels: Tensor) -> Tensor:
