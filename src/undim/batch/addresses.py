@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
-from undim.errors import UsageError
+from undim.errors import PictureError, UsageError
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)://")
 _USER = re.compile(r"(?<=://)[^/@\s]*:[^/@\s]*@")
@@ -53,6 +53,22 @@ def join(address: str, name: str) -> str:
     return os.fspath(local_path(address) / name)
 
 
+def join_below(address: str, name: str) -> str:
+    """As `join`, for a name that others chose.
+
+    Raises:
+        PictureError: if the name leads out of the folder (code "outside").
+    """
+    found = join(address, name)
+    if is_remote(address):
+        inside = ".." not in name.split("/")
+    else:
+        inside = PurePath(os.path.normpath(found)).is_relative_to(os.path.normpath(local_path(address)))
+    if not inside:
+        raise PictureError(f"would become {name!r}, which is not in the destination", code="outside")
+    return found
+
+
 def expand(address: str) -> list[str]:
     """`shard-{000..011}.tar` as the twelve addresses that it means; others as they are.
 
@@ -72,15 +88,7 @@ def expand(address: str) -> list[str]:
 
 def check_apart(source: str, destination: str) -> None:
     """Raise UsageError where a destination is a source folder or lies in it: its outputs would be inputs next time."""
-    if is_remote(source) != is_remote(destination):
-        return
-    if is_remote(source):
-        inner, outer = (f"{_place(address)}/" for address in (destination, source))
-        inside = inner.startswith(outer)
-    else:
-        own, above = (Path(os.path.realpath(local_path(address))) for address in (destination, source))
-        inside = own.is_relative_to(above)
-    if inside:
+    if PurePath(place_of(destination)).is_relative_to(place_of(source)):
         raise UsageError(
             f"The destination {shown(destination)!r} lies inside the source {shown(source)!r}: its pictures would be"
             " taken for dark ones next time; give a folder beside it.",
@@ -91,8 +99,10 @@ def check_apart(source: str, destination: str) -> None:
 _ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az", "adl": "az"}
 
 
-def _place(address: str) -> str:
-    """Store and key of a remote address, the same for all ways to write it."""
+def place_of(address: str) -> str:
+    """What is the same for all ways to write an address: the path behind links, or store and key."""
+    if not is_remote(address):
+        return os.path.normcase(os.path.realpath(local_path(address)))
     scheme = scheme_of(address)
     rest = _USER.sub("", address)[len(scheme) + 3 :].partition("?")[0]
     parts = [part for part in rest.split("/") if part not in ("", ".")]

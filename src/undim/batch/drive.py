@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Literal, cast
 
-from undim.batch.addresses import absolute, check_apart, expand, is_remote, join, local_path, shown
+from undim.batch.addresses import absolute, check_apart, expand, is_remote, join, local_path, place_of, shown
 from undim.batch.ledger import Ledger
 from undim.batch.local_engine import run_locally
 from undim.batch.pieces import Settings, Unit
@@ -20,7 +21,7 @@ from undim.batch.supervisor import Supervisor, share_memory
 from undim.errors import UsageError
 from undim.hub.finding import find_model_file
 from undim.jobs.options import EnhanceOptions
-from undim.jobs.plan import check_output_folder
+from undim.jobs.plan import check_named, check_output_folder
 from undim.jobs.work import Record
 from undim.machine import count_cores
 from undim.runtimes.precision import PrecisionWish
@@ -61,6 +62,7 @@ class Batch:
     """Whether outputs that are there are compared with their hashes."""
 
     def __post_init__(self) -> None:
+        check_named([self.source], self.destination)
         if self.engine not in ENGINES:
             raise UsageError(
                 f"There is no engine {self.engine!r}; allowed: {', '.join(ENGINES)}.", code="option", subject="engine"
@@ -69,15 +71,29 @@ class Batch:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; allowed: 1 or more.", code="option", subject=name)
+        if not 0 <= self.gpus < math.inf:
+            raise UsageError(f"gpus is {self.gpus}; allowed: 0 or more.", code="option", subject="gpus")
         if self.address is not None and self.engine != "ray":
             raise UsageError("An address is that of a Ray cluster: take the engine ray.", code="no-cluster")
         if self.gpus and self.engine != "ray":
             raise UsageError(
                 "GPUs are shared out by the engine ray; locally, the runtime takes them.", code="no-cluster"
             )
-        check_apart(self.source.partition("{")[0] if is_shards(self.source) else self.source, self.destination)
+        _check_apart(self.source, self.destination)
         if self.report is not None:
             check_report(self.report)
+
+
+def _check_apart(source: str, destination: str) -> None:
+    if not is_shards(source):
+        check_apart(source, destination)
+    elif is_shards(destination):
+        sources, targets = ({place_of(one) for one in expand(address)} for address in (source, destination))
+        if sources & targets:
+            raise UsageError(
+                f"The destination {shown(destination)!r} would replace shards of the source: give other names.",
+                code="inside-source",
+            )
 
 
 @dataclass(frozen=True)

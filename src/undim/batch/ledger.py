@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Self
 
+from undim.batch.addresses import place_of, shown
 from undim.batch.pieces import dump_record, load_record
 from undim.batch.sources import Found
 from undim.jobs.work import Record
 
 _TABLES = """
 CREATE TABLE found (stem BLOB, name BLOB, address BLOB, offset INTEGER, length INTEGER, refusal TEXT, code TEXT,
-                    sidecar INTEGER, PRIMARY KEY (stem, name)) WITHOUT ROWID;
+                    sidecar INTEGER, PRIMARY KEY (stem, name, address, offset)) WITHOUT ROWID;
+CREATE TABLE source (place BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE there (name BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE earlier (key BLOB PRIMARY KEY, row TEXT) WITHOUT ROWID;
 CREATE TABLE ended (number INTEGER PRIMARY KEY, status TEXT, row TEXT);
@@ -44,12 +48,12 @@ class Ledger:
             self._folder.cleanup()
 
     def add_found(self, found: Iterable[Found]) -> None:
-        """Note pictures; of those of one name the first counts."""
+        """Note pictures, each once."""
         self._base.execute("BEGIN")
         try:
-            self._base.executemany(
-                "INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (
+            for one in found:
+                self._base.execute(
+                    "INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
                         _packed(stem_of(one.name)),
                         _packed(one.name),
@@ -59,25 +63,32 @@ class Ledger:
                         one.refusal,
                         one.code,
                         one.sidecar,
-                    )
-                    for one in found
-                ),
-            )
+                    ),
+                )
+                if one.address:
+                    self._base.execute("INSERT OR IGNORE INTO source VALUES (?)", (_digest(one.address),))
         finally:
             self._base.execute("COMMIT")
+
+    def is_source(self, address: str) -> bool:
+        """Whether a picture was found there, however the address is written."""
+        return self._base.execute("SELECT 1 FROM source WHERE place = ?", (_digest(address),)).fetchone() is not None
 
     def count_found(self) -> int:
         """How many pictures there are, sidecars left out."""
         return int(self._base.execute("SELECT COUNT(*) FROM found WHERE NOT sidecar").fetchone()[0])
 
     def groups(self) -> Iterator[list[Found]]:
-        """All that was found, by name; what could get one output stands together."""
-        rows = self._base.execute("SELECT * FROM found ORDER BY stem, name")
+        """All that was found, by name; what could get one output stands together.
+
+        Of pictures of one name only the first by address keeps it.
+        """
+        rows = self._base.execute("SELECT * FROM found ORDER BY stem, name, address, offset")
         for _, group in groupby(rows, key=lambda row: row[0]):
-            yield [
+            yield _refuse_namesakes(
                 Found(_text(name), _text(address), offset, length, refusal, code, bool(sidecar))
                 for _, name, address, offset, length, refusal, code, sidecar in group
-            ]
+            )
 
     def add_there(self, names: Iterable[str]) -> None:
         """Note names of outputs that exist."""
@@ -125,6 +136,25 @@ def stem_of(name: str) -> str:
     """Folder and name up to the first dot: pictures that differ in it cannot get one output."""
     folder, slash, last = name.rpartition("/")
     return folder + slash + last.partition(".")[0]
+
+
+def _refuse_namesakes(found: Iterable[Found]) -> list[Found]:
+    first: dict[str, Found] = {}
+    return [
+        one if (other := first.setdefault(one.name, one)) is one else _refuse_namesake(one, other.address)
+        for one in found
+    ]
+
+
+def _refuse_namesake(found: Found, other: str) -> Found:
+    refusal = f"has the name {found.name!r}, as {shown(other)} has; rename one"
+    # Its key must not be that of the other.
+    return replace(found, name=shown(found.address), refusal=refusal, code="same-output")
+
+
+def _digest(address: str) -> bytes:
+    """Of the place of a file, which is longer."""
+    return hashlib.blake2b(_packed(place_of(address)), digest_size=16).digest()
 
 
 def _packed(text: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from undim.batch.stores import read_whole, store_of
 from undim.errors import PictureError, UsageError
 from undim.images.formats import CODECS, HEADER_BYTES, suffix_of
 from undim.images.reading import format_of
-from undim.jobs.naming import Wish, name_output, tell_apart
+from undim.jobs.naming import Wish, name_output, tell_apart, with_suffix
 from undim.jobs.work import Record, hash_of
 
 UNIT_PIECES = 16
@@ -101,23 +102,46 @@ def _named(ledger: Ledger, wanted: Wanted) -> Iterator[_Named]:
     """All pictures by name, each with its output's: as `undim enhance` names them."""
     for group in ledger.groups():
         pictures = [one for one in group if not one.sidecar]
-        yield from _name(pictures, wanted)
+        yield from _name(ledger, pictures, wanted)
 
 
-def _name(pictures: list[Found], wanted: Wanted) -> Iterator[_Named]:
-    if len(pictures) == 1 or wanted.form is not None:
-        formats = [_BY_SUFFIX.get(suffix_of(one.name)) for one in pictures]
-    else:  # their contents decide which of them become one file
+def _name(ledger: Ledger, pictures: list[Found], wanted: Wanted) -> Iterator[_Named]:
+    # Contents decide which pictures become one file, and whether that is a source.
+    settle = len(pictures) > 1 or any(
+        _is_source(ledger, wanted, name)
+        for one in pictures
+        if one.refusal is None
+        for name in (one.name, _as_png(one.name))
+    )
+    if settle and wanted.form is None:
         formats = [_sniff(one) for one in pictures]
+    else:
+        formats = [_BY_SUFFIX.get(suffix_of(one.name)) for one in pictures]
     outputs = [
-        name_output(PurePosixPath(one.name), wanted.form, read) for one, read in zip(pictures, formats, strict=True)
+        (PurePosixPath(one.name), None) if one.refusal else name_output(PurePosixPath(one.name), wanted.form, read)
+        for one, read in zip(pictures, formats, strict=True)
     ]
     wishes = [Wish(one.name, None if one.refusal else output[0]) for one, output in zip(pictures, outputs, strict=True)]
     names: list[PurePosixPath | str | None] = tell_apart(wishes, str, {})
     for one, (output, form), name in zip(pictures, outputs, names, strict=True):
         refusal, code = (name, "same-output") if isinstance(name, str) else (one.refusal, one.code)
-        settled = name.as_posix() if isinstance(name, PurePath) and len(pictures) > 1 else None
-        yield _Named(one, settled or output.as_posix(), settled, form if settled else None, refusal, code)
+        settled = name.as_posix() if isinstance(name, PurePath) and settle else None
+        expected = settled or output.as_posix()
+        if refusal is None and _is_source(ledger, wanted, expected):
+            refusal = f"would become {expected!r}, which is a picture of the source; give another destination"
+            code = "inside-source"
+        yield _Named(one, expected, settled, form if settled else None, refusal, code)
+
+
+def _as_png(name: str) -> str:
+    return with_suffix(PurePosixPath(name), "png").as_posix()
+
+
+def _is_source(ledger: Ledger, wanted: Wanted, output: str) -> bool:
+    address = join(wanted.destination, output)
+    if is_shards(wanted.destination) or not (is_remote(address) or os.path.lexists(address)):
+        return False
+    return ledger.is_source(address)
 
 
 def _sniff(one: Found) -> str | None:
@@ -141,6 +165,8 @@ def _kept(ledger: Ledger, wanted: Wanted, named: _Named) -> Record | None:
     if wanted.overwrite:
         return None
     earlier = ledger.earlier(named.found.name)
+    if earlier is not None and not _fits(earlier, wanted):
+        earlier = None
     output = named.expected if earlier is None or earlier.output is None else earlier.output
     address = join(wanted.destination, output)
     there = ledger.is_there(output) if is_remote(wanted.destination) else store_of(address).exists(address)
@@ -158,6 +184,14 @@ def _kept(ledger: Ledger, wanted: Wanted, named: _Named) -> Record | None:
         found = known.sha256 or ""
     kept = known or Record(named.found.name, "skipped", output=output, sha256=found)
     return replace(kept, status="skipped", reason="the output exists", code="output-exists", seconds={})
+
+
+def _fits(earlier: Record, wanted: Wanted) -> bool:
+    """Whether an earlier output, if there is one, has a format that it could have now."""
+    if earlier.output is None:
+        return True
+    suffixes = (suffix_of(earlier.key), ".png") if wanted.form is None else (f".{wanted.form}",)
+    return suffix_of(earlier.output) in suffixes
 
 
 def _piece(number: int, named: _Named) -> Piece:
@@ -189,7 +223,7 @@ def _plan_shards(ledger: Ledger, wanted: Wanted, total: int) -> Iterator[Unit | 
     for place, groups in groupby(ledger.groups(), key=place_of):
         members: list[tuple[int, _Named | Found]] = []
         for group in groups:
-            named = {one.found.name: one for one in _name([one for one in group if not one.sidecar], wanted)}
+            named = {one.found.name: one for one in _name(ledger, [one for one in group if not one.sidecar], wanted)}
             members += [(next(numbers), named.get(found.name, found)) for found in group]
         yield from _shard(ledger, wanted, shards[place], members, bool(places))
 
@@ -209,6 +243,8 @@ def _shard(
     if not wanted.overwrite and store_of(shard).exists(shard):
         if not whole and not any(records.values()):
             raise UsageError(f"{shown(shard)} exists, and no report says what is in it.", code="file-exists")
+        if not all(record is None or _fits(record, wanted) for record in records.values()):
+            raise UsageError(f"{shown(shard)} exists, with pictures of another format.", code="file-exists")
         if whole and not (wanted.verify and not _holds(shard, records)):
             for number, record in records.items():
                 if record is not None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import posixpath
 import re
 import tarfile
 from collections.abc import Callable, Iterator
@@ -101,7 +102,11 @@ def _in_store(source: str, on_video: Callable[[str], None]) -> Iterator[Found]:
             if scheme_of(source).startswith("http") and not plain.startswith(seen_root(source)):
                 continue  # a link that leads out of the listing
             name = unquote(entry.name.partition("?")[0]) if scheme_of(source).startswith("http") else entry.name
-            if entry.folder:
+            if scheme_of(source).startswith("http") and set(name) & set("/\\\0"):
+                if entry.folder or has_picture_suffix(name):
+                    refusal = "has a slash, a backslash or a null character in its name"
+                    yield Found(prefix + _legible(entry.name), entry.address, refusal=refusal, code="store")
+            elif entry.folder:
                 if not name.startswith(".") and name.lower() != "__macosx" and plain.rstrip("/") not in seen:
                     seen.add(plain.rstrip("/"))
                     waiting.append((entry.address, f"{prefix}{name}/"))
@@ -129,7 +134,7 @@ def _in_manifest(source: str, suffix: str, column: str) -> Iterator[Found]:
             yield _named(base, text)
     except OSError as error:
         raise UsageError(f"The manifest {shown(source)} cannot be read: {tell(error)}.") from error
-    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"The manifest {shown(source)} cannot be read: {error}.") from error
 
 
@@ -138,12 +143,33 @@ def _named(base: str, text: str) -> Found:
     plain = text.partition("?")[0] if is_remote(text) else text
     whole = is_remote(text) or Path(text).is_absolute() or scheme_of(text) == "file"
     name = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]+://([^/@]*@)?", "", plain) if whole else plain
-    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    address = text if whole else join(base or ".", text) if not is_remote(base) else f"{base}/{text}"
+    parts = _parts(name.replace(os.sep, "/"))
+    if not _can_be_a_name(text):
+        return Found(_legible(text), "", refusal="has a character that no file's name has", code="manifest")
+    if whole:
+        address = text if is_remote(text) else os.fspath(local_path(text))
+    else:
+        address = join(base or ".", text) if not is_remote(base) else f"{base}/{text}"
     if ".." in parts or not parts:
         refusal = "has .. in its path: give paths from the manifest's folder down, or whole ones"
         return Found(shown(text), address, refusal=refusal, code="manifest")
     return Found("/".join(parts), address)
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.split("/") if part not in ("", ".")]
+
+
+def _can_be_a_name(text: str) -> bool:
+    try:
+        return b"\0" not in text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+
+
+def _legible(text: str) -> str:
+    """A name that no file has, for a report."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def _csv_rows(source: str, column: str) -> Iterator[object]:
@@ -156,12 +182,15 @@ def _csv_rows(source: str, column: str) -> Iterator[object]:
 
 def _json_rows(source: str, column: str) -> Iterator[object]:
     with store_of(source).open(source) as stream:
-        for line in stream:
+        for number, line in enumerate(stream, 1):
             if line.strip():
-                row = json.loads(line)
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    row = None
                 if not isinstance(row, dict):
-                    raise UsageError(f"The manifest {shown(source)} has a line that is not an object of JSON.")
-                _check_column(column, row, source)
+                    raise UsageError(f"Line {number} of the manifest {shown(source)} is not an object of JSON.")
+                _check_column(column, row, f"{source}, line {number},")
                 yield row[column]
 
 
@@ -197,19 +226,45 @@ def _in_shards(shards: list[str]) -> Iterator[Found]:
         prefix = f"{PurePosixPath(shard).stem}/" if len(shards) > 1 else ""
         try:
             with store_of(shard).open(shard) as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
-                for member in archive:
-                    if member.isfile():
-                        yield _member(shard, prefix, member)
+                members = _unpacked(archive)
         except OSError as error:
             raise UsageError(f"The shard {shown(shard)} cannot be read: {tell(error)}.") from error
         except tarfile.TarError as error:
             raise UsageError(f"The shard {shown(shard)} cannot be read: {error}.") from error
+        for name in members:
+            yield from _member(shard, prefix, name, _behind_links(name, members))
 
 
-def _member(shard: str, prefix: str, member: tarfile.TarInfo) -> Found:
-    parts = [part for part in member.name.split("/") if part not in ("", ".")]
-    name = prefix + "/".join(parts)
-    if ".." in parts:
-        return Found(name, shard, refusal="has .. in its name in the shard", code="shard")
-    picture = has_picture_suffix(name) and not parts[-1].startswith(_LEFT_BY_MACOS)
-    return Found(name, shard, member.offset_data, member.size, sidecar=not picture)
+def _unpacked(archive: tarfile.TarFile) -> dict[str, tarfile.TarInfo]:
+    """By name, what unpacking would leave: the last member of each name, and for hard links the file that they are."""
+    members: dict[str, tarfile.TarInfo] = {}
+    for member in archive:
+        linked = members.get("/".join(_parts(member.linkname))) if member.islnk() else None
+        members["/".join(_parts(member.name))] = linked or member
+    return members
+
+
+def _behind_links(name: str, members: dict[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """The member that symbolic links lead to; None if they lead out of the shard, to nothing or in a circle."""
+    seen: set[str] = set()
+    while name not in seen and (member := members.get(name)) is not None:
+        if not member.issym():
+            return member
+        seen.add(name)
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+    return None
+
+
+def _member(shard: str, prefix: str, name: str, member: tarfile.TarInfo | None) -> Iterator[Found]:
+    picture = has_picture_suffix(name) and not posixpath.basename(name).startswith(_LEFT_BY_MACOS)
+    if member is None or not member.isfile() or member.issparse():
+        if picture and (member is None or not member.isdir()):
+            refusal = "is neither a file in the shard nor a link to one"
+            yield Found(prefix + _legible(name), shard, refusal=refusal, code="shard")
+    elif ".." in name.split("/"):
+        yield Found(prefix + name, shard, refusal="has .. in its name in the shard", code="shard")
+    elif not _can_be_a_name(name):
+        refusal = "has a character in its name that no file's name has"
+        yield Found(prefix + _legible(name), shard, refusal=refusal, code="shard")
+    else:
+        yield Found(prefix + name, shard, member.offset_data, member.size, sidecar=not picture)

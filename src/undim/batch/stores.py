@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -101,7 +102,10 @@ class LocalStore:
 
     def read(self, address: str, offset: int = 0, length: int | None = None) -> bytes:
         """See `Store.read`."""
-        with local_path(address).open("rb") as stream:
+        path = local_path(address)
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+            raise OSError(errno.EINVAL, "it is not a regular file", address)
+        with path.open("rb") as stream:
             stream.seek(offset)
             return stream.read(-1 if length is None else length)
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import IO
 
-from undim.batch.addresses import join
+from undim.batch.addresses import join_below
 from undim.batch.pieces import Piece, Settings, dump_record
 from undim.batch.stores import read_whole, store_of, tell
 from undim.cancellation import Cancellation
@@ -100,7 +100,7 @@ class Worker:
         form = piece.format if piece.target is not None else options.form
         made = enhance_content(content, piece.name, form, self._in_turn, options, self._call)
         name = piece.target or made.name
-        target = join(into, name)
+        target = join_below(into, name)
         known = replace(
             start, notes=made.notes, output=name, width=made.size[0], height=made.size[1], bytes_in=len(content)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, cast
@@ -15,6 +16,7 @@ from undim.cli.hints import with_hint
 from undim.cli.lines import say, without_codec_noise
 from undim.cli.options import read_tile
 from undim.cli.progress import bar, on_terminal
+from undim.errors import UsageError
 from undim.images import FORMATS, MAX_PIXELS
 from undim.jobs.options import EnhanceOptions
 from undim.jobs.work import Record
@@ -135,7 +137,7 @@ def batch(
         address=address,
         workers=workers,
         gpus=gpus,
-        memory=None if memory is None else int(memory * 1e9),
+        memory=None if memory is None else _bytes(memory),
         tries=tries,
         column=column,
         report=report,
@@ -145,6 +147,12 @@ def batch(
         tally = count_batch(asked, listener) if dry_run else run_batch(asked, listener)
     say(_sum_up(tally, dry_run=dry_run))
     return 1 if tally.failed else 0
+
+
+def _bytes(gigabytes: float) -> int:
+    if not 0 < gigabytes < math.inf:
+        raise UsageError(f"memory is {gigabytes}; allowed: a number above 0.", code="option", subject="memory")
+    return int(gigabytes * 1e9)
 
 
 def _sum_up(tally: Tally, *, dry_run: bool) -> str:
