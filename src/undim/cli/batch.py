@@ -90,10 +90,13 @@ def batch(
         int | None,
         typer.Option(metavar="1..100", help="Of JPEG (default 95), WebP (95, or lossless as the input), AVIF (90)."),
     ] = None,
-    strength: Annotated[float, typer.Option(metavar="0..1", help="As of undim enhance.")] = 1.0,
+    strength: Annotated[float, typer.Option(metavar="0..1", help="As for undim enhance.")] = 1.0,
     exposure: Annotated[
         float,
-        typer.Option(metavar="-2..2", help="Brighter or darker by so many stops, after that; white stays white."),
+        typer.Option(
+            metavar="-2..2",
+            help="Brighter or darker by so many stops, applied after --strength; white stays white.",
+        ),
     ] = 0.0,
     fast: Annotated[
         bool, typer.Option("--fast", help="Run the network on a reduced copy of pictures from 3 megapixels on.")
@@ -115,6 +118,8 @@ def batch(
     """Make all dark pictures of a folder, store, manifest or shard clear, by several workers.
 
     Run it again after anything broke off: it does what is missing or failed. Options of undim enhance mean the same.
+
+    Exit status: 0 all well, 1 some pictures failed, 2 the batch could not be carried out, 130 or 143 stopped.
     """
     asked = Batch(
         source,

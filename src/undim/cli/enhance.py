@@ -75,7 +75,10 @@ def enhance(
     ] = 1.0,
     exposure: Annotated[
         float,
-        typer.Option(metavar="-2..2", help="Brighter or darker by so many stops, after that; white stays white."),
+        typer.Option(
+            metavar="-2..2",
+            help="Brighter or darker by so many stops, applied after --strength; white stays white.",
+        ),
     ] = 0.0,
     fast: Annotated[
         bool, typer.Option("--fast", help="Run the network on a reduced copy of pictures from 3 megapixels on.")

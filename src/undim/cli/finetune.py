@@ -17,16 +17,22 @@ from undim.weights.files import read_spec
 
 def finetune(
     checkpoint: Annotated[Path, typer.Argument(help="An Undim .safetensors file.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the run; needed unless --dry-run is given.")
+    ] = None,
     recipe: Annotated[
         Path | None, typer.Option(help="A .yaml recipe for all but the network, which is the checkpoint's.")
     ] = None,
     adr: Annotated[
         Literal["pog", "dynamic", "static", "none"] | None,
-        typer.Option(help="Kernel of the ADR to add; default: pog, or the checkpoint's own ADR if it has one."),
+        typer.Option(
+            metavar="pog|dynamic|static|none",
+            help="Kernel of the ADR to add; default: pog, or the checkpoint's own ADR if it has one.",
+        ),
     ] = None,
     where: Annotated[
-        Literal["decoder", "encoder", "all"] | None, typer.Option(help="Attention layers that get ADR.")
+        Literal["decoder", "encoder", "all"] | None,
+        typer.Option(metavar="decoder|encoder|all", help="Attention layers that get ADR."),
     ] = None,
     bottleneck: Annotated[int | None, typer.Option(help="Dm; default: the backbone's.")] = None,
     embedding: Annotated[int | None, typer.Option(help="De of POG; default: 64.")] = None,

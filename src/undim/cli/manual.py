@@ -11,14 +11,20 @@ DATE = "2026-11-27"
 """Of the release; a page that said the day it was made on would change every day."""
 STATUS = (
     ("0", "All well."),
-    ("1", "Some pictures failed; the others are finished."),
+    ("1", "Something failed or was found wrong, as the command's page says; the rest is finished."),
     ("2", "The command could not be carried out."),
     ("130", "Stopped with Ctrl-C."),
     ("143", "Stopped by SIGTERM."),
 )
 ENVIRONMENT = (
     ("UNDIM_DATA", "Folder in which data sets are looked for."),
+    ("UNDIM_PULL", "Set to 1, it lets names that begin with hf: fetch what was not pulled."),
+    ("UNDIM_TOKEN", "Token that requests to undim serve must bear, where --token-file is not given."),
+    ("HF_ENDPOINT", "Address of the hub that models are pulled from and pushed to; else huggingface.co."),
+    ("HF_TOKEN", "Token for that hub; or hf auth login keeps one."),
     ("XDG_CACHE_HOME", "Folder for what can be made again: which runtime is fastest here, models that were pulled."),
+    ("LOCALAPPDATA", "The same on Windows, where XDG_CACHE_HOME is not set."),
+    ("CUDA_VISIBLE_DEVICES", "GPUs that undim study may use, all if it is not set."),
     ("ORT_DISABLE_TELEMETRY", "Set to 1 by Undim, so that ONNX Runtime reports nothing to its maker."),
 )
 

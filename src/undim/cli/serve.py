@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from typing import Annotated, cast
 
 import typer
@@ -20,6 +22,8 @@ from undim.serve.settings import MEBI, Settings, read_models, read_token
 LOCAL = ("127.0.0.1", "::1", "localhost")
 MAX_PIXELS = 120_000_000
 """Default of `--max-pixels`, against uploads that unpack to more than fits; the largest phones take 108 megapixels."""
+EVERYWHERE = {"//0.0.0.0:": "192.0.2.1", "//[::]:": "2001:db8::1"}
+"""What stands in an address for all of this machine's own -> an address of documentation, which is far from here."""
 
 
 def serve(
@@ -36,7 +40,9 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(metavar="N", help="Pictures in the network at a time; default: by cores, at least 2.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(metavar="N", help="Of each worker; default: as undim enhance.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", help="Of each worker; default: as for undim enhance.")
+    ] = None,
     decoders: Annotated[
         int | None, typer.Option(metavar="N", help="Processes that decode and encode; default: one per core.")
     ] = None,
@@ -58,9 +64,9 @@ def serve(
         list[str] | None,
         typer.Option(metavar="ORIGIN", help="A web origin whose pages may use it; may be given several times."),
     ] = None,
-    runtime: Annotated[str, typer.Option(metavar="NAME", help="As of undim enhance.")] = DEFAULT_RUNTIME,
-    precision: Annotated[str, typer.Option(metavar="NAME", help="As of undim enhance.")] = "auto",
-    tile: Annotated[str, typer.Option(metavar="auto|0|N", help="As of undim enhance.")] = "auto",
+    runtime: Annotated[str, typer.Option(metavar="NAME", help="As for undim enhance.")] = DEFAULT_RUNTIME,
+    precision: Annotated[str, typer.Option(metavar="auto|float32|bfloat16", help="As for undim enhance.")] = "auto",
+    tile: Annotated[str, typer.Option(metavar="auto|0|N", help="As for undim enhance.")] = "auto",
     log_format: Annotated[str, typer.Option(metavar="json|text", help="Of the lines on standard error.")] = "json",
 ) -> int:
     """Make dark pictures clear over HTTP, and on a page in the browser.
@@ -95,10 +101,27 @@ def serve(
         origins=tuple(cors or ()),
     )
     listener = listen(host, port)
-    place = address_of(listener)
+    place = _for_others(address_of(listener), listener.family)
     if host not in LOCAL and settings.token is None:
         say(f"note: {place} can be reached from other machines, and no token is asked for (--token-file)")
     say(f"{place} is the page; pictures go to {place}/v1/enhance; Ctrl-C stops")
     run(settings, listener, Log(cast("LogFormat", log_format)))
     say("stopped")
     return 0
+
+
+def _for_others(place: str, family: int) -> str:
+    """The address as other machines can open it, also where the service listens on all of this machine's."""
+    for everywhere, far in EVERYWHERE.items():
+        if everywhere in place:
+            return place.replace(everywhere, everywhere[:2] + _own_address(family, far) + ":")
+    return place
+
+
+def _own_address(family: int, far: str) -> str:
+    """This machine's address on the way to `far`, else its name."""
+    with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+        probe.connect((far, 9))  # by UDP it chooses a way, and sends nothing
+        own: str = probe.getsockname()[0]
+        return f"[{own}]" if ":" in own else own
+    return socket.gethostname()

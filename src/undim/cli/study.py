@@ -122,7 +122,7 @@ def measure(
 ) -> None:
     """Measure a study's trained networks for `undim paper`: resets, POI, diversity, pruning, unpaired pictures.
 
-    What is there of the same weights is not measured again; what was begun is gone on with.
+    What is there of the same weights is not measured again; what was begun is continued.
     """
     from undim.cli.main import main
 

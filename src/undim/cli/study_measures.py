@@ -3,7 +3,7 @@
 Runs `undim redundancy reset` on the finished cells whose weights are on this machine, and on those of seed 0 `poi`,
 `diversity` and `prune` where they say something; then `undim evaluate` of the base and of POG on unpaired data sets,
 for table 10. It leaves OUTPUT/measured/STUDY.VARIANT-sSEED/DATA/VERB.json and VERB.md. What is there of the same
-weights is not measured again, what is there of others is; what was begun is gone on with.
+weights is not measured again, what is there of others is; what was begun is continued.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ from undim.training.recipe import load_recipe
 
 def train(
     recipe: Annotated[Path, typer.Argument(help="A .yaml recipe.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the run.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the run; needed unless --dry-run is given.")
+    ] = None,
     changes: Changes = None,
     resume: Resume = False,
     max_minutes: Minutes = None,

@@ -54,11 +54,14 @@ def video(
     ] = DEFAULT_MODEL,
     strength: Annotated[float, typer.Option(metavar="0..1", help="How much: 0 the input, 1 all.")] = 1.0,
     exposure: Annotated[
-        float, typer.Option(metavar="-2..2", help="Brighter or darker by so many stops; white stays white.")
+        float,
+        typer.Option(
+            metavar="-2..2", help="Brighter or darker by so many stops, applied after --strength; white stays white."
+        ),
     ] = 0.0,
-    tile: Annotated[str, typer.Option(metavar="auto|0|N", help="As of undim enhance.")] = "auto",
-    runtime: Annotated[str, typer.Option(metavar="NAME", help="As of undim enhance.")] = DEFAULT_RUNTIME,
-    precision: Annotated[str, typer.Option(metavar="NAME", help="As of undim enhance.")] = "auto",
+    tile: Annotated[str, typer.Option(metavar="auto|0|N", help="As for undim enhance.")] = "auto",
+    runtime: Annotated[str, typer.Option(metavar="NAME", help="As for undim enhance.")] = DEFAULT_RUNTIME,
+    precision: Annotated[str, typer.Option(metavar="auto|float32|bfloat16", help="As for undim enhance.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> int:

@@ -13,6 +13,7 @@ from pictures import decode, draw, encode
 
 import undim
 from undim.enhance.convert import blend
+from undim.images import FORMATS, PICTURE_SUFFIXES
 
 PAGE = Path(undim.__file__).parent / "serve/page"
 VECTORS = json.loads((Path(__file__).parents[2] / "enhance/exposure_vectors.json").read_text())
@@ -45,6 +46,15 @@ def test_the_page_is_small_and_asks_no_other_machine():
         assert not re.search(r"//www\.|https?:|eval\(|innerHTML", text), path
     index = (PAGE / "index.html").read_text(encoding="utf-8")
     assert not re.search(r"\sstyle=|\son\w+=|<style|javascript:", index)
+
+
+def test_what_is_offered_is_what_the_library_reads_and_writes():
+    """The chooser's kinds, which are also those that count in a folder, and the formats of downloads."""
+    index = (PAGE / "index.html").read_text(encoding="utf-8")
+    kinds = re.search(r'id="files" accept="([^"]+)"', index)[1].split(",")
+    assert sorted(kinds) == sorted(["image/*", *PICTURE_SUFFIXES])
+    formats = re.search(r'<select id="format".*?</select>', index)[0]
+    assert re.findall(r'value="(\w+)"', formats) == list(FORMATS)
 
 
 def test_nothing_is_stored():
@@ -248,6 +258,7 @@ def test_a_zip_of_more_pictures_than_two_bytes_count(modules):
         ("A.JPEG", "image/jpeg", "A.JPEG"),
         ("night.heic", "image/jpeg", "night.jpg"),
         ("夜.の.写真.NEF", "image/png", "夜.の.写真.png"),
+        ("night.jpg", "image/bmp", "night.bmp"),
         ("no suffix", "image/webp", "no suffix.webp"),
         ("../../etc/passwd", "image/png", "_.._etc_passwd.png"),
         ('a:b*c?"d|<e>.png', "image/png", "a_b_c__d__e_.png"),

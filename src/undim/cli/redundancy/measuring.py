@@ -21,7 +21,9 @@ def measure_dmr(
     foreign: Foreign,
     scope: Scope,
     draws: Draws,
-    adr: Annotated[AdrChoice, typer.Option(help="Whether a reset attention layer resets its ADR.")] = "both",
+    adr: Annotated[
+        AdrChoice, typer.Option(metavar="reset|keep|both", help="Whether a reset attention layer resets its ADR.")
+    ] = "both",
 ) -> None:
     """Measure how far the output moves when each layer is re-initialised (equation 8, table 4)."""
     written = write_dmr(open_experiment(source, draws, scope, foreign), adr)

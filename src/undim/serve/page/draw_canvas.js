@@ -1,5 +1,4 @@
-// Draws before and after on a plain canvas, by the calls of draw_webgl.js, where WebGL 2 is missing or has no graphics
-// card.
+// As draw_webgl.js, on a plain canvas: where WebGL 2 is missing or has no graphics card.
 
 import { SHARP_FROM } from "./draw_webgl.js";
 
@@ -56,15 +55,15 @@ export class CanvasDrawer {
 
 	/** The stage's pixels with one side of all layers that have it; null for an "after" that there is not. */
 	side(side, view) {
-		const { hidden } = this;
+		const { hidden, canvas: { width, height } } = this;
 		const layers = [...this.layers.values()].filter((layer) => layer[side]);
 		if (side === "after" && !layers.length) return null;
-		Object.assign(hidden.canvas, { width: this.canvas.width, height: this.canvas.height }); // empties it
+		Object.assign(hidden.canvas, { width, height }); // empties it
 		hidden.imageSmoothingEnabled = view.scale < SHARP_FROM;
 		for (const { part, [side]: bitmap } of layers) {
 			const { scale, x, y } = view;
 			hidden.drawImage(bitmap, x + scale * part.left, y + scale * part.top, scale * part.width, scale * part.height);
 		}
-		return hidden.getImageData(0, 0, this.canvas.width, this.canvas.height);
+		return hidden.getImageData(0, 0, width, height);
 	}
 }

@@ -1,13 +1,12 @@
 // What people do and see.
 
-import { bytes, looksLikePicture, outputName } from "./names.js";
+import { bytes, outputName } from "./names.js";
 import { Pictures } from "./pictures.js";
 import { openArchive, saveAll, saveBlob } from "./save.js";
 import { listModels, setToken } from "./service.js";
 import { Stage } from "./stage.js";
 
 const $ = (id) => document.getElementById(id);
-const LOOPBACK = /^(localhost|127(\.\d+){3}|\[::1\])$/;
 const UNSHOWN = "This browser does not show this kind of file: the view is the service's, as JPEG.";
 const QUIET = 1500; // milliseconds before a sentence to a screen reader
 
@@ -58,15 +57,21 @@ async function drop({ items, files }) {
 	add(entries.some((entry) => entry.isDirectory) ? (await Promise.all(entries.map(walk))).flat() : files);
 }
 
+/** Whether a file in a folder is a picture; hidden ones do not count. */
+const looksLikePicture = ({ name }) =>
+	name[0] !== "." && $("files").accept.split(",").some((kind) => name.toLowerCase().endsWith(kind));
+
+/** The pictures below an entry, and what cannot be read. */
 async function walk(entry) {
-	if (entry.isFile) {
-		const file = await new Promise((resolve) => entry.file(resolve));
-		return looksLikePicture(file) ? [file] : [];
+	const [found, unread] = [[], []];
+	try {
+		if (entry.isFile) return [await new Promise((...ends) => entry.file(...ends))].filter(looksLikePicture);
+		const reader = entry.createReader();
+		for (let some; some?.length !== 0; found.push(...some)) some = await new Promise((...ends) => reader.readEntries(...ends));
+	} catch {
+		unread.push(Object.assign(new File([], entry.name), { unread: true }));
 	}
-	const reader = entry.createReader();
-	const found = [];
-	for (let some; some?.length !== 0; found.push(...some)) some = await new Promise((resolve) => reader.readEntries(resolve));
-	return (await Promise.all(found.map(walk))).flat();
+	return [...unread, ...(await Promise.all(found.map(walk))).flat()];
 }
 
 // The list
@@ -130,7 +135,7 @@ function changed(picture) {
 	update();
 }
 
-/** What the service made, else what there is; the picture's own numbers are seen on the stage. */
+/** What the service made, else what there is; without the picture's own numbers. */
 function drawThumb({ small, after }, { thumb }) {
 	const bitmap = (after && small.after) || small.before;
 	if (!bitmap) return;
@@ -316,7 +321,4 @@ setInterval(() => inState("working").forEach(changed), 1000);
 window.onpagehide = () => pictures.close();
 window.onpageshow = ({ persisted }) => persisted && location.reload();
 
-$("promise").textContent = LOOPBACK.test(location.hostname)
-	? "Your pictures do not leave this computer, and none is kept."
-	: `Your pictures go to ${location.host}, nowhere else; this page keeps none.`;
 loadModels();

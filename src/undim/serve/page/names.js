@@ -3,11 +3,7 @@
 export const bytes = (size) => (size < 1e6 ? `${Math.ceil(size / 1e3)} kB` : `${(size / 1e6).toFixed(1)} MB`);
 
 const SHORT = { jpeg: "jpg", tiff: "tif" };
-const UNTOLD = /\.(hei[cf]|hif|avif|tiff?|dng|cr[23]|ne[fr]w?|arw|raf|orf|rw2|pef|srw)$/i;
 const FORBIDDEN = /[\u0000-\u001f\u007f/\\:*?"<>|]/g;
-
-/** Whether a file in a folder is a picture; hidden ones do not count. */
-export const looksLikePicture = ({ name, type }) => name[0] !== "." && (type.startsWith("image/") || UNTOLD.test(name));
 
 const cut = (name) => /^(.+?)(\.\w{1,5})?$/su.exec(name).slice(1);
 

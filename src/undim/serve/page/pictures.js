@@ -1,4 +1,4 @@
-// The pictures and what becomes of each: a preview at once, the service's answer two at a time.
+// The pictures and what becomes of each: a preview at once, then the service's answer.
 
 import { Gate } from "./gate.js";
 import { LIST, decode, measure } from "./decode.js";
@@ -128,6 +128,7 @@ export class Pictures {
 	async make(picture, signal) {
 		const tell = (state, share) => signal.aborted || this.set(picture, state, share);
 		try {
+			if (picture.file.unread) throw new Error("This cannot be read: it is gone, or you may not open it.");
 			await picture.measured;
 			const format = picture.unshown ? SHOWN : "";
 			if (!picture.before) {
@@ -156,7 +157,10 @@ export class Pictures {
 				if (signal.aborted || tries === TRIES) throw error;
 				if (status === 429) {
 					tell("busy", wait);
-					await new Promise((resolve) => setTimeout(resolve, 1000 * wait));
+					await new Promise((resolve, reject) => {
+						setTimeout(resolve, 1000 * wait);
+						signal.onabort = reject;
+					});
 				} else if (status !== 401 || !this.needToken()) {
 					throw error;
 				}

@@ -5,14 +5,6 @@ let token = "";
 
 export const setToken = (value) => (token = `Bearer ${value}`);
 
-/** Why there is no picture; `status` is 0 if no answer came, `wait` the seconds to another try. */
-class ServiceError extends Error {
-	constructor(message, status, wait) {
-		super(message);
-		Object.assign(this, { status, wait });
-	}
-}
-
 export async function listModels() {
 	const answer = await fetch(address("v1/models"), { headers: token ? { Authorization: token } : {} });
 	if (!answer.ok) throw toError(answer.status, await answer.text());
@@ -44,7 +36,7 @@ export function enhance(file, query, signal, tell) {
 			if (status !== 200) return reject(toError(status, await response.text(), header("Retry-After")));
 			return resolve({ blob: response, kind: header("Content-Type"), notes: parse(header("Undim-Notes")) ?? [] });
 		};
-		request.onerror = async () => reject(new ServiceError(await explain(file), 0));
+		request.onerror = async () => reject(new Error(await explain(file)));
 		request.onabort = () => reject(signal.reason);
 		signal.addEventListener("abort", () => request.abort());
 		request.send(file);
@@ -59,9 +51,15 @@ const parse = (text) => {
 	}
 };
 
-/** A problem body (RFC 9457) and Retry-After in seconds. */
-const toError = (status, body, after) =>
-	new ServiceError(parse(body)?.detail || `The service answered with the status ${status}.`, status, Number(after) || 2);
+const LARGE = /(\d+) pixels.* max_pixels\D+(\d+)/; // in what the service says
+
+/** Of a problem body (RFC 9457); `wait` are the seconds to another try. */
+function toError(status, body, after) {
+	const said = parse(body)?.detail || `The service answered with the status ${status}.`;
+	const [, has, most] = LARGE.exec(said) ?? [];
+	const words = most ? `${Math.ceil(has / 1e5) / 10} megapixels; this service takes at most ${most / 1e6}.` : said;
+	return Object.assign(new Error(words), { status, wait: Number(after) || 2 });
+}
 
 async function explain(file) {
 	try {

@@ -82,8 +82,8 @@ export class Stage {
 		if (this.picture) this.moved(fit(this.size, this.picture.size));
 	}
 
-	zoom(factor, { x, y } = { x: this.size.width / 2, y: this.size.height / 2 }) {
-		if (this.picture) this.moved(zoom(this.view, factor, { x, y }, this.size, this.picture.size));
+	zoom(factor, point = { x: this.size.width / 2, y: this.size.height / 2 }) {
+		if (this.picture) this.moved(zoom(this.view, factor, point, this.size, this.picture.size));
 	}
 
 	pan(dx, dy) {

@@ -1,5 +1,5 @@
-// Where the picture is on the stage. A view has `scale`, pixels of the screen to one of the picture, and `x` and `y`,
-// where the picture's corner is, in pixels of the screen. Sizes have width and height.
+// Where the picture is on the stage. A view has `scale`, pixels of the screen to one of the picture, and its corner, `x`
+// and `y`, in pixels of the screen.
 
 const LARGEST = 16;
 const ENLARGED = 4;
