@@ -8,7 +8,7 @@ from running_service import running
 
 from undim.cli import serve
 
-EVERYWHERE = ("0.0.0.0", "::")
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - nothing listens there
 
 
 @pytest.mark.slow
