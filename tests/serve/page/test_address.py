@@ -8,7 +8,7 @@ from running_service import running
 
 from undim.cli import serve
 
-EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - nothing listens there
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what the tests are about
 
 
 @pytest.mark.slow
