@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from undim.errors import CancelledError
+from undim.errors import CancelledError, UsageError
 
 
 class Cancellation:
     """Asks calls to end: those that were given it, from any thread, once and for all.
 
     Args:
-        deadline: a reading of `time.monotonic()` from which on it counts as asked; None for never.
+        deadline: a reading of `time.monotonic()` from which on it counts as asked; None or infinity for never.
+
+    Raises:
+        UsageError: for a deadline that is not a number.
     """
 
     def __init__(self, deadline: float | None = None) -> None:
-        self._deadline = deadline
+        if deadline is not None and math.isnan(deadline):
+            raise UsageError(
+                "deadline is nan; give a reading of time.monotonic(), or None for never.",
+                code="option",
+                subject="deadline",
+            )
+        self._deadline = None if deadline == math.inf else deadline
         self._asked = threading.Event()
         self._lock = threading.Lock()
         self._interrupts: dict[object, Callable[[], None]] = {}
@@ -44,8 +54,10 @@ class Cancellation:
             raise CancelledError("took longer than it was given", code="deadline")
 
     def left(self) -> float | None:
-        """Seconds until the deadline, at least 0; None without one."""
-        return None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+        """Seconds until the deadline, at least 0 and no more than a thread can wait; None without one."""
+        if self._deadline is None:
+            return None
+        return min(max(0.0, self._deadline - time.monotonic()), threading.TIMEOUT_MAX)
 
     @contextmanager
     def calling(self, interrupt: Callable[[], None]) -> Iterator[None]:

@@ -1,10 +1,12 @@
 """Calls of an enhancer as a service makes them: ended, late, waiting, closed, pickled, after a fork."""
 
+import math
 import multiprocessing
 import os
 import pickle
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -97,6 +99,31 @@ def test_deadline_ends_a_run_and_a_wait(slow, dark, waits):
     assert slow(dark, deadline=time.monotonic() + 60).shape == dark.shape
 
 
+@pytest.mark.parametrize("deadline", [math.inf, 1e10, 1e300])
+def test_a_deadline_further_off_than_threads_can_wait_is_never(gain, dark, deadline):
+    enhancer = Enhancer(gain)
+    assert enhancer(dark, deadline=deadline).shape == dark.shape
+    with enhancer._turn.taken(Cancellation()):
+        second, made = in_thread(lambda: enhancer(dark, deadline=deadline))
+        while second.is_alive() and len(enhancer._turn._queue) < 2:
+            time.sleep(0.005)
+        time.sleep(0.05)
+    second.join(30)
+    assert made[0].shape == dark.shape
+
+
+def test_a_deadline_is_a_number(gain, dark):
+    with pytest.raises(UsageError, match="deadline is nan"):
+        Enhancer(gain)(dark, deadline=math.nan)
+
+
+def test_a_call_that_is_ended_is_ended_without_the_network_too(gain, dark):
+    cancellation = Cancellation()
+    cancellation.cancel()
+    with pytest.raises(CancelledError, match="was stopped"):
+        Enhancer(gain)(dark, strength=0, cancellation=cancellation)
+
+
 def test_stop_ends_what_runs_and_waits_and_nothing_later(slow, dark):
     threads = [in_thread(lambda: slow(dark)) for _ in range(3)]
     assert slow.began.wait(30)
@@ -148,6 +175,23 @@ def test_closed(gain, dark):
         assert enhancer(dark).shape == dark.shape
     with pytest.raises(UsageError, match="was closed"):
         enhancer(dark)
+    assert enhancer.runtime == "onnxruntime float32"
+
+
+def test_closed_before_any_call(gain):
+    enhancer = Enhancer(gain)
+    loaded = weakref.ref(enhancer._first)
+    enhancer.close()
+    assert enhancer.runtime == "onnxruntime float32"
+    assert loaded() is None
+
+
+def test_a_closed_enhancer_gives_its_model_back(gain, dark):
+    enhancer = Enhancer(gain)
+    enhancer(dark)
+    loaded = weakref.ref(enhancer._first)
+    enhancer.close()
+    assert loaded() is None
     enhancer.close()
 
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import threading
 from types import SimpleNamespace
+from typing import get_overloads
 
 import numpy as np
 import pytest
@@ -185,6 +186,52 @@ def test_other_arrays_are_refused_by_what_was_received(enhancer, image):
     with pytest.raises(ShapeError, match="Got") as caught:
         enhancer(image)
     assert any(word in str(caught.value) for word in received.split("|"))
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 5), (5, 0)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+def test_images_without_pixels_are_refused(enhancer, mode, size):
+    for call in (enhancer, enhancer.survey):
+        with pytest.raises(ShapeError, match=f"Got an image of {size[0]} x {size[1]} pixels"):
+            call(Image.new(mode, size))
+
+
+@pytest.mark.parametrize("size", [(-1, 5), (5, 0), (1.5, 5), ("a", 5)])
+def test_a_warm_up_has_pixels(enhancer, size):
+    with pytest.raises(ShapeError, match=f"{size[0]} x {size[1]} pixels"):
+        enhancer.warm_up(*size)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": 1.5}, "threads is 1.5; allowed: whole numbers from 1 to 1024, or None"),
+        ({"threads": 0}, "threads is 0"),
+        ({"threads": True}, "threads is True"),
+        ({"threads": 100_000}, "threads is 100000; allowed: whole numbers from 1 to 1024"),
+        ({"max_waiting": -1}, "max_waiting is -1; allowed: whole numbers from 0 on, or None"),
+        ({"max_waiting": 0.5}, "max_waiting is 0.5"),
+        ({"tile": True}, "tile is True"),
+        ({"tile": np.int64(100)}, "tile is 100; allowed: auto, 0"),
+    ],
+)
+def test_counts_are_whole_numbers(gain, options, message):
+    with pytest.raises(UsageError, match=message):
+        Enhancer(gain, **options)
+
+
+def test_counts_may_be_numpys(tileable, dark):
+    enhancer = Enhancer(tileable, threads=np.int32(1), tile=np.int64(256), max_waiting=np.uint8(3))
+    assert enhancer(np.tile(dark, (1, 40, 1))).shape[1] == 40 * dark.shape[1]
+
+
+def test_types_of_arrays_are_told_to_type_checkers():
+    told = {
+        overload.__annotations__["image"]: overload.__annotations__["return"]
+        for overload in get_overloads(Enhancer.__call__)
+    }
+    for kind in ("npt.NDArray[np.uint8]", "npt.NDArray[np.uint16]", "Image.Image"):
+        assert told[kind] == kind
 
 
 def test_not_finite_output_is_a_failure(tmp_path):

@@ -20,7 +20,7 @@ from undim.contract import CELL
 from undim.enhance.convert import blend, to_batch, to_pixels
 from undim.enhance.exposure import check_exposure, expose_pixels
 from undim.enhance.fast import CROPS, Crop, fit_model, reduced_size
-from undim.enhance.inputs import check_strength, decode, take_pixels, turn_upright
+from undim.enhance.inputs import check_count, check_strength, decode, is_whole, take_pixels, turn_upright
 from undim.enhance.memory import check_memory, choose_side, smaller_side
 from undim.enhance.parts import part
 from undim.enhance.planes import reduce
@@ -35,7 +35,7 @@ from undim.enhance.tiling import (
     spread_tiles,
 )
 from undim.enhance.turn import Turn
-from undim.errors import ModelError, UsageError
+from undim.errors import ModelError, ShapeError, UsageError
 from undim.hub.finding import find_model_file
 from undim.images.picture import Picture
 from undim.runtimes.base import OutOfMemoryError, Runtime, Tiling, WholePicture
@@ -55,6 +55,8 @@ Piece = tuple[int, int, Floats]
 """Top row, left column and values, 3 x h x w, not clamped, of a part of the enhanced picture."""
 SURVEYED = 0.3
 """Share of the time of a picture in tiles after which every part of it was looked at, about."""
+MOST_THREADS = 1024
+"""Threads that may be asked for: each takes memory, and machines have fewer cores."""
 
 
 class CallOptions(TypedDict, total=False):
@@ -92,7 +94,7 @@ class Enhancer:
         model: name of a shipped model; `hf:owner/name@revision` of one that `undim pull` has fetched from a hub; or the
             path of an .onnx file that keeps `undim.contract`, with the runtime "torch", or another that reads them, of
             a .safetensors file of Undim's.
-        threads: CPU threads of all that a call does; one per core if None.
+        threads: CPU threads of all that a call does, 1 to 1024; one per core if None.
         tile: side in pixels, at least 256, of the tiles that larger pictures are cut into, overlaps included; 0 for
             whole pictures always; "auto" for what the free memory suggests. What the network takes from the whole
             picture is taken once and told to every tile, so that they agree.
@@ -110,7 +112,8 @@ class Enhancer:
     Raises:
         ModelError: if the model is unknown, its file is not one, or it cannot be tiled though `tile` or `fast` asks
             for what needs this.
-        UsageError: for another `tile`, or a runtime or precision that is unknown or not there.
+        UsageError: for another `tile`, `threads` or `max_waiting`, or a runtime or precision that is unknown or not
+            there.
 
     Examples:
         >>> import numpy as np
@@ -134,6 +137,7 @@ class Enhancer:
         expect_many: bool = False,
         max_waiting: int | None = None,
     ) -> None:
+        tile = int(tile) if is_whole(tile) else tile
         check_tile(tile)
         check_precision(precision)
         check_runtime(runtime)
@@ -141,12 +145,12 @@ class Enhancer:
         self._wish: RuntimeWish = runtime
         self._path = find_model_file(model, reads_of(runtime))
         self._name = os.fspath(model)
-        self._threads = threads
+        self._threads = check_count("threads", threads, 1, MOST_THREADS)
         self._precision: PrecisionWish = precision
         self._tile: Tile = tile
         self._fast = fast
         self._expect_many = expect_many
-        self._max_waiting = max_waiting
+        self._max_waiting = check_count("max_waiting", max_waiting, 0)
         self._closed = False
         self._load()
         if tile not in ("auto", 0) or fast:
@@ -170,7 +174,7 @@ class Enhancer:
         if self._expect_many:  # others are read and written meanwhile
             self._runtime.share_cores()
         self._first = self._runtime
-        self._used: list[Runtime] = []
+        self._used: list[str] = []
 
     def __getstate__(self) -> dict[str, object]:
         """What it was made with: sessions and locks belong to one process."""
@@ -200,6 +204,8 @@ class Enhancer:
     @overload
     def __call__(self, image: npt.NDArray[np.uint8], **options: Unpack[CallOptions]) -> npt.NDArray[np.uint8]: ...
     @overload
+    def __call__(self, image: npt.NDArray[np.uint16], **options: Unpack[CallOptions]) -> npt.NDArray[np.uint16]: ...
+    @overload
     def __call__(self, image: Pixels, **options: Unpack[CallOptions]) -> Pixels: ...
     def __call__(
         self,
@@ -223,13 +229,14 @@ class Enhancer:
             look: what to take for the whole picture that this one is a part of: what `survey` returned, or the
                 `undim.enhance.survey.average` of it over a series, for one look. `None`: the picture's own.
             cancellation: lets another thread end this call, while it waits for its turn too.
-            deadline: a reading of `time.monotonic()` at which the call ends, waiting included. `None`: never.
+            deadline: a reading of `time.monotonic()` at which the call ends, waiting included. `None` or infinity:
+                never.
             progress: called now and then, from the calling thread, with the share of the picture that is done, 0 to 1.
 
         Raises:
-            ShapeError: for an array of another shape or type.
-            UsageError: for a strength that is not in [0, 1], an exposure that is not in [-2, 2], a
-                closed enhancer, or one whose runtime did not survive a fork.
+            ShapeError: for an array of another shape or type, or an image without pixels.
+            UsageError: for a strength that is not in [0, 1], an exposure that is not in [-2, 2], a deadline that is
+                not a number, a closed enhancer, or one whose runtime did not survive a fork.
             ModelError: for a look, or `fast`, where the model cannot be tiled.
             CancelledError: if the call was asked to end, or its deadline has passed.
             PictureError: if the network fails or returns values that are not finite, the picture needs more memory
@@ -289,6 +296,8 @@ class Enhancer:
         Raises:
             UndimError: as `__call__`.
         """
+        if not all(is_whole(side) and side >= 1 for side in (width, height)):
+            raise ShapeError(f"A picture of {width} x {height} pixels cannot be made; give whole numbers from 1 on.")
         self(np.full((height, width, 3), 128, np.uint8))
 
     def stop(self) -> None:
@@ -305,13 +314,14 @@ class Enhancer:
         self._closed = True
         self.stop()
         with self._turn.taken(NEVER):
+            self._used = self._used or [str(self._runtime)]
             del self._runtime, self._first
             self._fastest = None
 
     @property
     def runtime(self) -> str:
         """What ran the network so far and in which precision, such as "openvino bfloat16"; several joined by "and"."""
-        return " and ".join(dict.fromkeys(str(runtime) for runtime in self._used or [self._runtime]))
+        return " and ".join(self._used or [str(self._runtime)])
 
     @contextmanager
     def _call(self, cancellation: Cancellation | None, deadline: float | None) -> Iterator[Cancellation]:
@@ -356,15 +366,16 @@ class Enhancer:
             else:
                 self._fastest = self._fastest or self._open_fastest()
                 self._runtime = self._fastest
-        if self._runtime not in self._used:
-            self._used.append(self._runtime)
+        if str(self._runtime) not in self._used:
+            self._used.append(str(self._runtime))
         return self._runtime
 
     def _tiling(self) -> Tiling:
         if self._runtime.tiling is None:
             raise ModelError(
                 f"{self._name} does not tell what parts of a picture would have to share, so they would not agree; "
-                'give 0 or "auto" as tile, neither fast nor a series, or export it with a newer undim export.'
+                'give 0 or "auto" as tile, neither fast nor a series, or export it with a newer undim export.',
+                code="no-tiling",
             )
         return self._runtime.tiling
 
@@ -381,6 +392,7 @@ class Enhancer:
         if look is not None or fast:
             self._tiling()
         if strength == 0:
+            call.check()
             return expose_pixels(pixels, exposure)
         height, width = pixels.shape[:2]
         # One run at a time, held from the check on: a run that ends gives its memory back.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from numbers import Integral, Real
+from typing import TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +34,11 @@ def turn_upright(image: Image.Image) -> Image.Image:
     """The image as viewers show it: its EXIF orientation applied, and no longer told in its `info`.
 
     Raises:
+        ShapeError: if it has no pixels.
         PictureError: if it cannot be decoded.
     """
+    if 0 in image.size:
+        raise ShapeError(f"Got an image of {image.width} x {image.height} pixels; give one that has some.")
     try:
         return ImageOps.exif_transpose(image)
     except MemoryError as error:
@@ -76,3 +80,22 @@ def check_strength(strength: float | Real) -> float:
         code="option",
         subject="strength",
     )
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Whether it is a whole number, NumPy's included."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_count(name: str, count: int | None, least: int, most: int | None = None) -> int | None:
+    """A count that may be left out, as a plain number.
+
+    Raises:
+        UsageError: unless it is None or a whole number from `least` to `most`.
+    """
+    if count is None:
+        return None
+    if is_whole(count) and count >= least and (most is None or count <= most):
+        return int(count)
+    allowed = f"whole numbers from {least} {'on' if most is None else f'to {most}'}, or None"
+    raise UsageError(f"{name} is {count}; allowed: {allowed}.", code="option", subject=name)
