@@ -123,7 +123,7 @@ def test_notes_that_are_too_long_for_a_header_are_cut():
         (picture("PNG"), "?strenght=1", 422, "Did you mean 'strength'?"),
         (picture("PNG"), "?strength=1&strength=0", 422, "more than once"),
         (picture("PNG"), f"?model={quote('bad' + chr(13) + chr(10) + 'Set-Cookie: a=b')}", 422, "no model"),
-        (picture("PNG"), "?fast=true&model=gain", 422, ""),
+        (picture("PNG"), "?fast=true&model=gain", 422, "This model cannot be tiled"),
     ],
 )
 def test_problems_have_a_status_and_a_document(service, content, query, status, words):
@@ -133,6 +133,7 @@ def test_problems_have_a_status_and_a_document(service, content, query, status, 
     problem = answer.json()
     assert problem["status"] == status
     assert problem["title"]
+    assert problem["code"]
     assert words in problem["detail"]
     assert "set-cookie" not in answer.headers
 
@@ -148,8 +149,28 @@ def test_forms(service, cat):
     assert text.status_code == 422
     broken = ask(service, b"--x\r\nnonsense", headers={"Content-Type": "multipart/form-data; boundary=x"})
     assert broken.status_code == 422
+    for one in (wrong, text, broken):
+        assert one.json()["code"] == "form"
+        assert not one.json()["detail"].endswith("..")
+    for more in ({"strength": "0"}, {"file": "again"}):
+        given = ask(service, None, data=more, files={"file": ("a.png", cat)})
+        assert (given.status_code, "parameters go in the query" in given.json()["detail"]) == (422, True)
     names = ("../../etc/passwd", "фото.png", "a\r\nb.png")
     assert [ask(service, None, files={"file": (name, cat)}).status_code for name in names] == [200] * 3
+
+
+@pytest.mark.parametrize("before", [b"", b"\r\n", b"This is a form.\r\nIn MIME.\r\n"])
+def test_what_stands_before_a_forms_first_part_is_passed_over(service, cat, before):
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
+    body = before + head + cat + b"\r\n--x--\r\n"
+    answer = ask(service, body, headers={"Content-Type": "multipart/form-data; boundary=x"})
+    assert (answer.status_code, answer.content) == (200, ask(service, cat).content)
+
+
+def test_what_is_wrong_with_a_form_is_not_a_line_of_its_own(service):
+    for body in (b"--x\r\nnonsense", b"--x\r\n\x00: y\r\n\r\n", b"--x--abc\r\n--x"):
+        assert ask(service, body, headers={"Content-Type": "multipart/form-data; boundary=x"}).status_code == 422
+    assert [line for line in service.lines() if not line.startswith(("{", "undim: "))] == []
 
 
 def test_a_compressed_body_is_not_unpacked(service, cat):
@@ -175,11 +196,15 @@ def test_unknown_addresses_and_methods_are_problems(service):
         ("GET", "/page/../app.py", 404),
         ("GET", "/page/%2e%2e/app.py", 404),
         ("GET", "/page/settings.py", 404),
+        ("POST", "/v1/enhance/", 404),
+        ("GET", "/v1/models/", 404),
     ]
+    codes = {404: "not-found", 405: "method"}
     for method, path, status in cases:
         answer = httpx.request(method, service.url + path)
         assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
         assert answer.json()["detail"]
+        assert answer.json()["code"] == codes[status]
 
 
 def test_every_answer_has_the_headers_that_keep_a_page_to_itself(service):
@@ -233,6 +258,11 @@ def test_the_openapi_document_has_examples_that_run(service, cat):
     assert set(examples) >= {"model", "strength", "exposure"}
     answer = httpx.post(f"{service.url}/v1/enhance", params=examples, content=cat)
     assert answer.status_code == 200
-    assert {"200", "401", "408", "413", "415", "422", "429", "503", "504"} <= set(operation["responses"])
+    assert {"200", "401", "408", "413", "415", "422", "429", "431", "503", "504"} <= set(operation["responses"])
+    assert all("431" in one["responses"] for path in document["paths"].values() for one in path.values())
+    assert "security" not in operation  # this one asks for no token
+    models = document["paths"]["/v1/models"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    offer = document["components"]["schemas"][models["$ref"].rpartition("/")[2]]
+    assert set(offer["required"]) == set(httpx.get(f"{service.url}/v1/models").json())
     [command] = [line for line in document["info"]["description"].split("`") if line.startswith("curl")]
     assert command == "curl --data-binary @dark.jpg http://127.0.0.1:8000/v1/enhance -o clear.jpg"

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import signal
 import socket
@@ -20,6 +21,7 @@ from PIL import Image
 from running_service import running
 
 from undim.errors import UsageError
+from undim.serve.server import is_local, listen
 from undim.serve.settings import Settings, read_models, read_token
 
 
@@ -72,6 +74,24 @@ def test_only_listed_origins_may_use_it(strict, cat):
         asked = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         answer = httpx.options(f"{strict.url}/v1/enhance", headers=asked)
         assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+        long = {"Origin": origin, "A": "b" * 33_000}
+        for headers, status in (({"Origin": origin}, 401), (long, 431)):
+            answer = httpx.get(f"{strict.url}/v1/models", headers=headers)
+            assert answer.status_code == status
+            assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+    asked = {"Origin": "https://friend.example", "Access-Control-Request-Method": "DELETE"}
+    answer = httpx.options(f"{strict.url}/v1/enhance", headers=asked)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (400, "application/problem+json")
+    assert (answer.json()["code"], "its method" in answer.json()["detail"]) == ("cors", True)
+
+
+def test_the_openapi_document_tells_of_the_token(strict):
+    document = httpx.get(f"{strict.url}/openapi.json").json()
+    [(name, scheme)] = document["components"]["securitySchemes"].items()
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    guarded = {path for path, one in document["paths"].items() if any("security" in op for op in one.values())}
+    assert guarded == {"/v1/enhance", "/v1/models", "/metrics"}
+    assert document["paths"]["/v1/models"]["get"]["security"] == [{name: []}]
 
 
 def test_bodies_and_pictures_have_a_largest_size(strict):
@@ -165,6 +185,8 @@ def test_what_is_not_one_plain_request_is_refused_and_closed(strict, content, st
     assert answer.split(b" ")[1] in (status, b"400"), answer
     assert answer.count(b"HTTP/1.1 ") == 1
     assert b"application/problem+json" in answer
+    codes = {b"400": ("malformed", "lengths"), b"408": ("slow",), b"431": ("head",)}
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] in codes[answer.split(b" ")[1]]
 
 
 def test_more_than_may_wait_are_told_to_come_back(strict):
@@ -294,6 +316,13 @@ def test_a_port_that_is_taken_is_one_line(service, tmp_path):
         (["--queue", "0"], "queue is 0; allowed: 1 or more (--queue)"),
         (["--patience", "0"], "patience is 0.0; allowed: seconds above 0"),
         (["--cors", "*"], "is not a web origin"),
+        (
+            ["--cors", "https://a/b"],
+            "'https://a/b' is not a web origin; give one such as https://example.org (--cors).",
+        ),
+        (["--max-body", "0"], "max_body is 0; allowed: 1 or more (--max-body)."),
+        (["--workers", "0"], "workers is 0; allowed: 1 or more (--workers)."),
+        (["--timeout", "nan"], "timeout is nan; allowed: seconds above 0 (--timeout)."),
         (["--token-file", "none.txt"], "none.txt: the token cannot be read: No such file or directory."),
         (["--log-format", "xml"], "--log-format is 'xml'; allowed: json, text."),
         (["--runtime", "abacus"], "no runtime 'abacus'"),
@@ -305,6 +334,46 @@ def test_wrong_use_is_one_line(capsys, words, message):
     assert main(["serve", *words]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+def test_a_default_model_that_cannot_be_loaded_ends_the_service(tmp_path):
+    (tmp_path / "bad.onnx").write_bytes(b"no model")
+    command = [sys.executable, "-m", "undim", "serve", "--port", "0", "--model", "bad.onnx", "--model", "tiny"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (2, "")
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("undim: error: ")]
+    assert "bad.onnx is not a model that ONNX Runtime loads" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_another_model_that_cannot_be_loaded_is_no_fault_of_the_client(tmp_path, gain, cat):
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"no model")
+    words = ["--model", f"gain={gain}", "--model", f"bad={bad}", "--timeout", "inf", "--patience", "inf"]
+    with running(tmp_path, *words, "--grace", "1e10") as service:
+        answer = httpx.post(f"{service.url}/v1/enhance?model=bad", content=cat, timeout=60)
+        assert (answer.status_code, answer.json()["code"]) == (500, "model")
+        assert str(tmp_path) not in answer.text
+        assert str(bad) in service.logged()[-1]["fault"]
+        assert httpx.get(f"{service.url}/readyz").status_code == 200
+        assert httpx.post(f"{service.url}/v1/enhance", content=cat, timeout=60).status_code == 200
+
+
+def test_seconds_may_be_more_than_a_thread_can_wait(tmp_path, gain, cat):
+    with running(tmp_path, "--model", f"gain={gain}", "--timeout", "1e10", "--patience", "1e10") as service:
+        assert httpx.post(f"{service.url}/v1/enhance", content=cat, timeout=60).status_code == 200
+
+
+@pytest.mark.parametrize(("host", "local"), [("127.0.0.1", True), ("localhost", True), ("0.0.0.0", False)])  # noqa: S104
+def test_which_addresses_other_machines_reach(host, local):
+    with listen(host, 0) as listener:
+        assert is_local(listener) == local
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have 127.0.0.1 alone")
+def test_all_addresses_of_the_loopback_are_local():
+    with listen("127.0.0.2", 0) as listener:
+        assert is_local(listener)
 
 
 def test_settings_and_tokens(monkeypatch, tmp_path):

@@ -15,11 +15,10 @@ from undim.jobs.options import EnhanceOptions
 from undim.runtimes.precision import PrecisionWish
 from undim.runtimes.table import DEFAULT_RUNTIME
 from undim.serve.log import Log, LogFormat
-from undim.serve.server import address_of, listen
+from undim.serve.server import address_of, is_local, listen
 from undim.serve.server import serve as run
 from undim.serve.settings import MEBI, Settings, read_models, read_token
 
-LOCAL = ("127.0.0.1", "::1", "localhost")
 MAX_PIXELS = 120_000_000
 """Default of `--max-pixels`, against uploads that unpack to more than fits; the largest phones take 108 megapixels."""
 EVERYWHERE = {"//0.0.0.0:": "192.0.2.1", "//[::]:": "2001:db8::1"}
@@ -89,20 +88,20 @@ def serve(
         ),
         models=read_models(model or []),
         resident=resident,
-        lanes=workers,
+        workers=workers,
         threads=threads,
         decoders=decoders,
         queue=queue,
-        body=max_body * MEBI,
+        max_body=max_body * MEBI,
         timeout=timeout,
         patience=patience,
         grace=grace,
         token=read_token(token_file),
-        origins=tuple(cors or ()),
+        cors=tuple(cors or ()),
     )
     listener = listen(host, port)
     place = _for_others(address_of(listener), listener.family)
-    if host not in LOCAL and settings.token is None:
+    if not is_local(listener) and settings.token is None:
         say(f"note: {place} can be reached from other machines, and no token is asked for (--token-file)")
     say(f"{place} is the page; pictures go to {place}/v1/enhance; Ctrl-C stops")
     run(settings, listener, Log(cast("LogFormat", log_format)))

@@ -11,9 +11,11 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request, params
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.security import HTTPBearer
+from pydantic import BaseModel, Field
 from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
@@ -21,6 +23,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from undim.errors import ModelError, UndimError, suggest
 from undim.images import FORMATS
@@ -66,7 +69,7 @@ _BODY: dict[str, Any] = {
 }
 _PROBLEM_SCHEMA = {
     "type": "object",
-    "required": ["type", "title", "status", "detail"],
+    "required": ["type", "title", "status", "detail", "code"],
     "properties": {
         "type": {"type": "string"},
         "title": {"type": "string"},
@@ -102,6 +105,29 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 }
 
 
+_HEADS = (400, 431)
+"""What any request may be answered."""
+
+
+class _Model(BaseModel):
+    """One that is offered."""
+
+    name: str
+    purpose: str = Field(alias="for")
+    parameters: int | None
+    licence: str
+    loaded: bool
+
+
+class _Offer(BaseModel):
+    """What `/v1/models` answers."""
+
+    default: str
+    models: list[_Model]
+    max_pixels: int
+    max_bytes: int
+
+
 def make_app(settings: Settings | None = None, log: Log | None = None) -> FastAPI:
     """The service as an ASGI application, for `undim serve` or another server; its state has the `service`.
 
@@ -128,6 +154,7 @@ def make_app(settings: Settings | None = None, log: Log | None = None) -> FastAP
         description="`curl --data-binary @dark.jpg http://127.0.0.1:8000/v1/enhance -o clear.jpg`",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         lifespan=living,
         exception_handlers={
             RequestValidationError: _bad_parameters,
@@ -136,17 +163,26 @@ def make_app(settings: Settings | None = None, log: Log | None = None) -> FastAP
         },
     )
     app.state.service = service
-    if settings.origins:
+    if settings.cors:
         app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(settings.origins),
+            _Cors,
+            allow_origins=list(settings.cors),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["Undim-Notes", "Retry-After", "Server-Timing"],
         )
-    app.add_middleware(Guard, token=settings.token, patience=settings.patience, metrics=service.metrics, log=log)
-    _add_enhance(app, service)
-    _add_facts(app, service)
+    app.add_middleware(
+        Guard,
+        token=settings.token,
+        patience=settings.patience,
+        cors=settings.cors,
+        metrics=service.metrics,
+        log=log,
+    )
+    # The guard has asked for it; this only tells of it in the OpenAPI document.
+    token = [] if settings.token is None else [Depends(HTTPBearer(auto_error=False, scheme_name="token"))]
+    _add_enhance(app, service, token)
+    _add_facts(app, service, token)
     _add_page(app)
     return app
 
@@ -154,14 +190,15 @@ def make_app(settings: Settings | None = None, log: Log | None = None) -> FastAP
 def _load(service: Service, log: Log) -> None:
     try:
         service.load()
-    except UndimError as error:
+    except Exception as error:  # told where the service was started
         if not service.stopping:
+            service.failure = error
             log.line("model", "error", message=str(error))
     else:
         log.line("ready", models=list(service.settings.models))
 
 
-def _add_enhance(app: FastAPI, service: Service) -> None:
+def _add_enhance(app: FastAPI, service: Service, token: Sequence[params.Depends]) -> None:
     settings = service.settings
 
     @app.post(
@@ -169,7 +206,8 @@ def _add_enhance(app: FastAPI, service: Service) -> None:
         summary="Make a picture clear",
         operation_id="enhance",
         response_class=Response,
-        responses={**_PICTURE, **_problems(400, 401, 408, 413, 415, 422, 429, 500, 503, 504)},
+        responses={**_PICTURE, **_problems(*_HEADS, 401, 408, 413, 415, 422, 429, 500, 503, 504)},
+        dependencies=token,
         openapi_extra={"requestBody": _BODY},
     )
     async def enhance(
@@ -205,7 +243,7 @@ def _add_enhance(app: FastAPI, service: Service) -> None:
             )
             options = replace(options, model=_known(model or settings.default, settings))
             with service.admitted() as hold:
-                content, suffix = await _file(request, settings.body, hold)
+                content, suffix = await _file(request, settings.max_body, hold)
                 outcome = await service.enhance(content, suffix, options, _gone(request))
                 del content
         except UndimError as error:
@@ -215,11 +253,18 @@ def _add_enhance(app: FastAPI, service: Service) -> None:
                 await _drain(request)
             raise
         request.scope["undim.stages"] = outcome.stages
-        return _answer(outcome)
+        return _answer(outcome, service)
 
 
-def _add_facts(app: FastAPI, service: Service) -> None:
-    @app.get("/v1/models", summary="The models", operation_id="models", responses=_problems(401))
+def _add_facts(app: FastAPI, service: Service, token: Sequence[params.Depends]) -> None:
+    @app.get(
+        "/v1/models",
+        summary="The models",
+        operation_id="models",
+        response_model=_Offer,
+        responses=_problems(*_HEADS, 401),
+        dependencies=token,
+    )
     async def models() -> dict[str, Any]:
         return {
             "default": service.settings.default,
@@ -234,18 +279,21 @@ def _add_facts(app: FastAPI, service: Service) -> None:
                 for name, path in service.settings.models.items()
             ],
             "max_pixels": service.settings.options.max_pixels,
-            "max_bytes": service.settings.body,
+            "max_bytes": service.settings.max_body,
         }
 
-    @app.get("/healthz", summary="Whether the service runs", operation_id="health")
+    @app.get("/healthz", summary="Whether the service runs", operation_id="health", responses=_problems(*_HEADS))
     async def health() -> dict[str, str]:
         return {"status": "ok", "version": __version__}
 
-    @app.get("/readyz", summary="Whether pictures are taken", operation_id="ready", responses=_problems(503))
+    @app.get("/readyz", summary="Whether pictures are taken", operation_id="ready", responses=_problems(*_HEADS, 503))
     async def ready() -> dict[str, str]:
         if not service.ready:
-            reason = "stops" if service.stopping else "is still loading its model"
-            raise ProblemError(503, f"The service {reason}.", "stopping" if service.stopping else "loading")
+            if service.stopping:
+                raise ProblemError(503, "The service stops.", "stopping")
+            if service.failure is not None:
+                raise ProblemError(503, "The service cannot load its model; its log says why.", "model")
+            raise ProblemError(503, "The service is still loading its model.", "loading")
         return {"status": "ready"}
 
     @app.get(
@@ -253,7 +301,11 @@ def _add_facts(app: FastAPI, service: Service) -> None:
         summary="Figures for Prometheus",
         operation_id="metrics",
         response_class=Response,
-        responses={200: {"description": "Text of Prometheus' format", "content": {CONTENT_TYPE: {}}}, **_problems(401)},
+        responses={
+            200: {"description": "Text of Prometheus' format", "content": {CONTENT_TYPE: {}}},
+            **_problems(*_HEADS, 401),
+        },
+        dependencies=token,
     )
     async def metrics() -> Response:
         return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
@@ -314,10 +366,22 @@ async def _file(request: Request, most: int, hold: Callable[[int], None]) -> tup
         hold(len(chunk))
         body += chunk
     kind, options = parse_options_header(request.headers.get("content-type", ""))
-    if kind == b"multipart/form-data" and b"boundary" in options and body.startswith(b"--" + options[b"boundary"]):
-        return await _field(request.headers, bytes(body))
+    if kind == b"multipart/form-data" and b"boundary" in options:
+        start = _first_part(body, options[b"boundary"])
+        if start is not None:
+            del body[:start]
+            return await _field(request.headers, bytes(body))
     _, disposition = parse_options_header(request.headers.get("content-disposition", ""))
     return bytes(body), suffix_of(disposition.get(b"filename", b"").decode("utf-8", "replace"))
+
+
+def _first_part(body: bytearray, boundary: bytes) -> int | None:
+    """Where the first part of a form begins, behind what may stand before it; None for what is not a form."""
+    delimiter = b"--" + boundary
+    if body.startswith(delimiter):
+        return 0
+    found = body.find(b"\r\n" + delimiter)
+    return None if found < 0 else found + 2
 
 
 class _InMemory(MultiPartParser):
@@ -334,13 +398,16 @@ async def _field(headers: Headers, body: bytes) -> tuple[bytes, str]:
         form = await _InMemory(headers, stream(), max_files=1, max_fields=8).parse()  # type: ignore[arg-type]  # yields once
     except (MultiPartException, MultipartParseError, KeyError, ValueError) as error:
         reason = getattr(error, "message", "") or str(error)
-        raise ProblemError(422, f"The form cannot be read: {reason}.", "form") from error
+        raise ProblemError(422, f"The form cannot be read: {reason.rstrip('.')}.", "form") from error
     found = form.get("file")
     if not isinstance(found, UploadFile):
         await form.close()
         raise ProblemError(422, "The form has no file in the field 'file'.", "form")
     content, name = await found.read(), found.filename or ""
     await form.close()
+    if len(form.multi_items()) > 1:
+        detail = "The form has more than the field 'file'; parameters go in the query: /v1/enhance?strength=0.5."
+        raise ProblemError(422, detail, "form")
     return content, suffix_of(name)
 
 
@@ -370,7 +437,33 @@ def _gone(request: Request) -> Callable[[], Coroutine[object, object, None]]:
     return gone
 
 
-def _answer(outcome: Outcome) -> Response:
+class _Picture(Response):
+    """An answer that is in the house until it is sent."""
+
+    def __init__(self, content: bytes | None, headers: dict[str, str], service: Service) -> None:
+        super().__init__(content, headers=headers)
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See `Response`."""
+        with self._service.sending(len(self.body)):
+            await super().__call__(scope, receive, send)
+
+
+class _Cors(CORSMiddleware):
+    """Tells by problems what other sites' pages may not do."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        """See `CORSMiddleware`."""
+        answer = super().preflight_response(request_headers)
+        if answer.status_code == 200:
+            return answer
+        headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        what = bytes(answer.body).decode().removeprefix("Disallowed CORS ")
+        return ProblemError(400, f"Not allowed to a page of another site here: its {what}.", "cors", headers).response()
+
+
+def _answer(outcome: Outcome, service: Service) -> Response:
     headers = {
         "Content-Type": MEDIA_TYPES[outcome.form],
         "Cache-Control": "no-store",
@@ -378,7 +471,7 @@ def _answer(outcome: Outcome) -> Response:
     }
     if outcome.notes:
         headers["Undim-Notes"] = _notes(outcome.notes)
-    return Response(outcome.content, headers=headers)
+    return _Picture(outcome.content, headers, service)
 
 
 def _notes(notes: Sequence[str]) -> str:
@@ -415,5 +508,7 @@ async def _other(request: Request, error: Exception) -> Response:
 async def _problem(request: Request, error: Exception) -> Response:
     if not isinstance(error, ProblemError):
         raise error
-    request.scope["undim.code"] = error.code or str(error.status)
+    request.scope["undim.code"] = error.code
+    if error.code == "model":
+        request.scope["undim.fault"] = str(error.__cause__ or "")
     return error.response()

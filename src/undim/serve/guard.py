@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,6 +23,8 @@ HEAD_BYTES = 32 * 1024
 """Of a request's head at most."""
 SLOWEST = 10_000
 """Bytes a second, on average, that a client sends and takes at least, once its patience is used up."""
+PIECE = 64 * 1024
+"""Bytes of an answer that are handed to the server at a time."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -46,14 +49,18 @@ class Guard:
         app: what answers.
         token: what requests must bear; None for nothing.
         patience: seconds without progress after which a client is given up.
+        cors: web origins whose pages may read what is refused here.
         metrics: counts.
         log: writes.
     """
 
-    def __init__(self, app: ASGIApp, *, token: str | None, patience: float, metrics: Metrics, log: Log) -> None:
+    def __init__(
+        self, app: ASGIApp, *, token: str | None, patience: float, cors: Sequence[str], metrics: Metrics, log: Log
+    ) -> None:
         self._app = app
         self._token = None if token is None else token.encode()
         self._patience = patience
+        self._cors = cors
         self._metrics = metrics
         self._log = log
 
@@ -67,10 +74,10 @@ class Guard:
             self._check(scope)
             await self._app(exchange.scope, exchange.receive, exchange.send)
         except ProblemError as problem:
-            exchange.scope["undim.code"] = problem.code or str(problem.status)
-            await problem.response()(exchange.scope, exchange.receive, exchange.send)
+            await self._refuse(exchange, problem)
         except SlowClientError:
             exchange.status = exchange.status or 499
+            exchange.scope["undim.code"] = "slow"
             raise
         except ClientDisconnect:  # nobody waits for an answer
             exchange.status = exchange.status or 499
@@ -81,10 +88,8 @@ class Guard:
             self._log.line("fault", "error", fault=_where(error))
             exchange.scope["undim.code"] = "fault"
             if not exchange.status:
-                fault = ProblemError(
-                    500, "Something failed in Undim; please report it with the service's log.", "fault"
-                )
-                await fault.response()(exchange.scope, exchange.receive, exchange.send)
+                detail = "Something failed in Undim; please report it with the service's log."
+                await self._refuse(exchange, ProblemError(500, detail, "fault"))
         finally:
             self._tell(exchange)
 
@@ -108,6 +113,13 @@ class Guard:
             detail = "This service wants a token: send the header Authorization: Bearer TOKEN."
             raise ProblemError(401, detail, "token", {"WWW-Authenticate": "Bearer", "Connection": "close"})
 
+    async def _refuse(self, exchange: _Exchange, problem: ProblemError) -> None:
+        exchange.scope["undim.code"] = problem.code
+        origin = Headers(scope=exchange.scope).get("origin", "")
+        if origin in self._cors:
+            problem.headers |= {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
+        await problem.response()(exchange.scope, exchange.receive, exchange.send)
+
     def _tell(self, exchange: _Exchange) -> None:
         scope = exchange.scope
         route = getattr(scope.get("route"), "path", "other")
@@ -127,6 +139,7 @@ class Guard:
             sent=exchange.sent,
             stages=stages or None,
             code=code,
+            fault=scope.get("undim.fault"),
         )
 
 
@@ -142,6 +155,7 @@ class _Exchange:
         self._receive, self._send, self._patience = receive, send, patience
         self._whole = False
         self._since: float | None = None
+        self._answering: float | None = None
 
     async def receive(self) -> Message:
         """As of ASGI; too slow a body is a problem."""
@@ -171,12 +185,23 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message = {**message, "headers": [*_without(message.get("headers", ()), HEADERS), *HEADERS]}
-        length = len(message.get("body", b""))
+        body, more = message.get("body", b""), message.get("more_body", False)
+        for start in range(0, len(body), PIECE):
+            await self._hand({"type": message["type"], "body": body[start : start + PIECE], "more_body": True})
+        if not (body and more):  # an end of its own, which waits until the last piece has left
+            await self._hand({**message, "body": b""} if body else message)
+
+    async def _hand(self, message: Message) -> None:
+        """A message to the server, which takes it once the one before has left; the client has a time for that."""
+        if self._answering is None:
+            self._answering = time.monotonic()
+        spent = time.monotonic() - self._answering
+        left = self._patience + min(PIECE, PIECE + self.sent - SLOWEST * spent) / SLOWEST
         try:
-            await asyncio.wait_for(self._send(message), self._patience + length / SLOWEST)
+            await asyncio.wait_for(self._send(message), max(0.01, left))
         except TimeoutError:
             raise SlowClientError from None
-        self.sent += length
+        self.sent += len(message.get("body", b""))
 
 
 def _without(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
-from undim.errors import ModelError, UndimError, UsageError
+from undim.errors import UndimError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -17,6 +17,7 @@ STATUS = {
     "crashed": 422,
     "deadline": 504,
     "fault": 500,
+    "model": 500,
     "not-a-picture": 415,
     "out-of-memory": 413,
     "stopping": 503,
@@ -42,12 +43,20 @@ TITLES = {
 }
 """What each status means here."""
 
+CODES = {
+    400: "malformed",
+    404: "not-found",
+    405: "method",
+    408: "slow",
+    422: "unusable",
+    431: "head",
+}
+"""The code of a problem that is told by its status alone."""
+
 
 def status_of(error: UndimError) -> int:
     """The status for what is wrong with a picture or a parameter."""
-    if error.code in STATUS:
-        return STATUS[error.code]
-    return 422 if isinstance(error, UsageError | ModelError) else STATUS.get(error.code, 422)
+    return STATUS.get(error.code, 422)
 
 
 class ProblemError(Exception):
@@ -56,7 +65,7 @@ class ProblemError(Exception):
     Args:
         status: of HTTP.
         detail: what was wrong with this request, and what to do.
-        code: what kind of problem, for programs, as of `UndimError`.
+        code: what kind of problem, for programs, as of `UndimError`; that of `CODES` if empty.
         headers: of the answer.
     """
 
@@ -64,7 +73,7 @@ class ProblemError(Exception):
         super().__init__(detail)
         self.status = status
         self.detail = detail
-        self.code = code
+        self.code = code or CODES.get(status, str(status))
         self.headers = dict(headers or {})
 
     def response(self) -> Response:
@@ -79,7 +88,6 @@ class ProblemError(Exception):
     def body(self) -> bytes:
         """The problem document."""
         title = TITLES.get(self.status) or http.HTTPStatus(self.status).phrase
-        document = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
-        if self.code:
-            document["code"] = self.code
-        return json.dumps(document).encode()
+        return json.dumps(
+            {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail, "code": self.code}
+        ).encode()

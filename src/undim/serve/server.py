@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 import sys
@@ -12,11 +13,12 @@ from typing import Any
 import h11
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from undim.errors import UsageError
 from undim.serve.app import make_app
-from undim.serve.guard import HEAD_BYTES
+from undim.serve.guard import HEAD_BYTES, SlowClientError
 from undim.serve.log import Log, LogHandler
 from undim.serve.problems import MEDIA_TYPE, ProblemError
 from undim.serve.service import Service
@@ -59,20 +61,39 @@ def address_of(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def is_local(listener: socket.socket) -> bool:
+    """Whether only this machine can reach it."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
+
+
 def serve(settings: Settings, listener: socket.socket, log: Log) -> None:
-    """Serve until SIGTERM or Ctrl-C, then finish what is in work."""
+    """Serve until SIGTERM or Ctrl-C, then finish what is in work.
+
+    Raises:
+        UndimError: if the default model cannot be loaded.
+    """
     app = make_app(settings, log)
-    for name in ("uvicorn", "uvicorn.error"):
+    service: Service = app.state.service
+    handlers = {
+        "uvicorn": logging.NullHandler(),
+        "uvicorn.error": LogHandler(log),
+        "python_multipart": logging.NullHandler(),  # what is wrong with a form is told to its sender
+    }
+    for name, handler in handlers.items():
         logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [LogHandler(log)] if name == "uvicorn.error" else [], False
+        logger.handlers, logger.propagate = [handler], False
         logger.setLevel(logging.ERROR)
-    _Server(app, settings).run(sockets=[listener])
+    _Server(app, service).run(sockets=[listener])
+    if service.failure is not None:
+        raise service.failure
 
 
 class _Server(uvicorn.Server):
     """Ends in good order: what is in work is finished within a time, the rest is told."""
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
+    def __init__(self, app: FastAPI, service: Service) -> None:
+        settings = service.settings
+
         def protocol(*arguments: Any, **options: Any) -> _Protocol:  # noqa: ANN401 - uvicorn's
             return _Protocol(*arguments, patience=settings.patience, **options)
 
@@ -90,7 +111,7 @@ class _Server(uvicorn.Server):
                 timeout_graceful_shutdown=2,
             )
         )
-        self._service: Service = app.state.service
+        self._service = service
         self._grace = settings.grace
         self._asked = 0
         self._ends = 0.0
@@ -103,6 +124,8 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to end, ten times a second."""
+        if self._service.failure is not None:
+            return True
         if self._asked and not self._service.stopping:
             self._service.stop()
             self._ends = asyncio.get_running_loop().time() + self._grace
@@ -116,15 +139,17 @@ class _Server(uvicorn.Server):
 
 
 class _Protocol(H11Protocol):
-    """HTTP/1.1 of a client that gets so long for a request's head, and no longer."""
+    """HTTP/1.1 of a client that gets so long for a request's head, and whose connection ends where it takes nothing."""
 
     def __init__(self, *arguments: Any, patience: float, **options: Any) -> None:  # noqa: ANN401 - uvicorn's
         super().__init__(*arguments, **options)
         self._patience = patience
         self._late: asyncio.TimerHandle | None = None
+        self.app = self._ending(self.app)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        transport.set_write_buffer_limits(0)  # each piece of an answer waits until the one before has left
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -147,6 +172,18 @@ class _Protocol(H11Protocol):
         error = sys.exception()
         status = getattr(error, "error_status_hint", 400)
         self._refuse(ProblemError(431 if status == 431 else 400, msg))
+
+    def _ending(self, app: ASGIApp) -> ASGIApp:
+        """The application; a client that it gives up loses what it did not take, which closing would wait for."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            try:
+                await app(scope, receive, send)
+            except SlowClientError:
+                self.transport.abort()
+                await self.flow.drain()  # until the connection has ended
+
+        return answer
 
     def _await_head(self) -> None:
         if self._late is None:
@@ -175,3 +212,4 @@ class _Protocol(H11Protocol):
             for event in (response, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+        self.loop.call_later(self._patience, self.transport.abort)

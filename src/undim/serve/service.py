@@ -9,14 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import ClientDisconnect
 
 from undim.cancellation import Cancellation
-from undim.errors import UndimError
+from undim.errors import CancelledError, UndimError
 from undim.jobs.decoders import Decoders
 from undim.jobs.lanes import Models
 from undim.jobs.options import EnhanceOptions
@@ -28,19 +28,11 @@ from undim.serve.problems import ProblemError, status_of
 from undim.serve.settings import Settings
 
 BODIES = 0.125
-"""Of the memory that is free at the start, what bodies of requests may fill together."""
+"""Of the memory that is free at the start, what bodies of requests and answers may fill together."""
 LIGHT = 2**20
 """Bytes of a file that does not wait behind larger ones."""
 LONGEST_WAIT = 60
 """Seconds that a client is told to wait at most before it tries again."""
-
-
-@dataclass(eq=False)
-class _Work:
-    """One picture in the house."""
-
-    cancellation: Cancellation
-    future: Future[Outcome]
 
 
 class Service:
@@ -51,25 +43,28 @@ class Service:
     """
 
     def __init__(self, settings: Settings) -> None:
-        lanes, decoders = settings.lanes or 1, settings.decoders or 1
+        lanes, decoders = settings.workers or 1, settings.decoders or 1
         self.settings = settings
         self.decoders = Decoders(decoders, max_pixels=settings.options.max_pixels)
         options = replace(settings.options, threads=settings.threads)
         self.models = Models(settings.models, options, most=settings.resident, lanes=lanes)
         self.stopping = False
         self.ready = False
+        self.failure: Exception | None = None
+        """Why the default model could not be loaded."""
         # Two queues, since no one can tell a picture's size before a process has looked at it: a small file must not
         # wait until one of many large ones is through.
         self._heavy, self._light = (
             ThreadPoolExecutor(lanes + decoders, thread_name_prefix=f"undim-{kind}") for kind in ("heavy", "light")
         )
         self._places = 2 * (lanes + decoders)
-        self._works: set[_Work] = set()
+        self._works: dict[Future[Outcome], Cancellation] = {}
+        """Pictures in the house."""
         self._lock = threading.Lock()
         self._inside = 0
         self._running = 0
         self._bytes = 0
-        self._room = max(settings.body, int(BODIES * (free_memory() or 8 * settings.body / BODIES)))
+        self._room = max(settings.max_body, int(BODIES * (free_memory() or 8 * settings.max_body / BODIES)))
         self._typical = 1.0
         """Seconds that a picture takes, of late."""
         self.metrics = Metrics(
@@ -92,7 +87,7 @@ class Service:
 
     @property
     def inside(self) -> int:
-        """How many requests are in the house: their bodies come, they wait or are in work."""
+        """How many requests are in the house: their bodies come, they wait, are in work or their answers are sent."""
         return self._inside
 
     @contextmanager
@@ -125,6 +120,19 @@ class Service:
                 self._inside -= 1
                 self._bytes -= held
 
+    @contextmanager
+    def sending(self, count: int) -> Iterator[None]:
+        """While in the block, an answer of so many bytes is in the house: others may be refused for it, it is not."""
+        with self._lock:
+            self._inside += 1
+            self._bytes += count
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                self._bytes -= count
+
     async def enhance(
         self, content: bytes, suffix: str, options: EnhanceOptions, gone: Callable[[], Coroutine[object, object, None]]
     ) -> Outcome:
@@ -140,9 +148,9 @@ class Service:
             ProblemError: if it is not done.
             ClientDisconnect: if the client left.
         """
-        work = self._start(content, suffix, options)
+        work, cancellation = self._start(content, suffix, options)
         leaving = asyncio.ensure_future(gone())
-        answer = asyncio.wrap_future(work.future)
+        answer = asyncio.wrap_future(work)
         ends: list[asyncio.Future[Any]] = [answer, leaving]
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -150,15 +158,15 @@ class Service:
                 raise ClientDisconnect
             outcome = answer.result()
         except asyncio.CancelledError:
-            if not work.future.cancelled():
+            if not work.cancelled():
                 raise
             raise stopping() from None
         except UndimError as error:
             raise self._problem(error) from error
         finally:
             leaving.cancel()
-            work.cancellation.cancel()
-            work.future.cancel()
+            cancellation.cancel()
+            work.cancel()
         self.metrics.picture(outcome)
         if outcome.status != "done":
             raise self._problem(UndimError(outcome.reason or "", code=outcome.code))
@@ -171,14 +179,14 @@ class Service:
         with self._lock:
             works = list(self._works)
         for work in works:
-            work.future.cancel()
+            work.cancel()
 
     def give_up(self) -> None:
         """End what is still in work."""
         with self._lock:
-            works = list(self._works)
-        for work in works:
-            work.cancellation.cancel()
+            cancellations = list(self._works.values())
+        for cancellation in cancellations:
+            cancellation.cancel()
 
     def close(self) -> None:
         """Give everything back."""
@@ -189,7 +197,7 @@ class Service:
         self.models.close()
         self.decoders.close()
 
-    def _start(self, content: bytes, suffix: str, options: EnhanceOptions) -> _Work:
+    def _start(self, content: bytes, suffix: str, options: EnhanceOptions) -> tuple[Future[Outcome], Cancellation]:
         if self.stopping:
             raise stopping()
         deadline = time.monotonic() + self.settings.timeout
@@ -202,22 +210,28 @@ class Service:
             suffix=suffix,
         )
         pool = self._light if len(content) <= LIGHT else self._heavy
-        work = _Work(cancellation, pool.submit(self._work, options, call))
+        work = pool.submit(self._work, options, call)
         with self._lock:
-            self._works.add(work)
+            self._works[work] = cancellation
+        work.add_done_callback(self._leave)  # which must not hold the work: its outcome would stay until collected
+        return work, cancellation
 
-        def leave(_: object) -> None:
-            with self._lock:
-                self._works.discard(work)
-
-        work.future.add_done_callback(leave)
-        return work
+    def _leave(self, work: Future[Outcome]) -> None:
+        with self._lock:
+            del self._works[work]
 
     def _work(self, options: EnhanceOptions, call: Call) -> Outcome:
         with self._lock:
             self._running += 1
         try:
-            with self.models.used(options.model, call.cancellation) as lanes:
+            with ExitStack() as stack:
+                try:
+                    lanes = stack.enter_context(self.models.used(options.model, call.cancellation))
+                except CancelledError:
+                    raise
+                except UndimError as error:  # nothing that the client could do otherwise, and it names files
+                    detail = f"The model {options.model!r} cannot be loaded; the service's log says why."
+                    raise ProblemError(500, detail, "model") from error
                 return run_task(Task(STREAM, None, options.form), lanes, options, call)
         finally:
             with self._lock:
@@ -226,12 +240,14 @@ class Service:
     def _problem(self, error: UndimError) -> ProblemError:
         if error.code == "cancelled" and self.stopping:
             return stopping()
+        if error.code == "no-tiling":  # its own words name a file
+            return ProblemError(422, "This model cannot be tiled, as fast=true wants; leave it out.", error.code)
         status = status_of(error)
         subject = "" if error.subject else "The file "
         return ProblemError(status, f"{subject}{error}", error.code)
 
     def _busy(self) -> ProblemError:
-        lanes = self.settings.lanes or 1
+        lanes = self.settings.workers or 1
         seconds = min(LONGEST_WAIT, max(1, math.ceil(self._inside * self._typical / lanes)))
         return ProblemError(
             429,

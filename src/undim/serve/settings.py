@@ -34,15 +34,15 @@ class Settings:
     default. Empty: all shipped ones."""
     resident: int = 1
     """How many models are loaded at a time."""
-    lanes: int | None = None
+    workers: int | None = None
     """Pictures in the network at a time; None: half of the cores, at least two."""
     threads: int | None = None
-    """Of each lane; None: as many as the command line's, which gives the same to the last bit only then."""
+    """Of each worker; None: as many as the command line's, which gives the same to the last bit only then."""
     decoders: int | None = None
     """Processes that decode and encode; None: one per core."""
     queue: int = 32
     """Requests that may wait, beside those in work; one more is told to come back later."""
-    body: int = 64 * MEBI
+    max_body: int = 64 * MEBI
     """Bytes of a request's body."""
     timeout: float = 300.0
     """Seconds for one picture, from the whole body to the answer's first byte."""
@@ -52,11 +52,11 @@ class Settings:
     """Seconds that pictures in work are given when the service is asked to stop."""
     token: str | None = None
     """What requests must bear, if anything."""
-    origins: Sequence[str] = ()
+    cors: Sequence[str] = ()
     """Web origins whose pages may use the service, such as https://example.org; none but its own page's if empty."""
 
     def __post_init__(self) -> None:
-        for name in ("resident", "lanes", "threads", "decoders", "queue", "body"):
+        for name in ("resident", "workers", "threads", "decoders", "queue", "max_body"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; allowed: 1 or more.", code="option", subject=name)
@@ -65,14 +65,14 @@ class Settings:
             if not value >= 0 or (value == 0 and name != "grace"):
                 raise UsageError(f"{name} is {value}; allowed: seconds above 0.", code="option", subject=name)
         if self.token is not None and (not self.token.isascii() or not self.token.isprintable() or " " in self.token):
-            raise UsageError("A token is printable ASCII without spaces.", code="option", subject="token")
-        for origin in self.origins:
+            raise UsageError("A token is printable ASCII without spaces.")
+        for origin in self.cors:
             scheme, _, rest = origin.partition("://")
             if scheme not in ("http", "https") or not rest or "/" in rest or "*" in rest:
                 raise UsageError(
                     f"{origin!r} is not a web origin; give one such as https://example.org.",
                     code="option",
-                    subject="origins",
+                    subject="cors",
                 )
         if not self.models:
             shipped = list_shipped_models()
@@ -80,7 +80,7 @@ class Settings:
             object.__setattr__(self, "models", {name: name for name in names if name in shipped})
         for model in self.models.values():
             find_model_file(model, reads_of(self.options.runtime))
-        object.__setattr__(self, "lanes", self.lanes or count_lanes())
+        object.__setattr__(self, "workers", self.workers or count_lanes())
         object.__setattr__(self, "decoders", self.decoders or max(2, count_cores()))
 
     @property
