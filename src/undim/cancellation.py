@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from numbers import Real
 
 from undim.errors import CancelledError, UsageError
 
@@ -22,9 +23,9 @@ class Cancellation:
     """
 
     def __init__(self, deadline: float | None = None) -> None:
-        if deadline is not None and math.isnan(deadline):
+        if deadline is not None and (not isinstance(deadline, Real) or math.isnan(deadline)):
             raise UsageError(
-                "deadline is nan; give a reading of time.monotonic(), or None for never.",
+                f"deadline is {deadline}; give a reading of time.monotonic(), or None for never.",
                 code="option",
                 subject="deadline",
             )

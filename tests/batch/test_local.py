@@ -8,14 +8,16 @@ import sys
 import tarfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 from dark_pictures import KILLER, batch, contents, rows, write_pictures
 
+from undim.batch.addresses import join_below
 from undim.batch.drive import Listener, count_batch, run_batch
 from undim.cli.main import main
-from undim.errors import UsageError
+from undim.errors import PictureError, UsageError
 from undim.jobs.work import hash_of
 
 
@@ -82,7 +84,8 @@ def test_a_worker_that_is_killed_from_outside_costs_nothing(tmp_path):
         if len(killed) < 2:
             for process in _workers(os.getpid()):
                 killed.append(process)
-                os.kill(process, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # the first kill may have ended it, too
+                    os.kill(process, signal.SIGKILL)
 
     tally = run_batch(batch(pictures, tmp_path / "out"), Listener(ended=kill))
     assert killed
@@ -191,6 +194,23 @@ def test_shards_become_shards_with_what_goes_along(tmp_path):
     tally = run_batch(replace(asked, verify=True))
     assert (tally.done, tally.skipped) == (2, 2)
     assert (tmp_path / "out-1.tar").read_bytes() == again
+
+
+def test_shards_of_one_name_are_refused(tmp_path):
+    for number in range(2):
+        (tmp_path / f"part-{number}").mkdir()
+        with tarfile.open(tmp_path / f"part-{number}" / "x.tar", "w") as archive:
+            archive.add(write_pictures(tmp_path / "dark", ["a.png"]) / "a.png", "a.png")
+    with pytest.raises(UsageError, match="several shards of one name"):
+        run_batch(batch(f"{tmp_path}/part-{{0..1}}/x.tar", tmp_path / "out"))
+
+
+def test_no_name_leads_out_of_a_folder_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in (".", "out", str(tmp_path / "out"), "s3://bucket/out"):
+        with pytest.raises(PictureError, match="not in the destination"):
+            join_below(folder, "../../x.jpg")
+    assert join_below(".", "a/x.jpg")
 
 
 def test_a_folder_is_dealt_out_over_shards(pictures, tmp_path):

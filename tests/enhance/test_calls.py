@@ -232,6 +232,19 @@ def test_after_a_fork(runtime, gain, dark):
     np.testing.assert_array_equal(enhancer(dark), expected)
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_closed_one_says_so_after_a_fork_too(gain, dark):
+    enhancer = Enhancer(gain)
+    enhancer.close()
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe()
+    child = context.Process(target=_call, args=(enhancer, dark, there))
+    child.start()
+    assert here.poll(60)
+    assert here.recv() == ("UsageError", "This enhancer was closed; make another one.")
+    child.join(60)
+
+
 def test_shares_of_a_picture_in_tiles_rise_to_one(tileable):
     shares = []
     Enhancer(tileable, tile=256)(np.full((600, 700, 3), 50, np.uint8), progress=shares.append)

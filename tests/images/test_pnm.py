@@ -71,6 +71,7 @@ def test_pam(kind, samples, top):
         (b"P3\n2 1\n255\n1 -2 3 4 5 6\n", "it has '-2' where a value should be"),
         (b"P2\n2 1\n255\n1 1e2\n", "it has '1e2' where a value should be"),
         (b"P2\n2 1\n255\n1 99999999999999999999\n", "above its largest of 255"),
+        (b"P2\n2 1\n255\n1 " + b"9" * 5000, "above its largest of 255"),
         (b"P1\n2 1\n1-", "it has '-' where a value should be"),
         (b"P5\n4 4\n70000\n" + bytes(32), "a largest value of 70000"),
         (b"P5\n4 x", "its header names no size"),
@@ -81,3 +82,9 @@ def test_pam(kind, samples, top):
 def test_damaged_and_unknown_kinds(data, words):
     with pytest.raises(PictureError, match=words):
         read_picture(data)
+
+
+def test_values_may_have_zeros_before_them(tmp_path):
+    file = tmp_path / "a.pgm"
+    file.write_bytes(b"P2\n2 1\n255\n" + b"0" * 5000 + b"12 " + b"0" * 5000)
+    assert read_picture(file).pixels.tolist() == [[12, 0]]

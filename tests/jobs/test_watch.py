@@ -58,6 +58,10 @@ def test_what_cannot_come_to_rest_is_left(arrivals, tmp_path):
     arrivals.ready()
     assert names(arrivals.ready()) == ["a.png"]
     assert names(arrivals.left()) == ["empty.png", "gone.png"]
+    (tmp_path / "was.png").touch()
+    arrivals.ready()
+    (tmp_path / "was.png").unlink()
+    assert names(arrivals.left()) == ["empty.png", "gone.png"], "nobody waits for a file that was taken away"
     (tmp_path / "empty.png").write_bytes(b"1")
     arrivals.ready()
     assert names(arrivals.left()) == ["gone.png"], "one that is being written is neither"

@@ -63,7 +63,7 @@ def join_below(address: str, name: str) -> str:
     if is_remote(address):
         inside = ".." not in name.split("/")
     else:
-        inside = PurePath(os.path.normpath(found)).is_relative_to(os.path.normpath(local_path(address)))
+        inside = Path(os.path.abspath(found)).is_relative_to(os.path.abspath(local_path(address)))  # noqa: PTH100
     if not inside:
         raise PictureError(f"would become {name!r}, which is not in the destination", code="outside")
     return found

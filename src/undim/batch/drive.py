@@ -257,6 +257,8 @@ def _report_of(batch: Batch) -> str:
 def _wanted(batch: Batch) -> Wanted:
     sources = expand(batch.source) if is_shards(batch.source) else []
     tops = tuple(PurePosixPath(one).stem for one in sources) if len(sources) > 1 else ()
+    if len(set(tops)) < len(tops):
+        raise UsageError(f"{batch.source} has several shards of one name, whose pictures could not be told apart.")
     return Wanted(batch.destination, batch.options.form, batch.options.overwrite, batch.verify, tops)
 
 

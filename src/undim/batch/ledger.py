@@ -12,7 +12,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Self
 
-from undim.batch.addresses import place_of, shown
+from undim.batch.addresses import is_remote, local_path, place_of, shown
 from undim.batch.pieces import dump_record, load_record
 from undim.batch.sources import Found
 from undim.jobs.work import Record
@@ -141,7 +141,9 @@ def stem_of(name: str) -> str:
 def _refuse_namesakes(found: Iterable[Found]) -> list[Found]:
     first: dict[str, Found] = {}
     return [
-        one if (other := first.setdefault(one.name, one)) is one else _refuse_namesake(one, other.address)
+        one
+        if one.sidecar or (other := first.setdefault(one.name, one)) is one
+        else _refuse_namesake(one, other.address)
         for one in found
     ]
 
@@ -153,8 +155,17 @@ def _refuse_namesake(found: Found, other: str) -> Found:
 
 
 def _digest(address: str) -> bytes:
-    """Of the place of a file, which is longer."""
-    return hashlib.blake2b(_packed(place_of(address)), digest_size=16).digest()
+    """What is the same for all names of one file, however letters or mounts make several, and short."""
+    place = place_of(address) if is_remote(address) else _file_number(address) or place_of(address)
+    return hashlib.blake2b(_packed(place), digest_size=16).digest()
+
+
+def _file_number(address: str) -> str | None:
+    try:
+        found = local_path(address).stat()
+    except (OSError, ValueError):
+        return None
+    return f"{found.st_dev} {found.st_ino}" if found.st_ino else None
 
 
 def _packed(text: str) -> bytes:

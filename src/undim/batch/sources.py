@@ -85,7 +85,7 @@ def is_shards(address: str) -> bool:
 
 
 def _in_store(source: str, on_video: Callable[[str], None]) -> Iterator[Found]:
-    store = store_of(source)
+    store, on_web = store_of(source), scheme_of(source).startswith("http")
     waiting: list[tuple[str, str]] = [(source.partition("?")[0], "")]
     seen = {waiting[0][0].rstrip("/")}
     while waiting:
@@ -99,10 +99,10 @@ def _in_store(source: str, on_video: Callable[[str], None]) -> Iterator[Found]:
             continue
         for entry in entries:
             plain = entry.address.partition("?")[0]
-            if scheme_of(source).startswith("http") and not plain.startswith(seen_root(source)):
+            if on_web and not plain.startswith(seen_root(source)):
                 continue  # a link that leads out of the listing
-            name = unquote(entry.name.partition("?")[0]) if scheme_of(source).startswith("http") else entry.name
-            if scheme_of(source).startswith("http") and set(name) & set("/\\\0"):
+            name = unquote(entry.name.partition("?")[0]) if on_web else entry.name
+            if on_web and set(name) & set("/\\\0"):
                 if entry.folder or has_picture_suffix(name):
                     refusal = "has a slash, a backslash or a null character in its name"
                     yield Found(prefix + _legible(entry.name), entry.address, refusal=refusal, code="store")
@@ -143,13 +143,14 @@ def _named(base: str, text: str) -> Found:
     plain = text.partition("?")[0] if is_remote(text) else text
     whole = is_remote(text) or Path(text).is_absolute() or scheme_of(text) == "file"
     name = re.sub(r"^[A-Za-z][A-Za-z0-9+.-]+://([^/@]*@)?", "", plain) if whole else plain
-    parts = _parts(name.replace(os.sep, "/"))
+    drive, rest = os.path.splitdrive(name)  # of Windows: a folder like others
+    parts = _parts(f"{drive.replace(':', '')}/{rest}".replace(os.sep, "/"))
     if not _can_be_a_name(text):
         return Found(_legible(text), "", refusal="has a character that no file's name has", code="manifest")
     if whole:
         address = text if is_remote(text) else os.fspath(local_path(text))
     else:
-        address = join(base or ".", text) if not is_remote(base) else f"{base}/{text}"
+        address = join(base or ".", text) if not is_remote(base) else f"{base}/{'/'.join(parts)}"
     if ".." in parts or not parts:
         refusal = "has .. in its path: give paths from the manifest's folder down, or whole ones"
         return Found(shown(text), address, refusal=refusal, code="manifest")

@@ -326,7 +326,7 @@ class Enhancer:
     @contextmanager
     def _call(self, cancellation: Cancellation | None, deadline: float | None) -> Iterator[Cancellation]:
         """One call, which its caller's cancellation, its deadline and `stop` end."""
-        if self._process != os.getpid():
+        if self._process != os.getpid() and not self._closed:
             self._reload()
         call = Cancellation(deadline)
         with self._counting:

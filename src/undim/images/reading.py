@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import stat
 from collections.abc import Callable
@@ -150,7 +149,7 @@ def _finish(stored: Stored) -> Picture:
         exif=make_upright(meta.exif, transposed=transposed) if meta.exif else None,
         xmp=xmp.make_upright(meta.xmp) if meta.xmp and stored.orientation != 1 else meta.xmp,
         dpi=_resolution(meta.dpi, _MOST_DPI, transposed=transposed),
-        aspect=_resolution(meta.aspect, math.inf, transposed=transposed),
+        aspect=_resolution(meta.aspect, 2**32, transposed=transposed),
     )
     return replace(
         picture,

@@ -41,8 +41,12 @@ class Arrivals:
         return [tasks[source] for source in fresh]
 
     def left(self) -> list[Task]:
-        """What was there at the last look and cannot come to rest: empty files, links to nothing, pipes."""
-        return [task for source, task in self._there.items() if source not in self._handed_on and _sign(source) is None]
+        """What was there at the last look, is still, and cannot come to rest: empty files, links to nothing, pipes."""
+        return [
+            task
+            for source, task in self._there.items()
+            if source not in self._handed_on and _sign(source) is None and os.path.lexists(source)
+        ]
 
 
 def _sign(path: str) -> _Signature | None:

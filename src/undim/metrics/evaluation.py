@@ -22,7 +22,7 @@ from undim.data.sets import (
     numerically,
     refuse_folders,
 )
-from undim.errors import DataError, ModelError, PictureError, UndimError, UsageError
+from undim.errors import CancelledError, DataError, ModelError, PictureError, UndimError, UsageError
 from undim.images import Picture, write_picture
 from undim.metrics.protocol import PictureScores, Scores, measure
 
@@ -245,6 +245,8 @@ def _output_of(case: Case, low: Bytes | None, enhance: Callable[[Bytes], Bytes] 
         raise UsageError(f"{case.name} has no output, and there is nothing to make one of.")
     try:
         return enhance(low)
+    except CancelledError:
+        raise
     except PictureError as error:
         raise PictureError(f"{case.low} {error}.", code=error.code, subject=error.subject) from error
     except UndimError as error:

@@ -109,6 +109,7 @@ class ResetWalk:
             ModelError: if the network fails, gives another shape, or values that are not finite before any reset.
 
         The network is as before once the iterator is closed or at its end: whoever may leave it early closes it.
+        Inference mode is for the caller to switch off.
         """
         held = list(chain(self.model.parameters(), self.model.buffers()))
         device = held[0].device if held else None

@@ -460,7 +460,7 @@ class _Cors(CORSMiddleware):
             return answer
         headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
         what = bytes(answer.body).decode().removeprefix("Disallowed CORS ")
-        return ProblemError(400, f"Not allowed to a page of another site here: its {what}.", "cors", headers).response()
+        raise ProblemError(400, f"Not allowed to a page of another site here: its {what}.", "cors", headers)
 
 
 def _answer(outcome: Outcome, service: Service) -> Response:
@@ -482,10 +482,10 @@ def _notes(notes: Sequence[str]) -> str:
     return text if len(text) <= NOTES else json.dumps([kept[0][: NOTES // 8]])
 
 
-async def _bad_parameters(_: Request, error: Exception) -> Response:
+async def _bad_parameters(request: Request, error: Exception) -> Response:
     faults = error.errors() if isinstance(error, RequestValidationError) else []
     told = [f"{fault['loc'][-1]} is {_shown(fault.get('input'))}: {_lower(fault['msg'])}" for fault in faults]
-    return ProblemError(422, f"{'; '.join(told)}.", "option").response()
+    return await _problem(request, ProblemError(422, f"{'; '.join(told)}.", "option"))
 
 
 def _shown(value: object) -> str:
@@ -502,7 +502,7 @@ async def _other(request: Request, error: Exception) -> Response:
         raise error
     details = {404: "Known: /, /v1/enhance, /v1/models, /healthz, /readyz, /metrics, /openapi.json."}
     detail = details.get(error.status_code, f"{request.method} is not what this address takes.")
-    return ProblemError(error.status_code, detail, headers=error.headers).response()
+    return await _problem(request, ProblemError(error.status_code, detail, headers=error.headers))
 
 
 async def _problem(request: Request, error: Exception) -> Response:

@@ -85,7 +85,7 @@ def rehearse(recipe: Recipe) -> Rehearsal:
     """
     crop, batch, _ = max(stages_of(recipe), key=lambda stage: stage[0] ** 2 * stage[1])
     stepper = Stepper(recipe)
-    held_out = read_held_out(recipe)
+    sizes = [low.shape[:2] for low, _ in read_held_out(recipe)]
     crops = load_crops(recipe)
     device = stepper.fabric.device
 
@@ -114,8 +114,8 @@ def rehearse(recipe: Recipe) -> Rehearsal:
     pictures = pictures if times else 1
     per_pixel = sum(steady) / len(steady) / pictures / crop**2
     measured = _peak(device)
-    validated = math.ceil(recipe.steps / recipe.validate_every) * len(held_out)
-    pixels = validated * math.prod(held_out[0][0].shape[:2]) if held_out else 0
+    validated = math.ceil(recipe.steps / recipe.validate_every) * len(sizes)
+    pixels = validated * math.prod(sizes[0]) if sizes else 0
     return Rehearsal(
         recipe=recipe,
         parameters=sum(p.numel() for p in stepper.network.parameters()),

@@ -137,8 +137,6 @@ class _Copy:
         """Packets of other streams that came before the first frame, when the streams' headers are not written yet."""
         self._left_out = 0
         """Packets that could not be decoded."""
-        self._broken = 0
-        """Packets that came in damaged."""
         self._smeared = 0
         """Frames that the decoder could not make as they were."""
         self._seen, self._sound = _Seen(), _Sound()
@@ -179,11 +177,10 @@ class _Copy:
         missing = self._missing()
         notes = (*output.notes, *self._others.notes, *_alpha_notes(output), *self._seen.notes())
         notes += (*self._sound.notes(), *self._damage(missing))
-        damaged = self._left_out + max(self._broken, self._smeared)
-        return Summary(output.frames, damaged, output.choice.codec, notes, missing)
+        return Summary(output.frames, self._left_out + self._smeared, output.choice.codec, notes, missing)
 
     def _decode(self, packet: Any) -> list[VideoFrame]:  # noqa: ANN401 - PyAV's type of packets is generic
-        self._broken += packet.is_corrupt
+        packet.is_corrupt = False  # where files were joined, TS marks sound ones: the decoder is to say
         try:
             decoded: list[VideoFrame] = self._decoder.decode(packet)
         except av.error.InvalidDataError:
@@ -284,9 +281,14 @@ class _Copy:
     def _damage(self, missing: float) -> list[str]:
         notes = []
         if self._left_out:
-            notes.append(f"{self._left_out} packets are damaged and were left out")
-        if smeared := max(self._broken, self._smeared):
-            come = "1 frame comes" if smeared == 1 else f"{smeared} frames come"
+            are = (
+                "1 packet is damaged and was"
+                if self._left_out == 1
+                else f"{self._left_out} packets are damaged and were"
+            )
+            notes.append(f"{are} left out")
+        if self._smeared:
+            come = "1 frame comes" if self._smeared == 1 else f"{self._smeared} frames come"
             notes.append(f"{come} from damaged data: these, and those that build on them, are not as they were")
         if missing:
             notes.append(

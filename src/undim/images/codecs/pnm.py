@@ -83,19 +83,25 @@ def _read_pam(header: bytes) -> tuple[int, int, int, int, int]:
     return width, height, samples, top, len(head) + len(end)
 
 
+_LONG = 11
+"""Digits of numbers that are too large for any picture, whatever follows."""
+
+
 def _read_text(body: bytes, shape: tuple[int, int, int], *, bitmap: bool) -> tuple[npt.NDArray[Any], bytes]:
     count = shape[0] * shape[1] * shape[2]
     body = re.sub(rb"#[^\r\n]*", b"", body)
     # The digits of a bitmap need no space between them.
-    packed = b"".join(body.split())[:count] if bitmap else b""
-    words = [packed[at : at + 1] for at in range(len(packed))] if bitmap else body.split(None, count)[:count]
-    if len(words) < count:
-        raise PictureError(f"is damaged or truncated: it has {len(words)} of {count} values")
-    wrong = next((word for word in words if not word.isdigit()), None)
+    digits = b"".join(body.split())[:count] if bitmap else b""
+    words = [] if bitmap else body.split(None, count)[:count]
+    if len(digits) + len(words) < count:
+        raise PictureError(f"is damaged or truncated: it has {len(digits) + len(words)} of {count} values")
+    wrong = re.search(rb"\D", digits) or next(filter(None, (re.search(rb".*\D.*", word) for word in words)), None)
     if wrong is not None:
-        raise PictureError(f"is damaged: it has {wrong[:16].decode('ascii', 'replace')!r} where a value should be")
-    numbers = np.minimum(np.array(words).astype(np.float64), 2**32 - 1)  # of any length
-    return numbers.astype(np.uint32).reshape(shape), b""
+        raise PictureError(f"is damaged: it has {wrong[0][:16].decode('ascii', 'replace')!r} where a value should be")
+    if bitmap:
+        return (np.frombuffer(digits, np.uint8) - ord("0")).reshape(shape), b""
+    short = [word if len(word) < _LONG else word.lstrip(b"0")[:_LONG] or b"0" for word in words]
+    return np.minimum(np.array(short).astype(np.float64), 2**32 - 1).astype(np.uint32).reshape(shape), b""
 
 
 def _read_binary(
