@@ -6,6 +6,7 @@ import io
 import socket
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
@@ -18,6 +19,12 @@ from undim.serve.guard import PIECE, SLOWEST, SlowClientError, _Exchange
 from undim.serve.problems import ProblemError
 from undim.serve.service import Service
 from undim.serve.settings import Settings
+
+
+def run(coroutine):
+    """In a thread of its own: in this one, Playwright's loop may run, of another test."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +55,7 @@ def test_a_picture_is_forgotten_with_its_answer(house, monkeypatch):
     gc.collect()
     gc.disable()
     try:
-        asyncio.run(ask())
+        run(ask())
         until = time.monotonic() + 10
         while made[0]() is not None:  # the thread that did it lets go of it a little later
             assert time.monotonic() < until
@@ -70,7 +77,7 @@ def test_an_answer_counts_until_it_is_sent(house, monkeypatch):
                 hold(1)
         refused.append(caught.value.status)
 
-    asyncio.run(_answer(outcome, house)({"type": "http"}, never, send))
+    run(_answer(outcome, house)({"type": "http"}, never, send))
     assert refused == [429, 429]
     assert house.inside == 0
     with house.admitted() as hold:
@@ -90,7 +97,7 @@ def test_answers_are_handed_over_in_pieces():
         await exchange.send({"type": "http.response.body"})
         return exchange
 
-    exchange = asyncio.run(answer())
+    exchange = run(answer())
     assert [len(message.get("body", b"")) for message in sent] == [0, PIECE, PIECE, 1, 0, 0]
     assert [message.get("more_body", False) for message in sent] == [False, True, True, True, False, False]
     assert exchange.sent == 2 * PIECE + 1
@@ -118,11 +125,11 @@ def test_a_client_has_so_long_for_each_piece_and_for_all(monkeypatch, rate):
     exchange = _Exchange({"method": "GET"}, never, send, 10.0)
     body = {"type": "http.response.body", "body": bytes(20 * PIECE)}
     if rate > SLOWEST:
-        asyncio.run(exchange.send(body))
+        run(exchange.send(body))
         assert exchange.sent == 20 * PIECE
     else:
         with pytest.raises(SlowClientError):
-            asyncio.run(exchange.send(body))
+            run(exchange.send(body))
         assert 0 < exchange.sent < 3 * PIECE
     assert max(times) <= 10 + PIECE / SLOWEST
 
