@@ -61,6 +61,7 @@ def test_a_rerun_does_what_is_missing_or_failed_and_verify_what_differs(pictures
     assert "6 pictures: 0 to do, 6 skipped" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_picture_that_ends_its_worker_is_set_aside_without_its_neighbours(pictures, tmp_path, killing):
     (pictures / "aa.png").write_bytes(KILLER)
     (pictures / "sub" / "cc.png").write_bytes(KILLER)

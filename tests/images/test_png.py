@@ -274,6 +274,7 @@ def test_what_imagemagick_keeps_in_texts_is_metadata():
     assert picture.metadata.text == ()
 
 
+@pytest.mark.slow
 def test_what_unpacks_to_gigabytes_is_not_unpacked():
     zeros = zlib.compressobj()
     bomb = b"".join(zeros.compress(bytes(1 << 20)) for _ in range(1 << 10)) + zeros.flush()

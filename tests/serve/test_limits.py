@@ -265,6 +265,7 @@ def test_decoders_that_are_killed_under_load_cost_no_answer(service, cat):
     assert service.figure('undim_decoder_restarts{of="crash"}') >= 1
 
 
+@pytest.mark.slow
 def test_an_end_in_good_order(tmp_path, gain):
     stream = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (1500, 1500, 3), np.uint8)).save(

@@ -73,6 +73,7 @@ def test_the_test_set_is_never_opened(recipe, tmp_path):
     assert train_network(load_recipe(recipe, {"steps": "4"}), tmp_path / "run")[1] == 4
 
 
+@pytest.mark.slow
 def test_rows_and_events_agree(recipe, tmp_path):
     reported = []
     plan = load_recipe(recipe, {"steps": "52", "validate_every": "51"})

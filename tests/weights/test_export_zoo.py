@@ -28,7 +28,7 @@ THIN = {
 }
 """The systems, thin where their settings allow it: the graph has the same shape."""
 EXPORTED = (
-    "zero_dce",
+    pytest.param("zero_dce", marks=pytest.mark.slow),
     pytest.param("retinexnet", marks=pytest.mark.slow),
     pytest.param("enlightengan", marks=pytest.mark.slow),
     pytest.param("snr_net_small", marks=pytest.mark.slow),
