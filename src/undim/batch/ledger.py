@@ -51,6 +51,7 @@ class Ledger:
         """Note pictures, each once."""
         self._base.execute("BEGIN")
         try:
+            last = ""
             for one in found:
                 self._base.execute(
                     "INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -65,8 +66,9 @@ class Ledger:
                         one.sidecar,
                     ),
                 )
-                if one.address:
+                if one.address not in ("", last):  # a shard has many pictures
                     self._base.execute("INSERT OR IGNORE INTO source VALUES (?)", (_digest(one.address),))
+                    last = one.address
         finally:
             self._base.execute("COMMIT")
 
